@@ -29,3 +29,153 @@ export {
 export { CBOR_BYTES_MAX, decodeCbor, encodeCbor, type CborValue } from "./cbor.ts";
 export { digestOf, digestOfBytes, hkdf, hmacSha256, sha256, sha384 } from "./hash.ts";
 export { FRAME_BYTES_MAX, FrameReader, encodeFrame } from "./frame.ts";
+export { defineObject, parseWith, type ProtocolObject } from "./object.ts";
+export {
+  actorRole,
+  boxPublicKey,
+  bytes32,
+  bytesOf,
+  bytesUpTo,
+  identifier,
+  microEpsilon,
+  natural,
+  shortText,
+  taskClass,
+  unixMs,
+  usageScope,
+  type ActorRole,
+  type TaskClass,
+  type UsageScope,
+} from "./fields.ts";
+export { policySchema, type Policy, type ReferenceValue } from "./policy.ts";
+export {
+  canonicalAttributeSchema,
+  domainSchema,
+  recordScopeSchema,
+  semanticRegistrySchema,
+  type CanonicalAttribute,
+  type Domain,
+  type RecordScope,
+  type SemanticRegistry,
+} from "./semantics.ts";
+export {
+  computeParametersSchema,
+  featureSchema,
+  parseParametersSchema,
+  predicateSchema,
+  queryParametersSchema,
+  taskParametersSchema,
+  trainParametersSchema,
+  type ComputeParameters,
+  type Feature,
+  type Operand,
+  type ParseParameters,
+  type Predicate,
+  type QueryParameters,
+  type TaskParameters,
+  type TrainParameters,
+} from "./task-parameters.ts";
+export { TASK_REQUEST, isSortedSet, taskRequestSchema, type TaskRequest } from "./task-request.ts";
+export {
+  GENESIS,
+  GOVERNANCE_EVENT,
+  GOVERNANCE_STATEMENT,
+  activeActor,
+  applyGovernanceEvent,
+  foldGovernance,
+  genesisState,
+  type Actor,
+  type Artifact,
+  type ChallengeResolution,
+  type Genesis,
+  type GovernanceEvent,
+  type GovernanceState,
+  type GovernanceStatement,
+} from "./governance.ts";
+export {
+  GOVERNANCE_SNAPSHOT,
+  governanceOrigin,
+  verifyGovernanceSnapshot,
+  type GovernanceSnapshot,
+} from "./governance-snapshot.ts";
+export { VAULT_DECISION, type VaultDecision } from "./vault-decision.ts";
+export {
+  TASK_ENVELOPE,
+  epsilonOfRound,
+  roundsOf,
+  taskEnvelopeSchema,
+  type AttributeComposition,
+  type CoordinationEnvelope,
+  type TaskEnvelope,
+} from "./task-envelope.ts";
+export {
+  SEAL_INFO,
+  SESSION_MANIFEST,
+  SLICE_REFERENCE,
+  batchWrapInfo,
+  peerNonce,
+  sessionAad,
+  vaultNonce,
+  type EnclaveRole,
+  type SessionManifest,
+  type SliceReference,
+} from "./session.ts";
+export {
+  CONTRIBUTION,
+  ROUND_SECRET,
+  SEALED_ORDER,
+  WORK_ORDER,
+  type Contribution,
+  type RoundSecret,
+  type SealedOrder,
+  type WorkOrder,
+} from "./work-order.ts";
+export {
+  EXECUTION_RESULT_BUNDLE,
+  SEALED_OUTCOME,
+  SLICE_RESULT_BUNDLE,
+  type ExecutionResultBundle,
+  type SealedOutcome,
+  type SliceResultBundle,
+} from "./bundles.ts";
+export {
+  CONSUMPTION_RECORD,
+  SETTLEMENT_ENTRY,
+  SETTLEMENT_PROOF,
+  SETTLEMENT_ROOT,
+  settlementEntriesRoot,
+  type ConsumptionRecord,
+  type PayoutInstruction,
+  type SettlementEntry,
+  type SettlementProof,
+  type SettlementRoot,
+} from "./settlement.ts";
+export {
+  assertCommitment,
+  keyCommitment,
+  noiseKey,
+  outputCommitment,
+  shareCommitment,
+  type NoiseBinding,
+} from "./keys.ts";
+export { decryptOnce, encryptOnce } from "./envelope-cipher.ts";
+export {
+  enclaveRequestSchema,
+  enclaveResponseSchema,
+  type EnclaveRequest,
+  type EnclaveResponse,
+  type SlicePresentation,
+} from "./channel.ts";
+export { ROUND_MESSAGE, type RoundMessage } from "./round-message.ts";
+export {
+  DELIVERY,
+  DELIVERY_SHARE,
+  RESULT_BYTES,
+  TASK_RESULT,
+  parsedReceiptSchema,
+  type Delivery,
+  type DeliveryShare,
+  type ParsedReceipt,
+  type TaskResult,
+} from "./delivery.ts";
+export { WORK_ITEM, type WorkItem } from "./work.ts";

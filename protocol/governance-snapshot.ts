@@ -1,0 +1,79 @@
+import { z } from "zod";
+
+import { bytesUpTo } from "./fields.ts";
+import { equalBytes } from "./bytes.ts";
+import { verifyCheckpoint } from "./checkpoint.ts";
+import { VerificationError } from "./errors.ts";
+import { foldGovernance, GENESIS, genesisState, type GovernanceState } from "./governance.ts";
+import { leafHash, merkleRoot } from "./merkle.ts";
+import { defineObject } from "./object.ts";
+
+/** The governance log as a relying party takes it: every event and a cosigned checkpoint over them. */
+export const governanceSnapshotSchema = z.strictObject({
+  genesis: bytesUpTo(1024 * 1024),
+  events: z.array(bytesUpTo(1024 * 1024)).max(10_000),
+  checkpoint: z.string().max(64 * 1024),
+});
+
+export type GovernanceSnapshot = z.infer<typeof governanceSnapshotSchema>;
+
+export const GOVERNANCE_SNAPSHOT = defineObject(
+  "governance-snapshot",
+  governanceSnapshotSchema,
+  16 * 1024 * 1024,
+);
+
+/** Origin line of a network's governance log. */
+export function governanceOrigin(network: string): string {
+  return `symphony.governance/${network}`;
+}
+
+/**
+ * Verifies a governance snapshot against a pinned genesis digest and returns the state it gives.
+ *
+ * Checks, in this order: genesis digest, every event's quorum, the checkpoint's log signature (the coordinator's),
+ * cosignatures by at least `checkpoint_quorum` Vaults, and the Merkle root over exactly these events.
+ *
+ * @throws {@link VerificationError} GOVERNANCE_GENESIS_MISMATCH, GOVERNANCE_EVENT_INVALID, PROOF_CHECKPOINT_INVALID
+ */
+export function verifyGovernanceSnapshot(
+  snapshot: GovernanceSnapshot,
+  pinnedGenesisDigest: Uint8Array,
+): GovernanceState {
+  const genesis = GENESIS.decode(snapshot.genesis);
+  if (!equalBytes(GENESIS.digest(genesis), pinnedGenesisDigest)) {
+    throw new VerificationError(
+      { code: "GOVERNANCE_GENESIS_MISMATCH" },
+      "governance genesis: expected the pinned digest, got another",
+    );
+  }
+  const state = foldGovernance(snapshot.genesis, snapshot.events);
+  verifyGovernanceCheckpoint(state, snapshot);
+  return state;
+}
+
+function verifyGovernanceCheckpoint(state: GovernanceState, snapshot: GovernanceSnapshot): void {
+  const { genesis } = genesisState(snapshot.genesis);
+  const coordinator = genesis.actors.find((actor) => actor.actor_id === genesis.coordinator_id);
+  if (coordinator === undefined) {
+    throw new VerificationError(
+      { code: "GOVERNANCE_EVENT_INVALID" },
+      "governance genesis: expected the coordinator among the actors",
+    );
+  }
+  const checkpoint = verifyCheckpoint(snapshot.checkpoint, {
+    origin: governanceOrigin(genesis.network),
+    log: { name: coordinator.actor_id, publicKey: coordinator.signing_key },
+    witnesses: genesis.actors
+      .filter((actor) => actor.role === "enterprise")
+      .map((actor) => ({ name: actor.actor_id, publicKey: actor.signing_key })),
+    quorum: genesis.policy.governance.checkpoint_quorum,
+  });
+  const root = merkleRoot(snapshot.events.map((event) => leafHash(event)));
+  if (checkpoint.size !== state.sequence || !equalBytes(checkpoint.root, root)) {
+    throw new VerificationError(
+      { code: "PROOF_CHECKPOINT_INVALID", expected: state.sequence, actual: checkpoint.size },
+      `governance checkpoint: expected the root of these ${state.sequence} events`,
+    );
+  }
+}

@@ -1,0 +1,248 @@
+import { z } from "zod";
+
+import { hex } from "./bytes.ts";
+import {
+  actorRole,
+  boxPublicKey,
+  bytes32,
+  bytesUpTo,
+  identifier,
+  natural,
+  unixMs,
+} from "./fields.ts";
+import { digestOfBytes } from "./hash.ts";
+import { RefusedError, VerificationError } from "./errors.ts";
+import { defineObject } from "./object.ts";
+import { policySchema, type Policy } from "./policy.ts";
+import { semanticRegistrySchema, type SemanticRegistry } from "./semantics.ts";
+import { keyIdOf, parseCose, verifyCose } from "./signing.ts";
+
+/** An actor of the network: who it is, what it may do, and the keys it is known by. */
+export const actorSchema = z.strictObject({
+  actor_id: identifier,
+  role: actorRole,
+  signing_key: bytes32,
+  /** HPKE key that shares are sealed to; null for actors that receive none. */
+  box_key: boxPublicKey.nullable(),
+  stake_minor: natural,
+  status: z.enum(["active", "suspended"]),
+});
+
+/** Code or a model that tasks may name by digest. */
+export const artifactSchema = z.strictObject({
+  digest: bytes32,
+  kind: z.enum(["model", "step_graph"]),
+  description: z.string().max(200),
+});
+
+/** The founding document of a network. Verifiers pin its digest; nothing in it is signed. */
+export const genesisSchema = z.strictObject({
+  version: z.literal(1),
+  network: identifier,
+  simulated: z.boolean(),
+  governance_keys: z.array(bytes32).min(1).max(32),
+  governance_quorum: natural,
+  coordinator_id: identifier,
+  aggregator_id: identifier,
+  actors: z.array(actorSchema).min(1).max(1024),
+  policy: policySchema,
+  semantics: semanticRegistrySchema,
+  opened_ms: unixMs,
+});
+
+/** What governance decided. */
+export const governanceStatementSchema = z.strictObject({
+  genesis_digest: bytes32,
+  sequence: natural,
+  previous: bytes32,
+  time_ms: unixMs,
+  decision: z.discriminatedUnion("type", [
+    z.strictObject({ type: z.literal("artifact_registered"), artifact: artifactSchema }),
+    z.strictObject({ type: z.literal("measurement_revoked"), pcr0: z.string().length(96) }),
+    z.strictObject({ type: z.literal("platform_revoked"), module_id: z.string().max(128) }),
+    z.strictObject({ type: z.literal("actor_suspended"), actor_id: identifier }),
+    z.strictObject({
+      type: z.literal("challenge_resolved"),
+      task_id: identifier,
+      resolution: z.enum(["approved", "not_confirmed", "closed_without_penalty"]),
+      reason: z.string().max(500),
+    }),
+  ]),
+});
+
+/** A decision with the approvals it rests on: COSE_Sign1 of the statement by distinct governance keys. */
+export const governanceEventSchema = z.strictObject({
+  approvals: z
+    .array(bytesUpTo(64 * 1024))
+    .min(1)
+    .max(32),
+});
+
+export type Actor = z.infer<typeof actorSchema>;
+export type Artifact = z.infer<typeof artifactSchema>;
+export type Genesis = z.infer<typeof genesisSchema>;
+export type GovernanceStatement = z.infer<typeof governanceStatementSchema>;
+export type GovernanceEvent = z.infer<typeof governanceEventSchema>;
+
+export const GENESIS = defineObject("genesis", genesisSchema, 1024 * 1024);
+export const GOVERNANCE_STATEMENT = defineObject(
+  "governance-statement",
+  governanceStatementSchema,
+  64 * 1024,
+);
+export const GOVERNANCE_EVENT = defineObject(
+  "governance-event",
+  governanceEventSchema,
+  1024 * 1024,
+);
+
+/** Events that one fold takes at most. */
+export const GOVERNANCE_EVENTS_MAX = 10_000;
+
+/** Governance as of some event: a pure function of the genesis and the events (design, sections 2 and 5). */
+export interface GovernanceState {
+  readonly genesis: Genesis;
+  readonly genesisDigest: Uint8Array;
+  readonly policy: Policy;
+  readonly semantics: SemanticRegistry;
+  readonly actors: ReadonlyMap<string, Actor>;
+  /** By lower-case hex digest. */
+  readonly artifacts: ReadonlyMap<string, Artifact>;
+  readonly revokedMeasurements: readonly string[];
+  readonly revokedModuleIds: readonly string[];
+  readonly challengeResolutions: ReadonlyMap<string, ChallengeResolution>;
+  /** Digest of the last event; zeros before the first. */
+  readonly head: Uint8Array;
+  readonly sequence: number;
+}
+
+/** How governance ended a challenge. */
+export type ChallengeResolution = "approved" | "not_confirmed" | "closed_without_penalty";
+
+/** The state that the genesis alone gives. */
+export function genesisState(genesisBytes: Uint8Array): GovernanceState {
+  const genesis = GENESIS.decode(genesisBytes);
+  return {
+    genesis,
+    genesisDigest: GENESIS.digest(genesis),
+    policy: genesis.policy,
+    semantics: genesis.semantics,
+    actors: new Map(genesis.actors.map((actor) => [actor.actor_id, actor])),
+    artifacts: new Map(),
+    revokedMeasurements: [],
+    revokedModuleIds: [],
+    challengeResolutions: new Map(),
+    head: new Uint8Array(32),
+    sequence: 0,
+  };
+}
+
+/**
+ * Folds one event into the state.
+ *
+ * @throws {@link RefusedError} GOVERNANCE_QUORUM_NOT_MET when fewer distinct governance keys than the quorum approve.
+ * @throws {@link VerificationError} GOVERNANCE_EVENT_INVALID when the event does not follow the state.
+ */
+export function applyGovernanceEvent(
+  state: GovernanceState,
+  eventBytes: Uint8Array,
+): GovernanceState {
+  const event = GOVERNANCE_EVENT.decode(eventBytes);
+  const statement = verifyApprovals(state.genesis, event);
+  const follows =
+    hex(statement.genesis_digest) === hex(state.genesisDigest) &&
+    statement.sequence === state.sequence &&
+    hex(statement.previous) === hex(state.head);
+  if (!follows) {
+    throw new VerificationError(
+      { code: "GOVERNANCE_EVENT_INVALID", expected: state.sequence, actual: statement.sequence },
+      `governance event: expected number ${state.sequence} of this genesis, got another`,
+    );
+  }
+  return {
+    ...decide(state, statement),
+    head: digestOfBytes("governance-event", eventBytes),
+    sequence: state.sequence + 1,
+  };
+}
+
+function verifyApprovals(genesis: Genesis, event: GovernanceEvent): GovernanceStatement {
+  const keys = new Map(genesis.governance_keys.map((key) => [keyIdOf(key), key]));
+  const approvers = new Set<string>();
+  let payload: Uint8Array | undefined;
+  for (const approval of event.approvals) {
+    const { keyId } = parseCose(approval);
+    const publicKey = keys.get(keyId);
+    if (publicKey === undefined) continue;
+    const signed = verifyCose(approval, { contentType: GOVERNANCE_STATEMENT.name, publicKey });
+    if (payload !== undefined && hex(payload) !== hex(signed)) {
+      throw new VerificationError(
+        { code: "GOVERNANCE_EVENT_INVALID" },
+        "governance event: expected approvals of one statement, got several",
+      );
+    }
+    payload = signed;
+    approvers.add(keyId);
+  }
+  const quorum = Math.max(1, genesis.governance_quorum);
+  if (payload === undefined || approvers.size < quorum) {
+    throw new RefusedError(
+      { code: "GOVERNANCE_QUORUM_NOT_MET", expected: quorum, actual: approvers.size },
+      `governance event: expected approval by ${quorum} governance keys, got ${approvers.size}`,
+    );
+  }
+  return GOVERNANCE_STATEMENT.decode(payload);
+}
+
+function decide(state: GovernanceState, statement: GovernanceStatement): GovernanceState {
+  const decision = statement.decision;
+  switch (decision.type) {
+    case "artifact_registered": {
+      const artifacts = new Map(state.artifacts);
+      artifacts.set(hex(decision.artifact.digest), decision.artifact);
+      return { ...state, artifacts };
+    }
+    case "measurement_revoked":
+      return { ...state, revokedMeasurements: [...state.revokedMeasurements, decision.pcr0] };
+    case "platform_revoked":
+      return { ...state, revokedModuleIds: [...state.revokedModuleIds, decision.module_id] };
+    case "actor_suspended": {
+      const actor = state.actors.get(decision.actor_id);
+      if (actor === undefined) return state;
+      const actors = new Map(state.actors);
+      actors.set(actor.actor_id, { ...actor, status: "suspended" });
+      return { ...state, actors };
+    }
+    case "challenge_resolved": {
+      const challengeResolutions = new Map(state.challengeResolutions);
+      challengeResolutions.set(decision.task_id, decision.resolution);
+      return { ...state, challengeResolutions };
+    }
+  }
+}
+
+/** Folds all `events` over the genesis. @throws as {@link applyGovernanceEvent} */
+export function foldGovernance(
+  genesisBytes: Uint8Array,
+  events: readonly Uint8Array[],
+): GovernanceState {
+  if (events.length > GOVERNANCE_EVENTS_MAX) {
+    throw new VerificationError(
+      { code: "GOVERNANCE_EVENT_INVALID", count: events.length },
+      `governance log: expected at most ${GOVERNANCE_EVENTS_MAX} events, got ${events.length}`,
+    );
+  }
+  return events.reduce(applyGovernanceEvent, genesisState(genesisBytes));
+}
+
+/** The active actor named `actorId`. @throws {@link RefusedError} AUTH_UNKNOWN_ACTOR */
+export function activeActor(state: GovernanceState, actorId: string): Actor {
+  const actor = state.actors.get(actorId);
+  if (actor === undefined || actor.status !== "active") {
+    throw new RefusedError(
+      { code: "AUTH_UNKNOWN_ACTOR" },
+      "actor: expected an active actor of this network",
+    );
+  }
+  return actor;
+}

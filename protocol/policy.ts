@@ -1,0 +1,88 @@
+import { z } from "zod";
+
+import { identifier, microEpsilon, natural, platformName, unixMs, usageScope } from "./fields.ts";
+
+const hexPcr = z.string().regex(/^[0-9a-f]{96}$/, { error: "expected 96 lower-case hex digits" });
+
+/** A reference value: one enclave image, and when it is accepted. `[valid_from_ms, valid_until_ms)`. */
+export const referenceValueSchema = z.strictObject({
+  pcr0: hexPcr,
+  pcr1: hexPcr,
+  pcr2: hexPcr,
+  valid_from_ms: unixMs,
+  valid_until_ms: unixMs,
+});
+
+const classConstraintsSchema = z.strictObject({
+  tee_required: z.boolean(),
+  multi_vault: z.boolean(),
+  budget_required: z.boolean(),
+  budget_lock_required: z.boolean(),
+  execution_ms_max: natural,
+  /** Public bound that slice outputs are padded to: rows a Vault may contribute. */
+  rows_max: natural,
+  /** Reward per accepted slice, minor units. */
+  slice_reward_minor: natural,
+});
+
+/**
+ * A policy version as one complete document (PV-1, PV-2). Nothing is optional and nothing has a default.
+ *
+ * `privacy.budgets` gives the whole allowance of one subject for one scope; without an entry there is none.
+ */
+export const policySchema = z.strictObject({
+  policy_version_id: identifier,
+  effective_from_epoch: natural,
+  status: z.enum(["draft", "active", "deprecated", "retired"]),
+  predecessor_version_id: identifier.nullable(),
+  classes: z.strictObject({
+    parse: classConstraintsSchema,
+    query: classConstraintsSchema,
+    compute: classConstraintsSchema,
+    train: classConstraintsSchema,
+  }),
+  privacy: z.strictObject({
+    budgets: z
+      .array(z.strictObject({ usage_scope: usageScope, epsilon_micro: microEpsilon }))
+      .max(16),
+    minimum_result_cardinality: natural,
+    minimum_local_cardinality: natural,
+    delta_pico: natural,
+    tolerance_micro: microEpsilon,
+    minimum_train_vaults: natural,
+  }),
+  multi_vault: z.strictObject({
+    minimum_vault_quorum: natural,
+    per_vault_timeout_ms: natural,
+    aggregation_environment: z.literal("tee"),
+    partial_coverage_accepted: z.boolean(),
+  }),
+  admission: z.strictObject({
+    resolving_timeout_ms: natural,
+    concurrent_tasks_max: natural,
+    task_timeout_ms_max: natural,
+    request_age_ms_max: natural,
+  }),
+  economics: z.strictObject({
+    master_stake_minor: natural,
+    enterprise_stake_minor: natural,
+    producer_stake_minor: natural,
+    staked_multiplier_percent: natural,
+    violation_penalty_minor: natural,
+  }),
+  governance: z.strictObject({
+    challenge_window_ms: natural,
+    challenge_bond_minor: natural,
+    challenge_deadline_ms: natural,
+    checkpoint_quorum: natural,
+  }),
+  epoch: z.strictObject({ time_ms_max: natural, settlement_volume_max: natural }),
+  attestation: z.strictObject({
+    platforms: z.array(platformName).min(1).max(8),
+    reference_values: z.array(referenceValueSchema).min(1).max(64),
+    age_ms_max: natural,
+  }),
+});
+
+export type Policy = z.infer<typeof policySchema>;
+export type ReferenceValue = z.infer<typeof referenceValueSchema>;

@@ -1,0 +1,85 @@
+import { z } from "zod";
+
+import { bytes32, identifier, natural } from "./fields.ts";
+
+const literal = z.union([z.int(), z.string().max(200)]);
+
+/** One comparison of an attribute. `range` is `[min, max)` in the attribute's scaled integers. */
+export const operandSchema = z.discriminatedUnion("op", [
+  z.strictObject({ attribute: identifier, op: z.literal("eq"), value: literal }),
+  z.strictObject({
+    attribute: identifier,
+    op: z.literal("in"),
+    values: z.array(literal).min(1).max(64),
+  }),
+  z.strictObject({ attribute: identifier, op: z.literal("range"), min: z.int(), max: z.int() }),
+]);
+
+/** A flat composition of operands (AC-1): `AND` and `OR` over two or more, `NOT` over one. */
+export const predicateSchema = z.strictObject({
+  operator: z.enum(["AND", "OR", "NOT"]),
+  operands: z.array(operandSchema).min(1).max(64),
+});
+
+/** A numeric model input: where it comes from, its scaling constants and the range it is clamped to. */
+export const featureSchema = z.strictObject({
+  attribute: identifier,
+  mean_micro: z.int(),
+  scale_micro: z.int().min(1),
+  min_micro: z.int(),
+  max_micro: z.int(),
+});
+
+/** `parse`: one record of one Vault, named by its commitment. */
+export const parseParametersSchema = z.strictObject({
+  task_class: z.literal("parse"),
+  record_commitment: bytes32,
+});
+
+/** `query`: how many distinct subjects match, and a handle to them. */
+export const queryParametersSchema = z.strictObject({
+  task_class: z.literal("query"),
+  predicate: predicateSchema,
+  audience_cap: natural,
+});
+
+/** `compute`: a registered model over each record; a histogram of its scores. */
+export const computeParametersSchema = z.strictObject({
+  task_class: z.literal("compute"),
+  model_digest: bytes32,
+  features: z.array(featureSchema).min(1).max(256),
+  bin_edges_micro: z.array(z.int()).min(2).max(65),
+  work_units_max: natural,
+});
+
+/** `train`: federated averaging of a registered step graph over all Vaults. */
+export const trainParametersSchema = z.strictObject({
+  task_class: z.literal("train"),
+  model_digest: bytes32,
+  features: z.array(featureSchema).min(1).max(256),
+  label: z.strictObject({ attribute: identifier, positive: z.int() }),
+  rounds: z.int().min(1).max(100),
+  groups: z.int().min(1).max(4096),
+  local_steps: z.int().min(1).max(10_000),
+  batch_size: z.int().min(1).max(4096),
+  learning_rate_micro: z.int().min(1).max(10_000_000),
+  clip_norm_micro: z.int().min(1).max(1_000_000_000),
+  fraction_bits: z.int().min(8).max(24),
+});
+
+/** What a task asks for, by class. */
+export const taskParametersSchema = z.discriminatedUnion("task_class", [
+  parseParametersSchema,
+  queryParametersSchema,
+  computeParametersSchema,
+  trainParametersSchema,
+]);
+
+export type Operand = z.infer<typeof operandSchema>;
+export type Predicate = z.infer<typeof predicateSchema>;
+export type Feature = z.infer<typeof featureSchema>;
+export type ParseParameters = z.infer<typeof parseParametersSchema>;
+export type QueryParameters = z.infer<typeof queryParametersSchema>;
+export type ComputeParameters = z.infer<typeof computeParametersSchema>;
+export type TrainParameters = z.infer<typeof trainParametersSchema>;
+export type TaskParameters = z.infer<typeof taskParametersSchema>;

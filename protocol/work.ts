@@ -1,0 +1,78 @@
+import { z } from "zod";
+
+import { bytes32, bytesUpTo, identifier, natural, unixMs } from "./fields.ts";
+import { defineObject } from "./object.ts";
+
+const MIB = 1024 * 1024;
+
+/** One piece of work the coordinator asks an actor for. Signed by the coordinator; the receiver re-checks all of it. */
+export const workItemSchema = z.strictObject({
+  work_id: identifier,
+  actor_id: identifier,
+  task_id: identifier,
+  issued_ms: unixMs,
+  deadline_ms: unixMs,
+  work: z.discriminatedUnion("kind", [
+    /** Answer with a signed VaultDecision. */
+    z.strictObject({
+      kind: z.literal("admit"),
+      signed_request: bytesUpTo(128 * 1024),
+      governance: bytesUpTo(16 * MIB),
+    }),
+    /** Run one slice of one round; answers travel as round messages. */
+    z.strictObject({
+      kind: z.literal("slice"),
+      envelope: bytesUpTo(MIB / 2),
+      governance: bytesUpTo(16 * MIB),
+      round: natural,
+      attempt: natural,
+      /** The previous round's signed bundle and this Vault's sealed share of its state key. */
+      previous: z
+        .strictObject({ bundle: bytesUpTo(128 * 1024), sealed_share: bytesUpTo(4096) })
+        .nullable(),
+      artifact: bytesUpTo(16 * MIB).nullable(),
+    }),
+    /** Aggregate one round; answers travel as round messages. */
+    z.strictObject({
+      kind: z.literal("aggregate"),
+      envelope: bytesUpTo(MIB / 2),
+      governance: bytesUpTo(16 * MIB),
+      round: natural,
+      attempt: natural,
+      previous: z
+        .strictObject({ bundle: bytesUpTo(128 * 1024), ciphertext: bytesUpTo(32 * MIB) })
+        .nullable(),
+      artifact: bytesUpTo(16 * MIB).nullable(),
+    }),
+    /** Commit actual consumption; answer with a signed ConsumptionRecord. */
+    z.strictObject({
+      kind: z.literal("settle"),
+      envelope: bytesUpTo(MIB / 2),
+      /** Signed ExecutionResultBundles, in round order; empty when the task failed. */
+      bundles: z.array(bytesUpTo(128 * 1024)).max(100),
+    }),
+    /** Release the share of the result key; answer with a signed DeliveryShare. */
+    z.strictObject({
+      kind: z.literal("release"),
+      envelope: bytesUpTo(MIB / 2),
+      settlement: bytesUpTo(128 * 1024),
+      bundle: bytesUpTo(128 * 1024),
+      sealed_share: bytesUpTo(4096),
+    }),
+    /** Cosign a log: answer with the note carrying one more signature. */
+    z.strictObject({
+      kind: z.literal("cosign"),
+      log_actor_id: identifier,
+      origin: z.string().max(128),
+      note: z.string().max(64 * 1024),
+      /** Consistency with the size this actor cosigned last. */
+      old_size: natural,
+      proof: z.array(bytes32).max(64),
+    }),
+    /** The task ended without a result: release what never executed, commit the estimate of what did. */
+    z.strictObject({ kind: z.literal("abort"), envelope_digest: bytes32, request_digest: bytes32 }),
+  ]),
+});
+
+export type WorkItem = z.infer<typeof workItemSchema>;
+export const WORK_ITEM = defineObject("work-item", workItemSchema, 64 * MIB);
