@@ -26,7 +26,15 @@ export {
   utf8,
   utf8Text,
 } from "./bytes.ts";
-export { CBOR_BYTES_MAX, decodeCbor, encodeCbor, type CborValue } from "./cbor.ts";
+export {
+  CBOR_BYTES_MAX,
+  decodeCbor,
+  decodeCborHeader,
+  encodeCbor,
+  encodeCborHeader,
+  type CborHeader,
+  type CborValue,
+} from "./cbor.ts";
 export { digestOf, digestOfBytes, hkdf, hmacSha256, sha256, sha384 } from "./hash.ts";
 export { FRAME_BYTES_MAX, FrameReader, encodeFrame } from "./frame.ts";
 export { defineObject, parseWith, type ProtocolObject } from "./object.ts";
@@ -179,3 +187,128 @@ export {
   type TaskResult,
 } from "./delivery.ts";
 export { WORK_ITEM, type WorkItem } from "./work.ts";
+export { Secret } from "./secret.ts";
+export {
+  MerkleTree,
+  PROOF_NODES_MAX,
+  leafHash,
+  merkleRoot,
+  verifyConsistency,
+  verifyInclusion,
+  type ConsistencyClaim,
+  type InclusionClaim,
+} from "./merkle.ts";
+export {
+  ED25519_KEY_BYTES,
+  ED25519_SIGNATURE_BYTES,
+  KEY_ID_BYTES,
+  isSignature,
+  keyIdOf,
+  parseCose,
+  signBytes,
+  signCose,
+  signingKeyFromSeed,
+  verificationKey,
+  verifyCose,
+  type ParsedCose,
+  type SigningKey,
+} from "./signing.ts";
+export {
+  BOX_CHUNK_BYTES,
+  BOX_ENCAPSULATION_BYTES,
+  BOX_PLAINTEXT_BYTES_MAX,
+  BOX_PUBLIC_KEY_BYTES,
+  BOX_SEED_BYTES,
+  boxKeyPairFromSeed,
+  generateBoxKeyPair,
+  open,
+  seal,
+  type BoxKeyPair,
+  type BoxPrivateKey,
+} from "./sealed-box.ts";
+export { SHARED_SECRET_BYTES_MAX, SHARES_MAX, combineShares, splitSecret } from "./shamir.ts";
+export { defineLifecycle, type Lifecycle, type LifecycleStep } from "./lifecycle.ts";
+export {
+  BUDGET_RESERVATION_LIFECYCLE,
+  CANONICAL_ATTRIBUTE_LIFECYCLE,
+  CHALLENGE_LIFECYCLE,
+  CONSENT_LIFECYCLE,
+  DOMAIN_LIFECYCLE,
+  EPOCH_LIFECYCLE,
+  POLICY_VERSION_LIFECYCLE,
+  QUERY_ATTRIBUTE_LIFECYCLE,
+  SETTLEMENT_LIFECYCLE,
+  TASK_LIFECYCLE,
+  TASK_TRANSITION_CONDITIONS,
+  assertTaskTransition,
+  type ChallengeState,
+  type SettlementState,
+  type TaskState,
+  type TaskTransitionCondition,
+} from "./lifecycles.ts";
+export {
+  CHECKPOINT_NAME_MAX,
+  CHECKPOINT_TEXT_MAX,
+  cosignCheckpoint,
+  parseCheckpoint,
+  signCheckpoint,
+  verifyCheckpoint,
+  type CheckpointClaims,
+  type NamedKey,
+  type VerifiedCheckpoint,
+} from "./checkpoint.ts";
+export {
+  EVENT_BYTES_MAX,
+  eventDigest,
+  eventLeaf,
+  eventSchema,
+  noPreviousEvent,
+  parseEvent,
+  signEvent,
+  verifyEvent,
+  verifyEventOrder,
+  type LogEvent,
+} from "./event-log.ts";
+export {
+  ATTRIBUTE_BYTES_MAX,
+  ATTRIBUTE_TEXT_MAX,
+  RECORD_ATTRIBUTES_MAX,
+  SALT_BYTES,
+  SUBJECT_ID_BYTES,
+  attributeNameSchema,
+  attributeValueSchema,
+  commitRecord,
+  parseRecord,
+  recordSchema,
+  recordSchemaNameSchema,
+  serializeRecord,
+  type AttributeValue,
+  type CanonicalRecord,
+} from "./record.ts";
+export {
+  BATCH_BYTES_MAX,
+  BATCH_CHUNK_BYTES,
+  BATCH_HEADER_BYTES_MAX,
+  BATCH_ID_BYTES,
+  BATCH_RECORDS_MAX,
+  DATA_KEY_BYTES,
+  batchHeaderSchema,
+  batchRoot,
+  inputCommitment,
+  openBatch,
+  parseBatchHeader,
+  recordAt,
+  rehashBatch,
+  sealBatch,
+  type BatchHeader,
+  type ErasedRecord,
+  type OpenedBatch,
+} from "./batch.ts";
+export { type BatchBody, type BatchColumn } from "./batch-body.ts";
+export {
+  CALL_AGE_MS_MAX,
+  NODE_ANSWER,
+  NODE_CALL,
+  type NodeAnswer,
+  type NodeCall,
+} from "./node-call.ts";
