@@ -1,0 +1,197 @@
+import { createPublicKey, verify, type KeyObject } from "node:crypto";
+
+import { MalformedError, compareBytes, equalBytes, fromHex, hex } from "#protocol";
+
+import { DER, derFault, expectTag, parseDer, parseDerElements, type DerElement } from "./der.ts";
+import { parseDerTime } from "./der-time.ts";
+
+/** The largest certificate in a Nitro document: 1024 bytes (attestation_process.md § 2.2). */
+export const CERTIFICATE_BYTES_MAX = 1024;
+
+/** An X.509 v3 certificate with a P-384 key and an ECDSA-SHA384 signature; authentic only once verified. */
+export interface Certificate {
+  readonly der: Uint8Array;
+  readonly tbs: Uint8Array;
+  /** The issuer and subject names as they are encoded. */
+  readonly issuer: Uint8Array;
+  readonly subject: Uint8Array;
+  readonly notBeforeMs: number;
+  /** The last millisecond at which the certificate is valid: the end of its last second. */
+  readonly notAfterMs: number;
+  readonly publicKey: KeyObject;
+  readonly isAuthority: boolean;
+  /** How many authorities may follow, or null when not bounded. */
+  readonly pathLength: number | null;
+  readonly keyUsage: KeyUsage;
+  /** ECDSA signature, DER form. */
+  readonly signature: Uint8Array;
+}
+
+/** The bits of keyUsage that path validation looks at (RFC 5280 § 4.2.1.3). */
+export interface KeyUsage {
+  readonly digitalSignature: boolean;
+  readonly keyCertSign: boolean;
+}
+
+/** ecdsa-with-SHA384, no parameters (RFC 5758 § 3.2). */
+const ECDSA_SHA384 = fromHex("300a06082a8648ce3d040303");
+/** id-ecPublicKey with secp384r1 (RFC 5480 § 2.1.1). */
+const P384_KEY = fromHex("301006072a8648ce3d020106052b81040022");
+const VERSION_3 = fromHex("a003020102");
+const OID_BASIC_CONSTRAINTS = "551d13";
+const OID_KEY_USAGE = "551d0f";
+const EXTENSIONS_TAG = 0xa3;
+
+/**
+ * Parses one certificate in DER.
+ *
+ * Pins version 3, P-384 and ECDSA with SHA-384: AWS uses nothing else, so nothing else is accepted.
+ * Refuses repeated and unknown critical extensions. The signature is not judged here.
+ *
+ * @throws {@link MalformedError} TEE_CHAIN_MALFORMED
+ * @see RFC 5280 § 4.1
+ */
+export function parseCertificate(der: Uint8Array): Certificate {
+  if (der.length > CERTIFICATE_BYTES_MAX) {
+    throw derFault(`at most ${CERTIFICATE_BYTES_MAX} bytes`, `${der.length}`);
+  }
+  const copy = der.slice();
+  const [tbs, algorithm, signature, ...rest] = parseDerElements(
+    parseDer(copy, DER.sequence).content,
+  );
+  if (rest.length > 0) throw derFault("three parts", `${3 + rest.length}`);
+  expectEqual(algorithm, ECDSA_SHA384, "ecdsa-with-SHA384");
+  const body = expectTag(tbs, DER.sequence);
+  return {
+    der: copy,
+    tbs: body.whole,
+    signature: bitString(signature),
+    ...parseBody(parseDerElements(body.content)),
+  };
+}
+
+/** Whether `issuer`'s key made the signature of `certificate`. Names and dates are not judged. */
+export function isSignedBy(certificate: Certificate, issuer: Certificate): boolean {
+  return verify("sha384", certificate.tbs, issuer.publicKey, certificate.signature);
+}
+
+/** Whether `certificate` names the subject of `issuer` as its issuer, byte for byte. */
+export function namesIssuer(certificate: Certificate, issuer: Certificate): boolean {
+  return compareBytes(certificate.issuer, issuer.subject) === 0;
+}
+
+type Body = Omit<Certificate, "der" | "tbs" | "signature">;
+
+function parseBody(fields: readonly DerElement[]): Body {
+  const [version, serial, algorithm, issuer, validity, subject, key, ...optional] = fields;
+  expectEqual(version, VERSION_3, "version 3");
+  expectTag(serial, DER.integer);
+  expectEqual(algorithm, ECDSA_SHA384, "ecdsa-with-SHA384");
+  const [notBefore, notAfter, ...more] = parseDerElements(
+    expectTag(validity, DER.sequence).content,
+  );
+  if (more.length > 0) throw derFault("two times", `${2 + more.length}`);
+  const [extensions, ...unknown] = optional;
+  if (unknown.length > 0) throw derFault("extensions only", "other optional fields");
+  return {
+    issuer: expectTag(issuer, DER.sequence).whole,
+    subject: expectTag(subject, DER.sequence).whole,
+    notBeforeMs: parseDerTime(notBefore),
+    notAfterMs: parseDerTime(notAfter) + 999,
+    publicKey: parseKey(expectTag(key, DER.sequence)),
+    ...parseExtensions(expectTag(extensions, EXTENSIONS_TAG)),
+  };
+}
+
+function parseKey(spki: DerElement): KeyObject {
+  const [algorithm] = parseDerElements(spki.content);
+  expectEqual(algorithm, P384_KEY, "a P-384 key");
+  try {
+    return createPublicKey({ key: Buffer.from(spki.whole), format: "der", type: "spki" });
+  } catch (cause) {
+    throw new MalformedError(
+      { code: "TEE_CHAIN_MALFORMED" },
+      "certificate: expected a point on P-384, got other bytes",
+      { cause },
+    );
+  }
+}
+
+type Extensions = Pick<Certificate, "isAuthority" | "pathLength" | "keyUsage">;
+
+function parseExtensions(wrapper: DerElement): Extensions {
+  const values = new Map<string, Uint8Array>();
+  for (const extension of parseDerElements(parseDer(wrapper.content, DER.sequence).content)) {
+    const { oid, critical, value } = parseExtension(expectTag(extension, DER.sequence));
+    if (values.has(oid)) throw derFault("each extension once", "one repeated");
+    if (critical && oid !== OID_BASIC_CONSTRAINTS && oid !== OID_KEY_USAGE) {
+      throw derFault("known critical extensions", `an unknown one (${oid})`);
+    }
+    values.set(oid, value);
+  }
+  return {
+    ...parseBasicConstraints(values.get(OID_BASIC_CONSTRAINTS)),
+    keyUsage: parseKeyUsage(values.get(OID_KEY_USAGE)),
+  };
+}
+
+function parseExtension(extension: DerElement): {
+  oid: string;
+  critical: boolean;
+  value: Uint8Array;
+} {
+  const parts = parseDerElements(extension.content);
+  const oid = hex(expectTag(parts[0], DER.oid).content);
+  const critical = parts.length === 3 ? parseTrue(parts[1]) : false;
+  if (parts.length > 3) throw derFault("at most three parts in an extension", `${parts.length}`);
+  const value = expectTag(parts[parts.length - 1], DER.octetString).content;
+  return { oid, critical, value };
+}
+
+function parseBasicConstraints(value: Uint8Array | undefined): {
+  isAuthority: boolean;
+  pathLength: number | null;
+} {
+  if (value === undefined) throw derFault("basicConstraints", "none");
+  const parts = parseDerElements(parseDer(value, DER.sequence).content);
+  if (parts.length === 0) return { isAuthority: false, pathLength: null };
+  parseTrue(parts[0]);
+  if (parts.length === 1) return { isAuthority: true, pathLength: null };
+  const length = expectTag(parts[1], DER.integer).content;
+  const bound = length[0];
+  if (parts.length > 2 || length.length !== 1 || bound === undefined || bound > 0x7f) {
+    throw derFault("a path length in [0, 128)", "another value");
+  }
+  return { isAuthority: true, pathLength: bound };
+}
+
+function parseKeyUsage(value: Uint8Array | undefined): KeyUsage {
+  if (value === undefined) throw derFault("keyUsage", "none");
+  const [unused, first, second, ...more] = parseDer(value, DER.bitString).content;
+  if (unused === undefined || unused > 7 || first === undefined || more.length > 0) {
+    throw derFault("keyUsage of at most nine bits", "another bit string");
+  }
+  if (((second ?? first) & ((1 << unused) - 1)) !== 0) {
+    throw derFault("unused bits of zero", "others");
+  }
+  return { digitalSignature: (first & 0x80) !== 0, keyCertSign: (first & 0x04) !== 0 };
+}
+
+/** DER writes TRUE as 0xff, and never writes a FALSE that is the default (X.690 § 11.1, § 11.5). */
+function parseTrue(element: DerElement | undefined): true {
+  const { content } = expectTag(element, DER.boolean);
+  if (content.length !== 1 || content[0] !== 0xff) throw derFault("TRUE", "another boolean");
+  return true;
+}
+
+function bitString(element: DerElement | undefined): Uint8Array {
+  const { content } = expectTag(element, DER.bitString);
+  if (content[0] !== 0) throw derFault("whole octets in a bit string", "unused bits");
+  return content.subarray(1);
+}
+
+function expectEqual(element: DerElement | undefined, bytes: Uint8Array, what: string): void {
+  if (element === undefined || !equalBytes(element.whole, bytes)) {
+    throw derFault(what, element === undefined ? "nothing" : hex(element.whole.subarray(0, 32)));
+  }
+}

@@ -1,0 +1,49 @@
+import { DER, derFault, type DerElement } from "./der.ts";
+
+const DAYS_BEFORE_MONTH = [0, 31, 59, 90, 120, 151, 181, 212, 243, 273, 304, 334] as const;
+const DAYS_IN_MONTH = [31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31] as const;
+
+/**
+ * Milliseconds since 1970 of a certificate's time: UTCTime to 2049, GeneralizedTime after, both ending in Z.
+ *
+ * Impossible dates are refused, not normalised.
+ *
+ * @throws {@link MalformedError} TEE_CHAIN_MALFORMED
+ * @see RFC 5280 § 4.1.2.5
+ */
+export function parseDerTime(element: DerElement | undefined): number {
+  if (element === undefined) throw derFault("a time", "nothing");
+  const text = Buffer.from(element.content).toString("latin1");
+  if (element.tag === DER.utcTime && /^\d{12}Z$/.test(text)) {
+    const century = Number(text.slice(0, 2)) < 50 ? "20" : "19";
+    return timeOf(century + text);
+  }
+  if (element.tag === DER.generalizedTime && /^\d{14}Z$/.test(text)) {
+    if (Number(text.slice(0, 4)) < 2050) throw derFault("UTCTime before 2050", "GeneralizedTime");
+    return timeOf(text);
+  }
+  throw derFault("UTCTime or GeneralizedTime in UTC to the second", "another form");
+}
+
+function timeOf(digits: string): number {
+  const part = (from: number, to: number): number => Number(digits.slice(from, to));
+  const [year, month, day] = [part(0, 4), part(4, 6), part(6, 8)];
+  const [hour, minute, second] = [part(8, 10), part(10, 12), part(12, 14)];
+  const before = DAYS_BEFORE_MONTH[month - 1];
+  const length = DAYS_IN_MONTH[month - 1];
+  if (before === undefined || length === undefined) throw derFault("a month", `${month}`);
+  const leap = (year % 4 === 0 && year % 100 !== 0) || year % 400 === 0;
+  const lengthNow = leap && month === 2 ? 29 : length;
+  if (day < 1 || day > lengthNow || hour > 23 || minute > 59 || second > 59) {
+    throw derFault("a possible date and time", "an impossible one");
+  }
+  const days = daysBeforeYear(year) + before + (leap && month > 2 ? 1 : 0) + day - 1;
+  return (((days * 24 + hour) * 60 + minute) * 60 + second) * 1000;
+}
+
+/** Days from 1970-01-01 to the first of January of `year`, in the Gregorian calendar. */
+function daysBeforeYear(year: number): number {
+  const previous = year - 1;
+  const leaps = Math.floor(previous / 4) - Math.floor(previous / 100) + Math.floor(previous / 400);
+  return previous * 365 + leaps - 719_162;
+}
