@@ -28,6 +28,9 @@ const DECODE_OPTIONS = {
   useMaps: false,
 } as const;
 
+/** A COSE header: integer labels, and values as everywhere else. */
+export type CborHeader = ReadonlyMap<number, CborValue>;
+
 function refuseFloats(value: CborValue, path: string): void {
   if (typeof value === "number" && !Number.isSafeInteger(value)) {
     throw new MalformedError(
@@ -99,4 +102,47 @@ export function decodeCbor(bytes: Uint8Array, maxBytes: number = CBOR_BYTES_MAX)
     );
   }
   return value;
+}
+
+/**
+ * Encodes a COSE header map as deterministic CBOR. The only maps with integer keys are headers.
+ *
+ * @throws {@link MalformedError} SCHEMA_CBOR_MALFORMED
+ * @see RFC 9052 § 3, RFC 8949 § 4.2.1
+ */
+export function encodeCborHeader(header: CborHeader): Uint8Array {
+  for (const [label, value] of header) {
+    refuseFloats(label, "header");
+    refuseFloats(value, `header.${label}`);
+  }
+  return encode(header, rfc8949EncodeOptions);
+}
+
+/**
+ * Decodes a COSE header map; anything but canonical CBOR with integer labels is refused.
+ *
+ * @throws {@link MalformedError} SCHEMA_CBOR_MALFORMED
+ */
+export function decodeCborHeader(bytes: Uint8Array): ReadonlyMap<number, unknown> {
+  let header: ReadonlyMap<number, CborValue> | undefined;
+  try {
+    const decoded: unknown = decode(bytes, { ...DECODE_OPTIONS, useMaps: true });
+    if (isHeader(decoded) && equalBytes(encodeCborHeader(decoded), bytes)) header = decoded;
+  } catch (cause) {
+    throw headerMalformed(cause);
+  }
+  if (header === undefined) throw headerMalformed();
+  return header;
+}
+
+function isHeader(value: unknown): value is CborHeader {
+  return value instanceof Map && [...value.keys()].every((label) => Number.isSafeInteger(label));
+}
+
+function headerMalformed(cause?: unknown): MalformedError {
+  return new MalformedError(
+    { code: "SCHEMA_CBOR_MALFORMED" },
+    "cbor header: expected one canonical map with integer labels",
+    { cause },
+  );
 }
