@@ -55,7 +55,7 @@ export {
   type TaskClass,
   type UsageScope,
 } from "./fields.ts";
-export { policySchema, type Policy, type ReferenceValue } from "./policy.ts";
+export { policyDigest, policySchema, type Policy, type ReferenceValue } from "./policy.ts";
 export {
   canonicalAttributeSchema,
   domainSchema,

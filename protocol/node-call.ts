@@ -19,7 +19,8 @@ export const nodeCallSchema = z.strictObject({
   at_ms: unixMs,
   nonce: bytesOf(16),
   call: z.discriminatedUnion("name", [
-    z.strictObject({ name: z.literal("next_work"), wait_ms: natural }),
+    /** `instance` names the running process: a restarted node takes its own unfinished work back at once. */
+    z.strictObject({ name: z.literal("next_work"), instance: bytesOf(16), wait_ms: natural }),
     z.strictObject({
       name: z.literal("complete"),
       work_id: identifier,

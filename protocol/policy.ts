@@ -1,5 +1,6 @@
 import { z } from "zod";
 
+import { digestOf } from "./hash.ts";
 import { identifier, microEpsilon, natural, platformName, unixMs, usageScope } from "./fields.ts";
 
 const hexPcr = z.string().regex(/^[0-9a-f]{96}$/, { error: "expected 96 lower-case hex digits" });
@@ -86,3 +87,8 @@ export const policySchema = z.strictObject({
 
 export type Policy = z.infer<typeof policySchema>;
 export type ReferenceValue = z.infer<typeof referenceValueSchema>;
+
+/** Digest that envelopes and orders bind to: equal documents have equal digests. */
+export function policyDigest(policy: Policy): Uint8Array {
+  return digestOf("policy", policy);
+}
