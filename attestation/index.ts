@@ -17,3 +17,4 @@ export {
 export { verifyNitroDocument, type JudgedAt, type VerifiedEvidence } from "./nitro/verify.ts";
 export type { AppraisalPolicy, Expected, Measurement, ReferenceMeasurement } from "./policy.ts";
 export { attestationReportSchema, verifyReportReplay, type AttestationReport } from "./report.ts";
+export { appraiseSession, type SessionClaim } from "./session.ts";

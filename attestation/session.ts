@@ -1,0 +1,68 @@
+import {
+  SESSION_MANIFEST,
+  VerificationError,
+  equalBytes,
+  type EnclaveRole,
+  type GovernanceState,
+  type SessionManifest,
+} from "#protocol";
+
+import type { TrustAnchor } from "./anchor.ts";
+import { appraiseEvidence } from "./appraise.ts";
+import { verifyNitroDocument, type JudgedAt } from "./nitro/verify.ts";
+import type { AttestationReport } from "./report.ts";
+
+/** A peer enclave as it is presented, and what the one who asks expects of it. */
+export interface SessionClaim {
+  readonly evidence: Uint8Array;
+  readonly manifest: SessionManifest;
+  readonly role: EnclaveRole;
+  readonly nonce: Uint8Array;
+  readonly governance: GovernanceState;
+  readonly anchors: readonly TrustAnchor[];
+  /** `live`: judged now and of limited age. `replay`: judged at the document's own signed time. */
+  readonly at: JudgedAt;
+}
+
+/**
+ * Verifies and appraises an enclave session under the policy of the network: one core for Vaults, enclaves,
+ * the coordinator and auditors.
+ *
+ * The evidence must bind the manifest (`user_data`), its recipient key (`public_key`) and the nonce; the measurement
+ * must be a reference value that is not revoked; the manifest must be of this role and this genesis.
+ *
+ * @throws VerificationError, AppraisalError with a TEE_ code; GOVERNANCE_GENESIS_MISMATCH
+ */
+export function appraiseSession(claim: SessionClaim): AttestationReport {
+  const { governance, manifest } = claim;
+  const verified = verifyNitroDocument(claim.evidence, claim.anchors, claim.at);
+  const { attestation } = governance.policy;
+  const live = claim.at.mode === "live";
+  const report = appraiseEvidence(verified, {
+    platforms: attestation.platforms,
+    measurements: attestation.reference_values.map((value) => ({
+      pcr0: value.pcr0,
+      pcr1: value.pcr1,
+      pcr2: value.pcr2,
+      validFromMs: value.valid_from_ms,
+      validUntilMs: value.valid_until_ms,
+    })),
+    revokedMeasurements: governance.revokedMeasurements,
+    revokedModuleIds: governance.revokedModuleIds,
+    nonce: { equals: claim.nonce },
+    userData: { equals: SESSION_MANIFEST.digest(manifest) },
+    publicKey: { equals: manifest.recipient_key },
+    maxAgeMs: live ? { atMost: attestation.age_ms_max } : { unchecked: "archived evidence" },
+    judgedAtMs: claim.at.mode === "live" ? claim.at.nowMs : verified.timestampMs,
+  });
+  if (
+    manifest.role !== claim.role ||
+    !equalBytes(manifest.genesis_digest, governance.genesisDigest)
+  ) {
+    throw new VerificationError(
+      { code: "TEE_USER_DATA_MISMATCH", expected: claim.role, actual: manifest.role },
+      `session manifest: expected role ${claim.role} under this genesis, got ${manifest.role}`,
+    );
+  }
+  return report;
+}
