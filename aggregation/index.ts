@@ -34,6 +34,7 @@ export {
 } from "./release.ts";
 export {
   gaussianNoise,
+  gaussianNoiseBound,
   laplaceNoise,
   sampleDiscreteGaussian,
   sampleDiscreteLaplace,

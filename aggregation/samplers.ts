@@ -122,3 +122,11 @@ export function gaussianNoise(
   const floor = integerSquareRoot(sigmaSquared.numerator / sigmaSquared.denominator);
   return drawVector(length, floor, () => sampleDiscreteGaussian(stream, sigmaSquared));
 }
+
+/**
+ * A magnitude that Gaussian noise of variance `sigmaSquared` stays within: 12 sigma, exceeded with probability
+ * below 1e-32 per entry. For asking the ring's headroom before a sum.
+ */
+export function gaussianNoiseBound(sigmaSquared: Rational): number {
+  return 12 * (Number(integerSquareRoot(sigmaSquared.numerator / sigmaSquared.denominator)) + 1);
+}

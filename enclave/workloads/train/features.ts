@@ -40,43 +40,70 @@ function featureValue(feature: TrainFeature, value: number | string | null): num
 /** 1, 0, or `null` where the row carries no label. */
 function labelValue(label: TrainLabel, value: number | string | null): 0 | 1 | null {
   const { positive } = label;
-  if (positive.kind === "text") return typeof value !== "string" ? null : value === positive.text ? 1 : 0;
+  if (positive.kind === "text") {
+    if (typeof value !== "string") return null;
+    return value === positive.text ? 1 : 0;
+  }
   if (typeof value !== "number" || Number.isNaN(value)) return null;
   return value >= positive.micro / 1e6 ? 1 : 0;
 }
 
+/** The input of one feature for one row, finite in float32. */
+function inputAt(
+  feature: TrainFeature,
+  values: readonly (number | string | null)[],
+  row: number,
+): number {
+  const value = Math.fround(featureValue(feature, values[row] ?? null));
+  // A scale near zero can push a clamped value beyond float32; it must not poison the weights.
+  return Number.isFinite(value) ? value : 0;
+}
+
 /**
- * Turns columns into finite, scaled model inputs.
+ * Turns the chosen rows of columns into finite model inputs, row-major.
  *
- * A value out of its declared range is clamped, an absent one counts as the mean, and a row without a label
- * is left out: none of it aborts, because an abort would say something about a record.
+ * A value out of its declared range is clamped and an absent one counts as the public mean: neither aborts,
+ * because an abort would say something about a record.
  *
- * @throws {@link MalformedError} EXECUTION_INPUT_MISMATCH when an attribute is missing or columns differ in length
+ * @throws {@link MalformedError} EXECUTION_INPUT_MISMATCH when an attribute is missing or a column is short
+ */
+export function featureRows(
+  columns: Columns,
+  features: readonly TrainFeature[],
+  rows: Int32Array,
+): Float32Array {
+  const matrix = new Float32Array(rows.length * features.length);
+  for (const [at, feature] of features.entries()) {
+    const values = column(columns, feature.attribute);
+    if (rows.some((row) => row >= values.length)) {
+      throw new MalformedError(
+        { code: "EXECUTION_INPUT_MISMATCH" },
+        "columns: expected one value per row in each, got different lengths",
+      );
+    }
+    rows.forEach((row, i) => {
+      matrix[i * features.length + at] = inputAt(feature, values, row);
+    });
+  }
+  return matrix;
+}
+
+/**
+ * Turns columns into the inputs and labels of training; a row without a label is left out.
+ *
+ * @throws {@link MalformedError} EXECUTION_INPUT_MISMATCH as {@link featureRows}
  */
 export function featureMatrix(
   columns: Columns,
   { features, label }: { readonly features: readonly TrainFeature[]; readonly label: TrainLabel },
 ): FeatureMatrix {
-  const labelColumn = column(columns, label.attribute);
-  const inputs = features.map((feature) => column(columns, feature.attribute));
-  if (inputs.some((values) => values.length !== labelColumn.length)) {
-    throw new MalformedError(
-      { code: "EXECUTION_INPUT_MISMATCH" },
-      "columns: expected one value per row in each, got different lengths",
-    );
-  }
-  const labels = labelColumn.map((value) => labelValue(label, value));
+  const labels = column(columns, label.attribute).map((value) => labelValue(label, value));
   const rows = Int32Array.from(labels.flatMap((value, row) => (value === null ? [] : [row])));
-  const matrix = new Float32Array(rows.length * features.length);
-  features.forEach((feature, at) => {
-    const values = inputs[at] ?? [];
-    rows.forEach((row, i) => {
-      const value = Math.fround(featureValue(feature, values[row] ?? null));
-      // A scale near zero can push a clamped value beyond float32; it must not poison the weights.
-      matrix[i * features.length + at] = Number.isFinite(value) ? value : 0;
-    });
-  });
-  return { features: matrix, labels: Float32Array.from(rows, (row) => labels[row] ?? 0), rows };
+  return {
+    features: featureRows(columns, features, rows),
+    labels: Float32Array.from(rows, (row) => labels[row] ?? 0),
+    rows,
+  };
 }
 
 /**

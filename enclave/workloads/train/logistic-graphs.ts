@@ -98,10 +98,17 @@ export function buildLogisticStepGraph({ features }: { readonly features: number
       node("Shape", ["order"], ["order_shape"]),
       node("Gather", ["order_shape", "index_zero"], ["steps"]),
       node("Gather", ["order_shape", "index_one"], ["batch"]),
-      { ...node("Cast", ["batch"], ["batch_float"]), attributes: [{ name: "to", kind: "int", value: 1 }] },
+      {
+        ...node("Cast", ["batch"], ["batch_float"]),
+        attributes: [{ name: "to", kind: "int", value: 1 }],
+      },
       node("Div", ["rate", "batch_float"], ["rate_per_row"]),
       {
-        ...node("Loop", ["steps", "always", "slope_start", "bias_start"], ["slope_end", "bias_end"]),
+        ...node(
+          "Loop",
+          ["steps", "always", "slope_start", "bias_start"],
+          ["slope_end", "bias_end"],
+        ),
         attributes: [{ name: "body", kind: "graph", value: stepBody(features) }],
       },
       node("Reshape", ["slope_end", "flat"], ["slope_end_flat"]),
@@ -154,12 +161,31 @@ export function buildLogisticModel({
       name: "logistic",
       nodes: modelNodes(),
       initializers: [
-        int64s("columns", features.map(({ attribute }) => attributes.indexOf(attribute)), [count]),
-        constants("minimum", micro(({ min_micro: min }) => min)),
-        constants("maximum", micro(({ max_micro: max }) => max)),
-        constants("mean", micro(({ mean_micro: mean }) => mean)),
-        constants("scale", micro(({ scale_micro: scale }) => scale)),
-        constants("equals", micro(({ equals_micro: equals }) => equals ?? 0)),
+        int64s(
+          "columns",
+          features.map(({ attribute }) => attributes.indexOf(attribute)),
+          [count],
+        ),
+        constants(
+          "minimum",
+          micro(({ min_micro: min }) => min),
+        ),
+        constants(
+          "maximum",
+          micro(({ max_micro: max }) => max),
+        ),
+        constants(
+          "mean",
+          micro(({ mean_micro: mean }) => mean),
+        ),
+        constants(
+          "scale",
+          micro(({ scale_micro: scale }) => scale),
+        ),
+        constants(
+          "equals",
+          micro(({ equals_micro: equals }) => equals ?? 0),
+        ),
         {
           name: "is_indicator",
           dims: [count],
@@ -171,10 +197,7 @@ export function buildLogisticModel({
         int64s("flat", [-1], [1]),
       ],
       inputs: [floats("attributes", ["rows", attributes.length])],
-      outputs: [
-        { name: "label", type: "int64", dims: ["rows"] },
-        floats("probability", ["rows"]),
-      ],
+      outputs: [{ name: "label", type: "int64", dims: ["rows"] }, floats("probability", ["rows"])],
     },
     [["attributes", JSON.stringify(attributes)]],
   );

@@ -63,7 +63,9 @@ export function encodeModel(
     textField(2, "symphony"),
     bytesField(7, encodeGraph(graph)),
     bytesField(8, integerField(2, OPSET_VERSION)),
-    ...metadata.map(([key, value]) => bytesField(14, concat(textField(1, key), textField(2, value)))),
+    ...metadata.map(([key, value]) =>
+      bytesField(14, concat(textField(1, key), textField(2, value))),
+    ),
   );
 }
 

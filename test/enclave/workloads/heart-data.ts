@@ -16,14 +16,20 @@ export const heartDataPresent = existsSync(join(FOLDER, "flamby_split.json"));
 
 /** Attribute names in the order of the first ten columns, as heart-disease.names lists them. */
 const ATTRIBUTES = [
-  "age", "sex", "cp", "trestbps", "chol", "fbs", "restecg", "thalach", "exang", "oldpeak",
+  "age",
+  "sex",
+  "cp",
+  "trestbps",
+  "chol",
+  "fbs",
+  "restecg",
+  "thalach",
+  "exang",
+  "oldpeak",
 ] as const;
 
 const splitSchema = z.object({
-  centers: z.record(
-    z.enum(CENTRES),
-    z.object({ train: z.array(z.int()), test: z.array(z.int()) }),
-  ),
+  centers: z.record(z.enum(CENTRES), z.object({ train: z.array(z.int()), test: z.array(z.int()) })),
 });
 
 /** One hospital's rows as columns, split as published; `subjects` names each row's patient. */

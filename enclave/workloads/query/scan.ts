@@ -1,0 +1,131 @@
+import { MalformedError } from "#protocol";
+
+import type { QueryOperand, QueryPredicate } from "./predicate.ts";
+
+/** Columns of one Vault: attribute to one value per row; `null` is absent. All have one length. */
+export type QueryColumns = ReadonlyMap<string, readonly (number | string | null)[]>;
+
+const NO = 0;
+const YES = 1;
+/** Absent value: neither it nor its negation matches (three-valued logic, as in SQL). */
+const UNKNOWN = 2;
+
+type Scan = (columns: QueryColumns, rows: number) => Uint8Array;
+
+/** A predicate ready to run. */
+export interface CompiledPredicate {
+  /** The attributes it reads, sorted and distinct. */
+  readonly attributes: readonly string[];
+  /**
+   * 1 for every row that matches, 0 for the others; a row whose outcome hangs on an absent value is a 0.
+   *
+   * Visits every row of every named column, whatever they hold.
+   *
+   * @throws {@link MalformedError} EXECUTION_INPUT_MISMATCH when a column is missing or has not `rows` values
+   */
+  readonly match: Scan;
+}
+
+/**
+ * Compiles a predicate to a scan over columns.
+ *
+ * @param predicate - Parsed by queryPredicateSchema, which bounds its depth and size.
+ */
+export function compilePredicate(predicate: QueryPredicate): CompiledPredicate {
+  const scan = compile(predicate);
+  return {
+    attributes: [...new Set(attributesOf(predicate))].toSorted(),
+    match: (columns, rows) => scan(columns, rows).map((state) => (state === YES ? 1 : 0)),
+  };
+}
+
+/**
+ * How many distinct subjects have at least one matching row: what a query counts, so that a subject with many
+ * rows moves it by one.
+ *
+ * @param subjects - A number per row that names its subject; same length as `mask`.
+ */
+export function countSubjects(mask: Uint8Array, subjects: Int32Array): number {
+  const matched = new Set<number>();
+  mask.forEach((state, row) => {
+    const subject = subjects[row];
+    if (state === 1 && subject !== undefined) matched.add(subject);
+  });
+  return matched.size;
+}
+
+function attributesOf(predicate: QueryPredicate): readonly string[] {
+  return "op" in predicate ? [predicate.attribute] : predicate.operands.flatMap(attributesOf);
+}
+
+function both(a: number, b: number): number {
+  if (a === NO || b === NO) return NO;
+  return a === YES && b === YES ? YES : UNKNOWN;
+}
+
+function either(a: number, b: number): number {
+  if (a === YES || b === YES) return YES;
+  return a === NO && b === NO ? NO : UNKNOWN;
+}
+
+function negated(state: number): number {
+  if (state === UNKNOWN) return UNKNOWN;
+  return state === YES ? NO : YES;
+}
+
+function compile(predicate: QueryPredicate): Scan {
+  if ("op" in predicate) return compileOperand(predicate);
+  const scans = predicate.operands.map(compile);
+  switch (predicate.operator) {
+    case "AND":
+    case "FILTER":
+      return fold(scans, YES, both);
+    case "OR":
+      return fold(scans, NO, either);
+    case "NOT": {
+      // None of the operands matches; the schema allows one.
+      const any = fold(scans, NO, either);
+      return (columns, rows) => any(columns, rows).map(negated);
+    }
+  }
+}
+
+function fold(scans: readonly Scan[], start: number, join: (a: number, b: number) => number): Scan {
+  return (columns, rows) => {
+    const result = new Uint8Array(rows).fill(start);
+    for (const scan of scans) {
+      const next = scan(columns, rows);
+      for (let row = 0; row < rows; row += 1)
+        result[row] = join(result[row] ?? NO, next[row] ?? NO);
+    }
+    return result;
+  };
+}
+
+function compileOperand(operand: QueryOperand): Scan {
+  const test = operandTest(operand);
+  const { attribute } = operand;
+  return (columns, rows) => {
+    const column = columns.get(attribute);
+    if (column?.length !== rows) {
+      throw new MalformedError(
+        { code: "EXECUTION_INPUT_MISMATCH", attribute },
+        `columns: expected ${attribute} with one value per row, got none or another number of values`,
+      );
+    }
+    return Uint8Array.from(column, (value) => (value === null ? UNKNOWN : test(value) ? YES : NO));
+  };
+}
+
+function operandTest(operand: QueryOperand): (value: number | string) => boolean {
+  switch (operand.op) {
+    case "eq":
+      return (value) => value === operand.value;
+    case "in": {
+      const values = new Set(operand.values);
+      return (value) => values.has(value);
+    }
+    case "range":
+      return (value) => typeof value === "number" && value >= operand.min && value < operand.max;
+  }
+}
