@@ -120,12 +120,13 @@ async function work(copy: string, { total, ordered, until, run, faults }: Shift)
     if (performance.now() > until) return;
     const mutant = ordered.shift();
     if (mutant === undefined) return;
+    const number = total - ordered.length;
     const started = performance.now();
     const outcome = await judge(mutant, copy, run);
     const seconds = ((performance.now() - started) / 1000).toFixed(1);
     const said = "verdict" in outcome ? outcome.verdict : outcome.fault;
     run.progress(
-      `${total - ordered.length}/${total} ${describeMutant(mutant)}: ${said} ${seconds} s`,
+      `${number}/${total} ${describeMutant(mutant)}: ${said} ${seconds} s`,
     );
     if ("verdict" in outcome) run.cache.set(cacheKey(mutant, copy), outcome.verdict);
     else faults.push(`${describeMutant(mutant)}: ${outcome.fault}`);
