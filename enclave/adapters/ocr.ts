@@ -52,6 +52,8 @@ const DATA_BYTES_MAX = 64 * 1024 * 1024;
 const ENGINE_LSTM = 1;
 /** `WriteImage` kind: the decoded image as 8-bit grey. */
 const IMAGE_GREY = 1;
+/** The one name under which the module writes an image, whatever it is asked. */
+const GREY_FILE = "/image.png";
 const NO_ROTATION = 0;
 const EXIF_UPRIGHT = 1;
 
@@ -129,8 +131,8 @@ class TesseractOcr implements Ocr {
     this.#load(image);
     const scale = scaleFor(header);
     if (scale > 1) {
-      this.#api.WriteImage(IMAGE_GREY, "/grey.png");
-      const grey = decodeGreyPng(this.#core.FS.readFile("/grey.png"));
+      this.#api.WriteImage(IMAGE_GREY, GREY_FILE);
+      const grey = decodeGreyPng(this.#core.FS.readFile(GREY_FILE));
       const large = enlarge(grey, scale);
       this.#load(concat(utf8(`P5\n${large.width} ${large.height}\n255\n`), large.pixels));
     }
@@ -152,7 +154,7 @@ class TesseractOcr implements Ocr {
   #forget(): void {
     this.#api.Clear();
     this.#core.FS.writeFile("/input", new Uint8Array(0));
-    this.#core.FS.writeFile("/grey.png", new Uint8Array(0));
+    this.#core.FS.writeFile(GREY_FILE, new Uint8Array(0));
   }
 }
 

@@ -15,7 +15,7 @@ export function keywordsOf(text: string): string[] {
 
 /**
  * Whether one of `words` is `keyword`, allowing for one misread letter from five letters on and two
- * from nine on. Both in capitals.
+ * from ten on. Both in capitals.
  */
 export function mentions(words: readonly string[], ...keywords: readonly string[]): boolean {
   return keywords.some((keyword) => words.some((word) => resembles(word, keyword)));
@@ -23,7 +23,7 @@ export function mentions(words: readonly string[], ...keywords: readonly string[
 
 function resembles(word: string, keyword: string): boolean {
   if (word === keyword) return true;
-  const allowed = keyword.length >= 9 ? 2 : keyword.length >= 5 ? 1 : 0;
+  const allowed = keyword.length >= 10 ? 2 : keyword.length >= 5 ? 1 : 0;
   if (allowed === 0 || Math.abs(word.length - keyword.length) > allowed) return false;
   return editDistance(word, keyword) <= allowed;
 }
