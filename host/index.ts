@@ -1,0 +1,1 @@
+export type { EnclaveExit, EnclaveHandle, EnclaveLauncher } from "./execution/enclave-launcher.ts";
