@@ -312,3 +312,14 @@ export {
   type NodeAnswer,
   type NodeCall,
 } from "./node-call.ts";
+export { resolveRequest, type SemanticResolution } from "./resolution.ts";
+export {
+  encodeState,
+  outcomeAad,
+  sealedOutcomeDigest,
+  sealedOutputDigest,
+  sealedShareDigest,
+  sliceOutputKey,
+  stateCommitment,
+  stateContent,
+} from "./outcome.ts";

@@ -6,7 +6,7 @@ import { VAULT_DECISION, type VaultDecision } from "../../protocol/vault-decisio
 import { TASK_ENVELOPE, type TaskEnvelope } from "../../protocol/task-envelope.ts";
 import { WORK_ORDER, type WorkOrder } from "../../protocol/work-order.ts";
 import type { TaskParameters } from "../../protocol/task-parameters.ts";
-import { digestOf } from "../../protocol/hash.ts";
+import { policyDigest } from "../../protocol/policy.ts";
 import { boxKeyPairFromSeed, type BoxKeyPair } from "../../protocol/sealed-box.ts";
 import { NETWORK_TIME_MS, testSeed, type TestActor, type TestNetwork } from "./network.ts";
 import type { VaultData } from "./network-data.ts";
@@ -183,7 +183,7 @@ function freeze(network: TestNetwork, admitted: Admitted): TaskEnvelope {
     })),
     semantic_version: network.genesis.semantics.semantic_version,
     policy_version: policy.policy_version_id,
-    policy_digest: digestOf("policy", policy),
+    policy_digest: policyDigest(policy),
     epoch_id: 0,
     attribute_composition: compositionOf(network, request),
     derivation_rule_refs: [],
