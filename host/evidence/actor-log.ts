@@ -1,0 +1,275 @@
+import {
+  MerkleTree,
+  VerificationError,
+  equalBytes,
+  eventDigest,
+  eventLeaf,
+  noPreviousEvent,
+  parseEvent,
+  signCheckpoint,
+  signEvent,
+  verifyEvent,
+  type CborValue,
+  type SigningKey,
+} from "#protocol";
+
+import { afterWrite, type Kysely, type Store, type Transaction } from "../store/index.ts";
+
+/** Events read at a time when the log is opened. */
+const PAGE_EVENTS = 1_000;
+
+/** The table of an actor's log; part of that actor's store. */
+export interface ActorLogSchema {
+  actor_log: {
+    sequence: number;
+    task_id: string | null;
+    type: string;
+    event: Uint8Array;
+  };
+}
+
+/** Statements for the migration of a service that keeps a log. The table refuses changes to what it holds. */
+export const ACTOR_LOG_STATEMENTS: readonly string[] = [
+  `create table actor_log (
+     sequence integer primary key, task_id text, type text not null, event blob not null) strict`,
+  `create index actor_log_task on actor_log (task_id, sequence) where task_id is not null`,
+  `create trigger actor_log_no_update before update on actor_log
+     begin select raise(abort, 'actor_log is append-only'); end`,
+  `create trigger actor_log_no_delete before delete on actor_log
+     begin select raise(abort, 'actor_log is append-only'); end`,
+];
+
+/** A signed event and where it stands. */
+export interface LogEntry {
+  readonly sequence: number;
+  /** COSE_Sign1; see `protocol/event-log.ts`. */
+  readonly event: Uint8Array;
+}
+
+/** What to append; the log adds actor, sequence, time and the digest of the event before. */
+export interface NewEvent {
+  readonly type: string;
+  readonly taskId: string | null;
+  /** Never holds data of subjects: logs are exported to auditors. */
+  readonly body: CborValue;
+}
+
+/** An actor's one append-only, signed Merkle log (design, section 2.10). Keeps hashes in memory, events on disk. */
+export interface ActorLog {
+  readonly actorId: string;
+  readonly origin: string;
+  /** Number of committed events. */
+  readonly size: number;
+  /** RFC 9162 root of the committed events, or of the first `size` of them. */
+  root(size?: number): Uint8Array;
+  /**
+   * Signs `event` and appends it in the transaction of the state it tells of. The log grows when the transaction
+   * commits and is as before when it does not.
+   *
+   * @returns Its sequence, and root and size of the log that ends with it.
+   */
+  append(
+    trx: Transaction<ActorLogSchema>,
+    event: NewEvent,
+  ): Promise<{ readonly sequence: number; readonly root: Uint8Array; readonly size: number }>;
+  /** The committed tree head as a C2SP checkpoint signed by the actor. */
+  checkpoint(): string;
+  /** Committed events of one task, in order. */
+  entriesForTask(taskId: string): Promise<LogEntry[]>;
+  /** Committed events [from, to), in order; at most 1 000 at a time. */
+  entries(from: number, to: number): Promise<LogEntry[]>;
+  /** The event at `sequence`, or undefined past the end. */
+  entry(sequence: number): Promise<LogEntry | undefined>;
+  /** @throws LimitError SCHEMA_TOO_LARGE outside the committed log. */
+  inclusionProof(sequence: number, size?: number): Uint8Array[];
+  /** @throws LimitError SCHEMA_TOO_LARGE outside the committed log. */
+  consistencyProof(oldSize: number, newSize?: number): Uint8Array[];
+}
+
+/**
+ * Opens the log in `store`, reading every event once: sequence, chain of digests, actor, and the signature of the
+ * last event, which by the chain covers all before it.
+ *
+ * @param args.origin - Origin line of the log's checkpoints.
+ * @param args.nowMs - Unix milliseconds; the only clock.
+ * @throws {@link VerificationError} PROOF_CONSISTENCY_INVALID or PROOF_SIGNATURE_INVALID for an altered log.
+ */
+export async function openActorLog(args: {
+  readonly store: Store<ActorLogSchema>;
+  readonly actorId: string;
+  readonly key: SigningKey;
+  readonly origin: string;
+  readonly nowMs: () => number;
+}): Promise<ActorLog> {
+  const { store, actorId, key, origin, nowMs } = args;
+  const log = new StoredLog({ db: store.db, actorId, key, origin, nowMs });
+  await log.load();
+  return log;
+}
+
+interface StoredLogArgs {
+  readonly db: Kysely<ActorLogSchema>;
+  readonly actorId: string;
+  readonly key: SigningKey;
+  readonly origin: string;
+  readonly nowMs: () => number;
+}
+
+class StoredLog implements ActorLog {
+  readonly #args: StoredLogArgs;
+  /** Also holds what the running transaction appended; only the first `#size` leaves are committed. */
+  #tree = new MerkleTree();
+  #size = 0;
+  #tail: Uint8Array = noPreviousEvent();
+  #pending: object | undefined;
+
+  constructor(args: StoredLogArgs) {
+    this.#args = args;
+  }
+
+  get actorId(): string {
+    return this.#args.actorId;
+  }
+
+  get origin(): string {
+    return this.#args.origin;
+  }
+
+  get size(): number {
+    return this.#size;
+  }
+
+  root(size: number = this.#size): Uint8Array {
+    return this.#tree.root(this.#committed(size));
+  }
+
+  async append(
+    trx: Transaction<ActorLogSchema>,
+    event: NewEvent,
+  ): Promise<{ sequence: number; root: Uint8Array; size: number }> {
+    this.#joinWrite(trx);
+    const { actorId, key, nowMs } = this.#args;
+    const sequence = this.#tree.size;
+    const signed = signEvent(
+      {
+        type: event.type,
+        actor_id: actorId,
+        sequence,
+        time_ms: nowMs(),
+        task_id: event.taskId,
+        previous: this.#tail,
+        body: event.body,
+      },
+      key,
+    );
+    this.#push(signed);
+    const size = this.#tree.size;
+    const root = this.#tree.root();
+    await trx
+      .insertInto("actor_log")
+      .values({ sequence, task_id: event.taskId, type: event.type, event: signed })
+      .execute();
+    return { sequence, root, size };
+  }
+
+  checkpoint(): string {
+    const { origin, actorId, key } = this.#args;
+    return signCheckpoint({
+      origin,
+      size: this.#size,
+      root: this.root(),
+      signerName: actorId,
+      key,
+    });
+  }
+
+  async entriesForTask(taskId: string): Promise<LogEntry[]> {
+    return await this.#args.db
+      .selectFrom("actor_log")
+      .select(["sequence", "event"])
+      .where("task_id", "=", taskId)
+      .orderBy("sequence")
+      .execute();
+  }
+
+  async entries(from: number, to: number): Promise<LogEntry[]> {
+    return await this.#args.db
+      .selectFrom("actor_log")
+      .select(["sequence", "event"])
+      .where("sequence", ">=", from)
+      .where("sequence", "<", to)
+      .orderBy("sequence")
+      .limit(PAGE_EVENTS)
+      .execute();
+  }
+
+  async entry(sequence: number): Promise<LogEntry | undefined> {
+    return await this.#args.db
+      .selectFrom("actor_log")
+      .select(["sequence", "event"])
+      .where("sequence", "=", sequence)
+      .executeTakeFirst();
+  }
+
+  inclusionProof(sequence: number, size: number = this.#size): Uint8Array[] {
+    return this.#tree.inclusionProof(sequence, this.#committed(size));
+  }
+
+  consistencyProof(oldSize: number, newSize: number = this.#size): Uint8Array[] {
+    return this.#tree.consistencyProof(oldSize, this.#committed(newSize));
+  }
+
+  /** Reads the committed log from the first event; replaces whatever is in memory. */
+  async load(): Promise<void> {
+    this.#tree = new MerkleTree();
+    this.#tail = noPreviousEvent();
+    this.#size = 0;
+    let last: Uint8Array | undefined;
+    for (;;) {
+      const page = await this.entries(this.#tree.size, Number.MAX_SAFE_INTEGER);
+      for (const { sequence, event } of page) {
+        this.#requireNext(sequence, event);
+        this.#push(event);
+        last = event;
+      }
+      if (page.length < PAGE_EVENTS) break;
+    }
+    if (last !== undefined) verifyEvent(last, this.#args.key.publicKey);
+    this.#size = this.#tree.size;
+  }
+
+  /** A size past the committed log is past the tree, too: its methods refuse infinity. */
+  #committed(size: number): number {
+    return size <= this.#size ? size : Infinity;
+  }
+
+  #push(signed: Uint8Array): void {
+    this.#tree.append(eventLeaf(signed));
+    this.#tail = eventDigest(signed);
+  }
+
+  /** The first append of a transaction ties the log to how that transaction ends. */
+  #joinWrite(trx: object): void {
+    if (this.#pending === trx) return;
+    afterWrite(trx, async (committed) => {
+      this.#pending = undefined;
+      if (committed) this.#size = this.#tree.size;
+      else await this.load();
+    });
+    this.#pending = trx;
+  }
+
+  #requireNext(sequence: number, signed: Uint8Array): void {
+    const event = parseEvent(signed);
+    const follows =
+      sequence === this.#tree.size &&
+      event.sequence === sequence &&
+      event.actor_id === this.#args.actorId &&
+      equalBytes(event.previous, this.#tail);
+    if (follows) return;
+    throw new VerificationError(
+      { code: "PROOF_CONSISTENCY_INVALID", sequence, expected: this.#tree.size },
+      `log of ${this.#args.actorId}: expected event ${this.#tree.size} to follow the one before`,
+    );
+  }
+}

@@ -1,0 +1,3 @@
+export { afterWrite, openStore, type AfterWrite, type Store } from "./store.ts";
+export { type Migration } from "./migrate.ts";
+export type { Generated, Kysely, Transaction } from "kysely";

@@ -1,0 +1,64 @@
+import type { DatabaseSync } from "node:sqlite";
+
+import { ConflictError, UnavailableError } from "#protocol";
+import { z } from "zod";
+
+/** One step of a schema. Its statements run in one transaction, once per file. */
+export interface Migration {
+  /** Counts from 1 without gaps. */
+  readonly version: number;
+  readonly statements: readonly string[];
+}
+
+const versionRow = z.object({ user_version: z.int() });
+const checkRow = z.object({ quick_check: z.string() });
+
+/**
+ * Runs the migrations that `file` has not seen, in order.
+ *
+ * @throws {@link ConflictError} VERSION_STORE_NEWER when the file is at a version that `migrations` does not reach.
+ */
+export function migrate(
+  database: DatabaseSync,
+  file: string,
+  migrations: readonly Migration[],
+): void {
+  requireSequence(migrations);
+  const { user_version: present } = versionRow.parse(database.prepare("PRAGMA user_version").get());
+  if (present > migrations.length) {
+    throw new ConflictError(
+      { code: "VERSION_STORE_NEWER", file, expected: migrations.length, actual: present },
+      `store ${file}: expected at most schema version ${migrations.length}, got ${present}`,
+    );
+  }
+  for (const { version, statements } of migrations.slice(present)) {
+    database.exec("BEGIN IMMEDIATE");
+    try {
+      for (const statement of statements) database.exec(statement);
+      database.exec(`PRAGMA user_version = ${version}`);
+      database.exec("COMMIT");
+    } catch (cause) {
+      if (database.isTransaction) database.exec("ROLLBACK");
+      throw cause;
+    }
+  }
+}
+
+/** Refuses a damaged file. @throws {@link UnavailableError} INTERNAL_STORE_UNAVAILABLE */
+export function requireIntact(database: DatabaseSync, file: string): void {
+  const rows = z.array(checkRow).parse(database.prepare("PRAGMA quick_check(10)").all());
+  if (rows.length === 1 && rows[0]?.quick_check === "ok") return;
+  throw new UnavailableError(
+    { code: "INTERNAL_STORE_UNAVAILABLE", file, reason: "the file is damaged" },
+    `store ${file}: expected an intact file, got ${rows.length} faults`,
+  );
+}
+
+function requireSequence(migrations: readonly Migration[]): void {
+  const gap = migrations.findIndex(({ version }, index) => version !== index + 1);
+  if (gap === -1) return;
+  throw new ConflictError(
+    { code: "INTERNAL_UNEXPECTED", version: migrations[gap]?.version },
+    `store migrations: expected version ${gap + 1}, got ${migrations[gap]?.version}`,
+  );
+}
