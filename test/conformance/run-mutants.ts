@@ -125,9 +125,7 @@ async function work(copy: string, { total, ordered, until, run, faults }: Shift)
     const outcome = await judge(mutant, copy, run);
     const seconds = ((performance.now() - started) / 1000).toFixed(1);
     const said = "verdict" in outcome ? outcome.verdict : outcome.fault;
-    run.progress(
-      `${number}/${total} ${describeMutant(mutant)}: ${said} ${seconds} s`,
-    );
+    run.progress(`${number}/${total} ${describeMutant(mutant)}: ${said} ${seconds} s`);
     if ("verdict" in outcome) run.cache.set(cacheKey(mutant, copy), outcome.verdict);
     else faults.push(`${describeMutant(mutant)}: ${outcome.fault}`);
   }
