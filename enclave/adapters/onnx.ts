@@ -1,3 +1,5 @@
+import type * as Ort from "onnxruntime-node";
+
 import { LimitError, MalformedError, RefusedError } from "#protocol";
 
 /** A tensor as the workloads know it: flat data in row-major order and its dimensions. */
@@ -20,7 +22,7 @@ export interface OnnxModel extends AsyncDisposable {
   close(): Promise<void>;
 }
 
-type Runtime = typeof import("onnxruntime-node");
+type Runtime = typeof Ort;
 type Session = Awaited<ReturnType<Runtime["InferenceSession"]["create"]>>;
 
 const SESSION_OPTIONS = {

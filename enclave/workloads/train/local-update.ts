@@ -112,7 +112,6 @@ export async function trainLocally(training: LocalTraining): Promise<Int32Array>
     const pool = rows.length === 0 ? [padded.rows - 1] : rows;
     const order = shuffledOrder(stream, pool, training.localSteps * training.batchSize);
     // Groups run one after the other: one thread, one fixed order of sums.
-    // oxlint-disable-next-line no-await-in-loop
     const trained = await runStep(training, padded, { order, weights });
     const update = clippedUpdate({ trained, weights, bound, fractionBits: training.fractionBits });
     if (rows.length === 0) update.fill(0);

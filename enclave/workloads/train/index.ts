@@ -1,0 +1,32 @@
+export {
+  featureMatrix,
+  featureRows,
+  subjectGroups,
+  type Columns,
+  type FeatureMatrix,
+} from "./features.ts";
+export {
+  applyAverage,
+  clipNormUnits,
+  toFloats,
+  trainLocally,
+  updateEntryBound,
+  updateSensitivity,
+  type LocalTraining,
+  type UpdateBounds,
+} from "./local-update.ts";
+export { STEP_SIGNATURE, buildLogisticModel, buildLogisticStepGraph } from "./logistic-graphs.ts";
+export {
+  encodeModel,
+  type OnnxAttribute,
+  type OnnxGraph,
+  type OnnxInitializer,
+  type OnnxNode,
+  type OnnxValue,
+} from "./onnx-encoder.ts";
+export {
+  trainParametersSchema,
+  type TrainFeature,
+  type TrainLabel,
+  type TrainParameters,
+} from "./parameters.ts";
