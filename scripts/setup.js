@@ -150,10 +150,14 @@ function npmCi() {
       const missing = "npm: expected it on PATH, got none; install npm 10 or newer";
       reject(error.code === "ENOENT" ? new SetupError(missing) : error);
     });
-    child.on("close", (code, signal) => {
+    const finish = (code, signal) => {
       for (const name of FORWARDED) process.off(name, forward);
+      child.stderr.destroy();
       resolve({ code, signal: signal ?? signalled, stderr });
-    });
+    };
+    // After a signal, grandchildren may hold the pipe for long: only an undisturbed end waits for the last words.
+    child.on("exit", (code, signal) => (signal ?? signalled) && finish(code, signal));
+    child.on("close", finish);
   });
 }
 
