@@ -6,6 +6,9 @@ import { LimitError, MalformedError } from "./errors.ts";
 /** The largest CBOR item accepted unless a caller gives its own limit: 64 MiB. */
 export const CBOR_BYTES_MAX = 64 * 1024 * 1024;
 
+/** Most levels of arrays and maps in one item. */
+export const CBOR_DEPTH_MAX = 64;
+
 /** Values that canonical CBOR carries here. Floats are absent on purpose (design, section 3). */
 export type CborValue =
   | null
@@ -31,39 +34,86 @@ const DECODE_OPTIONS = {
 /** A COSE header: integer labels, and values as everywhere else. */
 export type CborHeader = ReadonlyMap<number, CborValue>;
 
-function refuseFloats(value: CborValue, path: string): void {
-  if (typeof value === "number" && !Number.isSafeInteger(value)) {
-    throw new MalformedError(
-      { code: "SCHEMA_CBOR_MALFORMED", path },
-      `${path}: expected a safe integer, got another number`,
-    );
+/** ASCII text is always NFC; asking is cheaper than normalizing. */
+const ASCII = /^[\u0020-\u007e]*$/;
+
+/** Integers that CBOR has a head for. RFC 8949 § 3.1 */
+const BIGINT_MAX = 2n ** 64n - 1n;
+
+interface Fault {
+  readonly expected: string;
+  /** From the innermost key outwards. */
+  readonly path: string[];
+}
+
+function refuseUncommittable(value: CborValue, subject: string): void {
+  const fault = faultIn(value, 0);
+  if (fault === null) return;
+  const path = [subject, ...fault.path.reverse()].join(".");
+  throw new MalformedError(
+    { code: "SCHEMA_CBOR_MALFORMED", path },
+    `${path}: expected ${fault.expected}`,
+  );
+}
+
+/** The first thing in `value` that has no canonical bytes; its path is gathered on the way back only. */
+function faultIn(value: CborValue, depth: number): Fault | null {
+  switch (typeof value) {
+    case "boolean":
+      return null;
+    case "number":
+      return Number.isSafeInteger(value) ? null : fault("a safe integer, got another number");
+    case "bigint":
+      return value <= BIGINT_MAX && value >= -BIGINT_MAX - 1n
+        ? null
+        : fault("an integer of 64 bits");
+    case "string":
+      return isCanonicalText(value) ? null : fault("well-formed text in normalization form NFC");
+    case "object":
+      if (value === null || value instanceof Uint8Array) return null;
+      if (depth === CBOR_DEPTH_MAX) return fault(`at most ${CBOR_DEPTH_MAX} levels`);
+      return faultWithin(value, depth + 1);
+    default:
+      return fault(`a value, got ${typeof value}`);
   }
-  if (value === undefined) {
-    throw new MalformedError(
-      { code: "SCHEMA_CBOR_MALFORMED", path },
-      `${path}: expected a value, got undefined`,
-    );
+}
+
+function faultWithin(value: object & CborValue, depth: number): Fault | null {
+  const prototype: unknown = Object.getPrototypeOf(value);
+  if (!Array.isArray(value) && prototype !== Object.prototype && prototype !== null) {
+    return fault("a plain object, got another one");
   }
-  if (typeof value === "string" && value.normalize("NFC") !== value) {
-    throw new MalformedError(
-      { code: "SCHEMA_CBOR_MALFORMED", path },
-      `${path}: expected text in normalization form NFC`,
-    );
+  const entries = Object.entries(value);
+  if (Array.isArray(value) && entries.length !== value.length)
+    return fault("an array without holes");
+  for (const [key, item] of entries) {
+    const inner = isCanonicalText(key) ? faultIn(item, depth) : fault("keys in NFC");
+    if (inner === null) continue;
+    inner.path.push(key);
+    return inner;
   }
-  if (value === null || typeof value !== "object" || value instanceof Uint8Array) return;
-  for (const [key, item] of Object.entries(value)) refuseFloats(item, `${path}.${key}`);
+  return null;
+}
+
+function isCanonicalText(text: string): boolean {
+  return ASCII.test(text) || (text.isWellFormed() && text.normalize("NFC") === text);
+}
+
+function fault(expected: string): Fault {
+  return { expected, path: [] };
 }
 
 /**
  * Encodes `value` as deterministic CBOR: the `Serialize` of SCP.
  *
- * Refuses floats, `undefined` and text that is not NFC, so that equal values have equal bytes.
+ * Refuses floats, `undefined`, text that is not well-formed NFC, and objects that are not plain, so that equal
+ * values have equal bytes and different ones different bytes. At most {@link CBOR_DEPTH_MAX} levels.
  *
  * @throws {@link MalformedError} SCHEMA_CBOR_MALFORMED
  * @see RFC 8949 § 4.2.1
  */
 export function encodeCbor(value: CborValue): Uint8Array {
-  refuseFloats(value, "$");
+  refuseUncommittable(value, "$");
   return encode(value, rfc8949EncodeOptions);
 }
 
@@ -112,8 +162,8 @@ export function decodeCbor(bytes: Uint8Array, maxBytes: number = CBOR_BYTES_MAX)
  */
 export function encodeCborHeader(header: CborHeader): Uint8Array {
   for (const [label, value] of header) {
-    refuseFloats(label, "header");
-    refuseFloats(value, `header.${label}`);
+    refuseUncommittable(label, "header");
+    refuseUncommittable(value, `header.${label}`);
   }
   return encode(header, rfc8949EncodeOptions);
 }

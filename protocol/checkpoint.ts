@@ -14,6 +14,8 @@ const TYPE_ED25519 = 0x01;
 const TYPE_COSIGNATURE = 0x04;
 const KEY_HASH_BYTES = 4;
 const TIME_BYTES = 8;
+/** C2SP tlog-cosignature v1, Format */
+const TIME_MAX = 2n ** 63n - 1n;
 const ROOT_BYTES = 32;
 const SIGNATURE_MARK = "\u2014 ";
 
@@ -169,6 +171,7 @@ function signedMessage(
   if (type === TYPE_ED25519) return { message: utf8(body), signature: bytes };
   if (bytes.length < TIME_BYTES) throw invalid("a timestamped signature", `${bytes.length} bytes`);
   const time = new DataView(bytes.buffer, bytes.byteOffset, TIME_BYTES).getBigUint64(0);
+  if (time > TIME_MAX) throw invalid("a time below 2^63", "a later one");
   return { message: cosignedMessage(body, time), signature: bytes.subarray(TIME_BYTES) };
 }
 

@@ -28,7 +28,13 @@ const SEALED_BYTES_MAX =
   BOX_PLAINTEXT_BYTES_MAX +
   (BOX_PLAINTEXT_BYTES_MAX / BOX_CHUNK_BYTES) * TAG_BYTES;
 
-const suite = new CipherSuite(KEM_MLKEM768_X25519, KDF_HKDF_SHA256, AEAD_AES_256_GCM);
+let suiteOnce: CipherSuite | undefined;
+
+/** Made at first use: making it prints the platform's experimental warnings, and not every process seals. */
+function suite(): CipherSuite {
+  suiteOnce ??= new CipherSuite(KEM_MLKEM768_X25519, KDF_HKDF_SHA256, AEAD_AES_256_GCM);
+  return suiteOnce;
+}
 
 let keyOf: (key: BoxPrivateKey) => Key;
 
@@ -58,7 +64,7 @@ export interface BoxKeyPair {
 
 /** A fresh key pair. Its randomness comes from the platform, inside the package (see `who may touch`). */
 export async function generateBoxKeyPair(): Promise<BoxKeyPair> {
-  return boxKeyPair(await suite.GenerateKeyPair(false));
+  return boxKeyPair(await suite().GenerateKeyPair(false));
 }
 
 /**
@@ -69,11 +75,11 @@ export async function generateBoxKeyPair(): Promise<BoxKeyPair> {
  */
 export async function boxKeyPairFromSeed(seed: Uint8Array): Promise<BoxKeyPair> {
   if (seed.length !== BOX_SEED_BYTES) throw wrongLength("box seed", seed.length, BOX_SEED_BYTES);
-  return boxKeyPair(await suite.DeriveKeyPair(seed, false));
+  return boxKeyPair(await suite().DeriveKeyPair(seed, false));
 }
 
 async function boxKeyPair(pair: KeyPair): Promise<BoxKeyPair> {
-  const publicKey = await suite.SerializePublicKey(pair.publicKey);
+  const publicKey = await suite().SerializePublicKey(pair.publicKey);
   return { publicKey, privateKey: new BoxPrivateKey(pair.privateKey) };
 }
 
@@ -105,7 +111,7 @@ export async function seal(args: {
     throw tooLarge("box plaintext", plaintext.length, BOX_PLAINTEXT_BYTES_MAX);
   }
   const to = await parsePublicKey(args.to);
-  const sender = await suite.SetupSender(to, { info: utf8(args.info) });
+  const sender = await suite().SetupSender(to, { info: utf8(args.info) });
   const parts = [sender.encapsulatedSecret];
   const count = Math.max(1, Math.ceil(plaintext.length / BOX_CHUNK_BYTES));
   for (let i = 0; i < count; i += 1) {
@@ -140,7 +146,7 @@ export async function open(args: {
   try {
     const encapsulation = sealed.slice(0, BOX_ENCAPSULATION_BYTES);
     const key = keyOf(args.key.privateKey);
-    const recipient = await suite.SetupRecipient(key, encapsulation, { info: utf8(info) });
+    const recipient = await suite().SetupRecipient(key, encapsulation, { info: utf8(info) });
     for (let i = 0; i < count; i += 1) {
       const chunk = body.subarray(i * sealedChunkBytes, (i + 1) * sealedChunkBytes);
       chunks.push(await recipient.Open(chunk, chunkAad({ aad, index: i, count })));
@@ -164,7 +170,7 @@ async function parsePublicKey(bytes: Uint8Array): Promise<Key> {
     throw wrongLength("box public key", bytes.length, BOX_PUBLIC_KEY_BYTES);
   }
   try {
-    return await suite.DeserializePublicKey(bytes);
+    return await suite().DeserializePublicKey(bytes);
   } catch (cause) {
     throw new MalformedError(
       { code: "SCHEMA_MALFORMED" },
