@@ -1,0 +1,55 @@
+import {
+  VerificationError,
+  equalBytes,
+  leafHash,
+  merkleRoot,
+  verifyGovernanceSnapshot,
+  type GovernanceSnapshot,
+  type GovernanceState,
+} from "#protocol";
+
+/** A head of the governance log that a relying party has accepted and keeps durably. */
+export interface GovernanceHead {
+  readonly size: number;
+  readonly root: Uint8Array;
+}
+
+/** The state a snapshot gives, and the head to keep as `previous` of the next one. */
+export interface AcceptedGovernance extends GovernanceHead {
+  readonly state: GovernanceState;
+}
+
+/**
+ * Accepts governance as a Vault does: against the pinned genesis, cosigned, and never going back.
+ *
+ * The snapshot carries every event, so that the prefix is recomputed and no consistency proof is needed.
+ *
+ * @param args.previous - What this party accepted last; null only before its first snapshot.
+ * @throws {@link VerificationError} PROOF_CONSISTENCY_INVALID for a shorter log or one with another past; and as
+ * `verifyGovernanceSnapshot`.
+ */
+export function acceptSnapshot(args: {
+  readonly snapshot: GovernanceSnapshot;
+  readonly pinnedGenesisDigest: Uint8Array;
+  readonly previous: GovernanceHead | null;
+}): AcceptedGovernance {
+  const { snapshot, previous } = args;
+  const state = verifyGovernanceSnapshot(snapshot, args.pinnedGenesisDigest);
+  const leaves = snapshot.events.map((event) => leafHash(event));
+  if (previous !== null) requirePrefix(leaves, previous);
+  return { state, size: leaves.length, root: merkleRoot(leaves) };
+}
+
+function requirePrefix(leaves: readonly Uint8Array[], previous: GovernanceHead): void {
+  if (leaves.length < previous.size) {
+    throw new VerificationError(
+      { code: "PROOF_CONSISTENCY_INVALID", expected: previous.size, actual: leaves.length },
+      `governance log: expected at least ${previous.size} events, got ${leaves.length}`,
+    );
+  }
+  if (equalBytes(merkleRoot(leaves.slice(0, previous.size)), previous.root)) return;
+  throw new VerificationError(
+    { code: "PROOF_CONSISTENCY_INVALID", size: previous.size },
+    `governance log: expected the same first ${previous.size} events as before, got others`,
+  );
+}

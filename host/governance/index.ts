@@ -1,0 +1,6 @@
+export { openGovernance, type Governance } from "./service.ts";
+export { acceptSnapshot, type AcceptedGovernance, type GovernanceHead } from "./accept.ts";
+export { createGovernanceEvent, type GovernanceDecision } from "./propose.ts";
+export { GOVERNANCE_STATEMENTS, type GovernanceSchema } from "./queries.ts";
+export { closingTrigger, type Epoch, type EpochScope, type EpochTrigger } from "./epochs.ts";
+export { openEpochRegister, type EpochBoundary, type EpochRegister } from "./epoch-register.ts";

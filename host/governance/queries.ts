@@ -1,0 +1,176 @@
+import type { Kysely, Transaction } from "../store/index.ts";
+
+/** Tables of the governance service; part of the coordinator's store. */
+export interface GovernanceSchema {
+  governance_event: { sequence: number; event: Uint8Array; received_ms: number };
+  governance_cosignature: { size: number; actor_id: string; line: string };
+  epoch: {
+    epoch_id: number;
+    status: string;
+    open_at_ms: number;
+    close_at_ms: number | null;
+    close_reason: string | null;
+    semantic_version_set: string;
+    policy_version_set: string;
+    settlement_scope: string;
+    reward_scope: string;
+    candidate_scope: string;
+  };
+  epoch_member: {
+    member_id: string;
+    epoch_id: number;
+    deferred_to: number | null;
+    resolved: number;
+  };
+}
+
+/** Statements for the migration of the coordinator's store. Events and members are append-only. */
+export const GOVERNANCE_STATEMENTS: readonly string[] = [
+  `create table governance_event (
+     sequence integer primary key, event blob not null, received_ms integer not null) strict`,
+  `create trigger governance_event_no_update before update on governance_event
+     begin select raise(abort, 'governance_event is append-only'); end`,
+  `create trigger governance_event_no_delete before delete on governance_event
+     begin select raise(abort, 'governance_event is append-only'); end`,
+  `create table governance_cosignature (
+     size integer not null, actor_id text not null, line text not null,
+     primary key (size, actor_id)) strict`,
+  `create table epoch (
+     epoch_id integer primary key, status text not null, open_at_ms integer not null,
+     close_at_ms integer, close_reason text, semantic_version_set text not null,
+     policy_version_set text not null, settlement_scope text not null,
+     reward_scope text not null, candidate_scope text not null) strict`,
+  `create unique index epoch_one_open on epoch (status) where status = 'open'`,
+  `create table epoch_member (
+     member_id text primary key, epoch_id integer not null, deferred_to integer,
+     resolved integer not null) strict`,
+  `create index epoch_member_epoch on epoch_member (epoch_id)`,
+  `create index epoch_member_unresolved on epoch_member (resolved) where resolved = 0`,
+];
+
+/** A connection that reads these tables. */
+export type GovernanceReader = Kysely<GovernanceSchema> | Transaction<GovernanceSchema>;
+
+/** Every event, in order. */
+export async function readEvents(db: GovernanceReader): Promise<Uint8Array[]> {
+  const rows = await db
+    .selectFrom("governance_event")
+    .select(["event"])
+    .orderBy("sequence")
+    .execute();
+  return rows.map((row) => row.event);
+}
+
+/** Appends one event. */
+export async function insertEvent(
+  trx: Transaction<GovernanceSchema>,
+  row: GovernanceSchema["governance_event"],
+): Promise<void> {
+  await trx.insertInto("governance_event").values(row).execute();
+}
+
+/** Every cosignature line, in order of size and actor. */
+export async function readCosignatures(
+  db: GovernanceReader,
+): Promise<GovernanceSchema["governance_cosignature"][]> {
+  return await db
+    .selectFrom("governance_cosignature")
+    .selectAll()
+    .orderBy("size")
+    .orderBy("actor_id")
+    .execute();
+}
+
+/** Keeps the first cosignature of an actor over a size. */
+export async function insertCosignature(
+  trx: Transaction<GovernanceSchema>,
+  row: GovernanceSchema["governance_cosignature"],
+): Promise<void> {
+  await trx
+    .insertInto("governance_cosignature")
+    .values(row)
+    .onConflict((conflict) => conflict.doNothing())
+    .execute();
+}
+
+/** A row of the epoch table. */
+export type EpochRow = GovernanceSchema["epoch"];
+
+/** Every epoch, in order. */
+export async function readEpochs(db: GovernanceReader): Promise<EpochRow[]> {
+  return await db.selectFrom("epoch").selectAll().orderBy("epoch_id").execute();
+}
+
+/** Adds an epoch. */
+export async function insertEpoch(
+  trx: Transaction<GovernanceSchema>,
+  row: EpochRow,
+): Promise<void> {
+  await trx.insertInto("epoch").values(row).execute();
+}
+
+/** Replaces an epoch's row. */
+export async function updateEpoch(
+  trx: Transaction<GovernanceSchema>,
+  row: EpochRow,
+): Promise<void> {
+  const { epoch_id, ...change } = row;
+  await trx.updateTable("epoch").set(change).where("epoch_id", "=", epoch_id).execute();
+}
+
+/** Where a task or sub-task belongs, if anywhere. */
+export async function readMember(
+  db: GovernanceReader,
+  memberId: string,
+): Promise<GovernanceSchema["epoch_member"] | undefined> {
+  return await db
+    .selectFrom("epoch_member")
+    .selectAll()
+    .where("member_id", "=", memberId)
+    .executeTakeFirst();
+}
+
+/** Members of one epoch, in order of identifier. */
+export async function readMembers(
+  db: GovernanceReader,
+  epochId: number,
+): Promise<GovernanceSchema["epoch_member"][]> {
+  return await db
+    .selectFrom("epoch_member")
+    .selectAll()
+    .where("epoch_id", "=", epochId)
+    .orderBy("member_id")
+    .execute();
+}
+
+/** Assigns a member once. */
+export async function insertMember(
+  trx: Transaction<GovernanceSchema>,
+  row: GovernanceSchema["epoch_member"],
+): Promise<void> {
+  await trx.insertInto("epoch_member").values(row).execute();
+}
+
+/** Marks a member as resolved: it settled, or ended without a result. */
+export async function resolveMember(
+  trx: Transaction<GovernanceSchema>,
+  memberId: string,
+): Promise<void> {
+  await trx
+    .updateTable("epoch_member")
+    .set({ resolved: 1 })
+    .where("member_id", "=", memberId)
+    .execute();
+}
+
+/** Defers every unresolved member to `epochId`; its membership stays. */
+export async function deferUnresolved(
+  trx: Transaction<GovernanceSchema>,
+  epochId: number,
+): Promise<void> {
+  await trx
+    .updateTable("epoch_member")
+    .set({ deferred_to: epochId })
+    .where("resolved", "=", 0)
+    .execute();
+}

@@ -1,0 +1,244 @@
+import {
+  LimitError,
+  MerkleTree,
+  UnavailableError,
+  VerificationError,
+  applyGovernanceEvent,
+  equalBytes,
+  genesisState,
+  governanceOrigin,
+  leafHash,
+  parseCheckpoint,
+  signCheckpoint,
+  verifyCheckpoint,
+  type GovernanceSnapshot,
+  type GovernanceState,
+  type NamedKey,
+  type SigningKey,
+} from "#protocol";
+
+import { afterWrite, type Store, type Transaction } from "../store/index.ts";
+import {
+  insertCosignature,
+  insertEvent,
+  readCosignatures,
+  readEvents,
+  type GovernanceSchema,
+} from "./queries.ts";
+
+/** Events one network's log takes; the bound of a snapshot. */
+export const GOVERNANCE_LOG_EVENTS_MAX = 10_000;
+
+/** The coordinator's side of governance: one verified log, its checkpoints and what Vaults have cosigned. */
+export interface Governance {
+  /** The state after every committed event. */
+  state(): GovernanceState;
+  /**
+   * Folds one event into the log; the same bytes twice are one event.
+   *
+   * @returns Its position.
+   * @throws as `applyGovernanceEvent`; {@link LimitError} POLICY_LIMIT_EXCEEDED when the log is full.
+   */
+  submit(eventBytes: Uint8Array): Promise<number>;
+  /** Checkpoint of the whole log with every cosignature known for it. */
+  note(): string;
+  /**
+   * Takes the cosignatures that `note` carries over a checkpoint of this log; actors that cosigned before are skipped.
+   *
+   * @throws {@link VerificationError} PROOF_CHECKPOINT_INVALID for another log, root or signature, or when no
+   * enterprise actor has signed it.
+   */
+  addCosignature(note: string): Promise<void>;
+  /**
+   * The longest prefix of the log that a quorum of Vaults has cosigned.
+   *
+   * @throws {@link UnavailableError} COORDINATION_UNAVAILABLE until there is one.
+   */
+  snapshot(): GovernanceSnapshot;
+  /** For a cosigner that last saw `oldSize`. @throws LimitError past the log */
+  consistencyProof(oldSize: number): Uint8Array[];
+}
+
+/**
+ * Opens the governance log kept in `store`, folding every event again.
+ *
+ * @param args.signingKey - The coordinator's; must be the key the genesis names.
+ * @throws {@link VerificationError} GOVERNANCE_GENESIS_MISMATCH for another coordinator's key, GOVERNANCE_EVENT_INVALID
+ * for an altered store or the store of another network.
+ */
+export async function openGovernance(args: {
+  readonly store: Store<GovernanceSchema>;
+  readonly genesisBytes: Uint8Array;
+  readonly signingKey: SigningKey;
+  readonly nowMs: () => number;
+}): Promise<Governance> {
+  const { db } = args.store;
+  const service = new StoredGovernance({
+    write: (work) => args.store.write(work),
+    genesisBytes: args.genesisBytes,
+    signingKey: args.signingKey,
+    nowMs: args.nowMs,
+  });
+  for (const event of await readEvents(db)) service.replay(event);
+  for (const { size, actor_id, line } of await readCosignatures(db)) {
+    service.keep(size, actor_id, line);
+  }
+  return service;
+}
+
+interface Dependencies {
+  readonly write: <T>(work: (trx: Transaction<GovernanceSchema>) => Promise<T>) => Promise<T>;
+  readonly genesisBytes: Uint8Array;
+  readonly signingKey: SigningKey;
+  readonly nowMs: () => number;
+}
+
+class StoredGovernance implements Governance {
+  readonly #deps: Dependencies;
+  readonly #events: Uint8Array[] = [];
+  readonly #tree = new MerkleTree();
+  /** Size of the log, then actor, to the signature line. */
+  readonly #cosignatures = new Map<number, Map<string, string>>();
+  readonly #log: NamedKey;
+  readonly #witnesses: readonly NamedKey[];
+  #state: GovernanceState;
+
+  constructor(deps: Dependencies) {
+    this.#deps = deps;
+    this.#state = genesisState(deps.genesisBytes);
+    const { genesis } = this.#state;
+    const coordinator = this.#state.actors.get(genesis.coordinator_id);
+    if (
+      coordinator === undefined ||
+      !equalBytes(coordinator.signing_key, deps.signingKey.publicKey)
+    ) {
+      throw new VerificationError(
+        { code: "GOVERNANCE_GENESIS_MISMATCH" },
+        "governance genesis: expected this coordinator's key, got another",
+      );
+    }
+    this.#log = { name: coordinator.actor_id, publicKey: coordinator.signing_key };
+    this.#witnesses = genesis.actors
+      .filter((actor) => actor.role === "enterprise")
+      .map((actor) => ({ name: actor.actor_id, publicKey: actor.signing_key }));
+  }
+
+  state(): GovernanceState {
+    return this.#state;
+  }
+
+  /** Folds an event that is already stored. */
+  replay(event: Uint8Array): void {
+    this.#state = applyGovernanceEvent(this.#state, event);
+    this.#events.push(event);
+    this.#tree.append(leafHash(event));
+  }
+
+  /** Keeps a cosignature line that is already stored. */
+  keep(size: number, actorId: string, line: string): void {
+    const lines = this.#cosignatures.get(size) ?? new Map<string, string>();
+    if (!lines.has(actorId)) lines.set(actorId, line);
+    this.#cosignatures.set(size, lines);
+  }
+
+  async submit(eventBytes: Uint8Array): Promise<number> {
+    return await this.#deps.write(async (trx) => {
+      const known = this.#events.findIndex((event) => equalBytes(event, eventBytes));
+      if (known >= 0) return known;
+      const sequence = this.#events.length;
+      if (sequence >= GOVERNANCE_LOG_EVENTS_MAX) {
+        throw new LimitError(
+          { code: "POLICY_LIMIT_EXCEEDED", max: GOVERNANCE_LOG_EVENTS_MAX },
+          `governance log: expected fewer than ${GOVERNANCE_LOG_EVENTS_MAX} events, got a full log`,
+        );
+      }
+      const event = eventBytes.slice();
+      applyGovernanceEvent(this.#state, event);
+      await insertEvent(trx, { sequence, event, received_ms: this.#deps.nowMs() });
+      afterWrite(trx, (committed) => (committed ? this.replay(event) : undefined));
+      return sequence;
+    });
+  }
+
+  note(): string {
+    return this.#noteOf(this.#events.length);
+  }
+
+  async addCosignature(note: string): Promise<void> {
+    const { size } = parseCheckpoint(note);
+    if (size > this.#events.length) throw foreignNote(`size up to ${this.#events.length}`);
+    const base = this.#signedNote(size);
+    const end = note.lastIndexOf("\n\n") + 1;
+    if (base.slice(0, base.lastIndexOf("\n\n") + 1) !== note.slice(0, end)) {
+      throw foreignNote("a checkpoint of this log");
+    }
+    const cosigners = note
+      .slice(end + 1)
+      .split("\n")
+      .filter((line) => line !== "")
+      .flatMap((line) => this.#cosignersOf(base, line).map((actorId) => ({ actorId, line })));
+    if (cosigners.length === 0) throw foreignNote("a cosignature of an enterprise actor");
+    await this.#deps.write(async (trx) => {
+      for (const { actorId, line } of cosigners) {
+        await insertCosignature(trx, { size, actor_id: actorId, line });
+      }
+      afterWrite(trx, (committed) => {
+        if (!committed) return;
+        for (const { actorId, line } of cosigners) this.keep(size, actorId, line);
+      });
+    });
+  }
+
+  snapshot(): GovernanceSnapshot {
+    const quorum = this.#state.genesis.policy.governance.checkpoint_quorum;
+    for (let size = this.#events.length; size >= 0; size -= 1) {
+      if ((this.#cosignatures.get(size)?.size ?? 0) < quorum) continue;
+      return {
+        genesis: this.#deps.genesisBytes,
+        events: this.#events.slice(0, size),
+        checkpoint: this.#noteOf(size),
+      };
+    }
+    throw new UnavailableError(
+      { code: "COORDINATION_UNAVAILABLE", expected: quorum },
+      `governance snapshot: expected a checkpoint cosigned by ${quorum} Vaults, got none yet`,
+    );
+  }
+
+  consistencyProof(oldSize: number): Uint8Array[] {
+    return this.#tree.consistencyProof(oldSize);
+  }
+
+  #signedNote(size: number): string {
+    return signCheckpoint({
+      origin: governanceOrigin(this.#state.genesis.network),
+      size,
+      root: this.#tree.root(size),
+      signerName: this.#log.name,
+      key: this.#deps.signingKey,
+    });
+  }
+
+  #noteOf(size: number): string {
+    const lines = [...(this.#cosignatures.get(size)?.values() ?? [])];
+    return this.#signedNote(size) + lines.map((line) => `${line}\n`).join("");
+  }
+
+  /** The enterprise actor whose cosignature of `base` one line is; none for the log's own line or a stranger's. */
+  #cosignersOf(base: string, line: string): readonly string[] {
+    const { witnessNames } = verifyCheckpoint(`${base}${line}\n`, {
+      origin: governanceOrigin(this.#state.genesis.network),
+      log: this.#log,
+      witnesses: this.#witnesses,
+      quorum: 0,
+    });
+    return witnessNames;
+  }
+}
+
+function foreignNote(expected: string): VerificationError {
+  return new VerificationError(
+    { code: "PROOF_CHECKPOINT_INVALID" },
+    `governance cosignature: expected ${expected}, got another note`,
+  );
+}
