@@ -1,3 +1,4 @@
+export { startInsecureKms, type InsecureKms, type SimKmsOptions } from "./kms.ts";
 export {
   createInsecureLauncher,
   launchInsecureEnclave,

@@ -1,0 +1,107 @@
+import { createPrivateKey, generateKeyPairSync } from "node:crypto";
+import { existsSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+
+import { expect, test } from "vitest";
+
+import { openCiphertextForRecipient } from "../../../enclave/adapters/cms.ts";
+import { SymphonyError, hex, utf8 } from "../../../protocol/index.ts";
+import { sealForRecipient } from "../../../sim/cms.ts";
+
+const VECTORS = join(
+  process.env["SYMPHONY_SHARED"] ?? join(import.meta.dirname, "../../../../shared"),
+  "vectors/kms-cms",
+);
+const absent = !existsSync(join(VECTORS, "index.json"));
+const { privateKey, publicKey } = generateKeyPairSync("rsa", { modulusLength: 2048 });
+const spki = publicKey.export({ format: "der", type: "spki" });
+let counter = 0;
+const random = (bytes: number): Uint8Array =>
+  Uint8Array.from({ length: bytes }, () => (counter = (counter * 73 + 41) % 251));
+const seal = (plaintext: Uint8Array): Uint8Array => sealForRecipient({ plaintext, spki, random });
+
+test.skipIf(absent)("[RT-5] opens blobs made by another implementation", () => {
+  const key = createPrivateKey(readFileSync(join(VECTORS, "test-recipient-key.pem")));
+  const plaintext = hex(readFileSync(join(VECTORS, "test-plaintext.bin")));
+  for (const file of ["generated-def.der", "generated-indef.der"]) {
+    expect(hex(openCiphertextForRecipient(readFileSync(join(VECTORS, file)), key))).toBe(plaintext);
+  }
+});
+
+test.skipIf(absent)("[RT-5] reads genuine blobs up to the key, which is another", () => {
+  for (const file of [
+    "ciphertext-for-recipient-1.ber",
+    "ciphertext-for-recipient-2-primitive-content.ber",
+  ]) {
+    const blob = readFileSync(join(VECTORS, file));
+    expect(() => openCiphertextForRecipient(blob, privateKey)).toThrow("a blob for this key");
+  }
+});
+
+test("[RT-5] opens what the simulator's KMS seals, of every length to two blocks", () => {
+  for (let length = 0; length <= 33; length++) {
+    const plaintext = random(length);
+    expect(hex(openCiphertextForRecipient(seal(plaintext), privateKey))).toBe(hex(plaintext));
+  }
+});
+
+test.for([
+  { title: "OAEP with SHA-1", from: "0609608648016503040201", to: "06052b0e03021a05000500" },
+  { title: "another mask function", from: "06092a864886f70d010108", to: "06092a864886f70d010109" },
+  { title: "AES-128-CBC", from: "060960864801650304012a", to: "0609608648016503040102" },
+  { title: "signed data", from: "06092a864886f70d010703", to: "06092a864886f70d010702" },
+  { title: "version 3", from: "30800201023182", to: "30800201033182" },
+  { title: "a missing end of contents", from: /(0000){5}$/, to: "00000000" },
+  { title: "an IV of 8 bytes", from: /0410(.{32})a080/, to: "0408$1a080" },
+  { title: "bytes left over", from: /$/, to: "00" },
+])("[RT-5] refuses $title", ({ from, to }) => {
+  const blob = hex(seal(utf8("a data key")));
+  const damaged = new Uint8Array(Buffer.from(blob.replace(from, to), "hex"));
+  expect(hex(damaged)).not.toBe(blob);
+  expect(() => openCiphertextForRecipient(damaged, privateKey)).toThrow(
+    expect.objectContaining({ code: "TEE_KMS_MALFORMED" }),
+  );
+});
+
+test("[RT-5] refuses two recipients and a truncated blob", () => {
+  const blob = seal(utf8("a data key"));
+  const text = hex(blob);
+  const start = text.indexOf("3182") + 8;
+  const length = Number.parseInt(text.slice(start - 4, start), 16);
+  const recipient = text.slice(start, start + 2 * length);
+  const twice = `${text.slice(0, start - 4)}${(2 * length).toString(16).padStart(4, "0")}`;
+  const doubled = `${twice}${recipient}${recipient}${text.slice(start + 2 * length)}`;
+  expect(() => openCiphertextForRecipient(Buffer.from(doubled, "hex"), privateKey)).toThrow(
+    "one recipient",
+  );
+  for (let bytes = 0; bytes < blob.length; bytes += 7) {
+    expect(() => openCiphertextForRecipient(blob.subarray(0, bytes), privateKey)).toThrow(
+      expect.objectContaining({ code: "TEE_KMS_MALFORMED" }),
+    );
+  }
+});
+
+test("[RT-5] gives one error for a wrong key, a wrong OAEP block and wrong padding", () => {
+  const blob = seal(utf8("a data key"));
+  const other = generateKeyPairSync("rsa", { modulusLength: 2048 }).privateKey;
+  const keyAt = hex(blob).indexOf("04820100") / 2 + 4;
+  const oaep = blob.with(keyAt + 100, (blob[keyAt + 100] ?? 0) ^ 1);
+  const padding = blob.with(blob.length - 11, (blob.at(-11) ?? 0) ^ 1);
+  const ivAt = hex(blob).indexOf("0410", 2 * (keyAt + 256)) / 2 + 2;
+  const wrongIv = blob.with(ivAt + 15, (blob[ivAt + 15] ?? 0) ^ 0x80);
+  const faults = [
+    { bytes: blob, key: other },
+    { bytes: oaep, key: privateKey },
+    { bytes: padding, key: privateKey },
+    { bytes: wrongIv, key: privateKey },
+  ].map(({ bytes, key }) => {
+    try {
+      return `opened ${openCiphertextForRecipient(bytes, key).length} bytes`;
+    } catch (error) {
+      return error instanceof SymphonyError ? `${error.code} ${error.message}` : "another error";
+    }
+  });
+  expect(new Set(faults)).toEqual(
+    new Set(["TEE_KMS_MALFORMED cms: expected a blob for this key, got something else"]),
+  );
+});
