@@ -1,0 +1,147 @@
+import {
+  GOVERNANCE_SNAPSHOT,
+  LimitError,
+  SymphonyError,
+  type GovernanceSnapshot,
+  type GovernanceState,
+} from "#protocol";
+import type { Queue, WorkIssuer } from "../queue/index.ts";
+import { taskIdOf, type TaskRegister, type TaskRow } from "../tasks/index.ts";
+import { assembleEnvelope, readDecisions } from "./envelope.ts";
+import { planAdmission, type AdmissionPlan } from "./plan.ts";
+
+/** What the Admission Plane needs of the rest of the coordinator. */
+export interface AdmissionContext {
+  readonly coordinatorId: string;
+  readonly register: TaskRegister;
+  readonly queue: Queue;
+  readonly issuer: WorkIssuer;
+  readonly governanceState: () => GovernanceState;
+  readonly governanceSnapshot: () => GovernanceSnapshot;
+  /** The epoch that is open now. */
+  readonly openEpoch: () => Promise<number>;
+  readonly nowMs: () => number;
+}
+
+/**
+ * The Admission Plane: from a signed request to an immutable TaskEnvelope, or a deterministic rejection.
+ *
+ * `submit` judges what needs no Vault; `advance` asks each Vault, which alone decides about its records.
+ */
+export class AdmissionPlane {
+  readonly #context: AdmissionContext;
+
+  constructor(context: AdmissionContext) {
+    this.#context = context;
+  }
+
+  /**
+   * Takes a request. Sending the same bytes again names the same task.
+   *
+   * @throws SymphonyError as {@link planAdmission}; LimitError POLICY_LIMIT_EXCEEDED when too many tasks run.
+   */
+  async submit(signedRequest: Uint8Array): Promise<{ readonly taskId: string }> {
+    const { register, nowMs } = this.#context;
+    const state = this.#context.governanceState();
+    const plan = this.#plan(signedRequest, state);
+    const taskId = taskIdOf(plan.requestDigest);
+    if ((await register.find(taskId)) !== undefined) return { taskId };
+    const { concurrent_tasks_max: tasksMax, resolving_timeout_ms: timeoutMs } =
+      state.policy.admission;
+    const running = (await register.active()).length;
+    if (running >= tasksMax) {
+      throw new LimitError(
+        { code: "POLICY_LIMIT_EXCEEDED", running, tasksMax },
+        `tasks: expected fewer than ${tasksMax} running, got ${running}`,
+      );
+    }
+    await register.create({
+      taskId,
+      parentTaskId: null,
+      round: 0,
+      taskClass: plan.request.task_class,
+      signedRequest,
+      requestDigest: plan.requestDigest,
+      epochId: await this.#context.openEpoch(),
+      policyVersion: state.policy.policy_version_id,
+      deadlineMs: nowMs() + timeoutMs,
+    });
+    return { taskId };
+  }
+
+  /** A request known by its identifier is not judged for age again. */
+  #plan(signedRequest: Uint8Array, state: GovernanceState, atMs?: number): AdmissionPlan {
+    return planAdmission(signedRequest, state, atMs ?? this.#context.nowMs());
+  }
+
+  /** Moves a task in `accepted` or `resolving` as far as it can go now. */
+  async advance(row: TaskRow): Promise<void> {
+    const { register, coordinatorId, nowMs } = this.#context;
+    if (row.state === "accepted") {
+      if (nowMs() >= row.deadline_ms) {
+        await register.transition(row.task_id, {
+          to: "timed_out",
+          actorId: coordinatorId,
+          reason: "EXECUTION_TIMED_OUT",
+        });
+        return;
+      }
+      await register.transition(row.task_id, { to: "resolving", actorId: coordinatorId });
+      await this.#askVaults(row);
+      return;
+    }
+    if (row.state === "resolving") await this.#resolve(row);
+  }
+
+  async #askVaults(row: TaskRow): Promise<void> {
+    const { issuer, governanceState, governanceSnapshot } = this.#context;
+    const state = governanceState();
+    const plan = this.#plan(row.signed_request, state, row.created_ms);
+    const governance = GOVERNANCE_SNAPSHOT.encode(governanceSnapshot());
+    for (const vaultId of plan.request.vault_ids) {
+      await issuer.issue({
+        workId: `${row.task_id}:admit:${vaultId}`,
+        actorId: vaultId,
+        taskId: row.task_id,
+        timeoutMs: state.policy.admission.resolving_timeout_ms,
+        work: { kind: "admit", signed_request: row.signed_request, governance },
+      });
+    }
+  }
+
+  async #resolve(row: TaskRow): Promise<void> {
+    const { queue, register, coordinatorId, nowMs } = this.#context;
+    const state = this.#context.governanceState();
+    const plan = this.#plan(row.signed_request, state, row.created_ms);
+    const asked = await queue.workOf(row.task_id, "admit");
+    if (asked.length < plan.request.vault_ids.length) await this.#askVaults(row);
+    const late = nowMs() >= row.deadline_ms;
+    if (!late && asked.filter(({ done }) => done).length < plan.request.vault_ids.length) return;
+    const answers = new Map<string, Uint8Array>();
+    for (const { actorId, answer } of asked) if (answer !== null) answers.set(actorId, answer);
+    try {
+      const admissionMs = nowMs();
+      const envelope = assembleEnvelope({
+        plan,
+        state,
+        decisions: readDecisions(plan, state, answers),
+        taskId: row.task_id,
+        epochId: row.epoch_id,
+        admissionMs,
+      });
+      await register.transition(row.task_id, {
+        to: "dispatched",
+        actorId: coordinatorId,
+        envelope,
+        deadlineMs: admissionMs + envelope.task_timeout,
+      });
+    } catch (error) {
+      if (!(error instanceof SymphonyError)) throw error;
+      await register.transition(row.task_id, {
+        to: "rejected",
+        actorId: coordinatorId,
+        reason: error.code,
+      });
+    }
+  }
+}

@@ -1,0 +1,307 @@
+import {
+  EXECUTION_RESULT_BUNDLE,
+  GOVERNANCE_SNAPSHOT,
+  RefusedError,
+  SEALED_OUTCOME,
+  TASK_ENVELOPE,
+  digestOfBytes,
+  equalBytes,
+  parseCose,
+  roundsOf,
+  type ErrorCode,
+  type ExecutionResultBundle,
+  type GovernanceSnapshot,
+  type GovernanceState,
+  type RoundMessage,
+  type SealedOutcome,
+  type TaskEnvelope,
+} from "#protocol";
+import type { Queue, WorkIssuer } from "../queue/index.ts";
+import { subTaskId, type TaskRegister, type TaskRow } from "../tasks/index.ts";
+import { readRoundMessage } from "./round-board.ts";
+
+/** The only attempt of a round: a new one would need new budget, so a failed round fails its task. */
+export const FIRST_ATTEMPT = 0;
+
+/** What the Execution Plane needs of the rest of the coordinator. */
+export interface ExecutionContext {
+  readonly coordinatorId: string;
+  readonly register: TaskRegister;
+  readonly queue: Queue;
+  readonly issuer: WorkIssuer;
+  readonly governanceState: () => GovernanceState;
+  readonly governanceSnapshot: () => GovernanceSnapshot;
+  /** Bytes of a registered model or step graph. @throws when it was never uploaded. */
+  readonly artifact: (digest: Uint8Array) => Promise<Uint8Array>;
+  readonly openEpoch: () => Promise<number>;
+  readonly nowMs: () => number;
+}
+
+/** What a round left on the board. */
+export interface RoundResult {
+  readonly signedBundle: Uint8Array;
+  readonly bundle: ExecutionResultBundle;
+  readonly outcome: SealedOutcome;
+}
+
+/** Where a round stands. */
+type RoundState =
+  | { readonly state: "running" }
+  | { readonly state: "done"; readonly result: RoundResult }
+  | { readonly state: "failed"; readonly code: ErrorCode };
+
+/**
+ * The Execution Plane's part at the coordinator: fans out rounds, waits for their signed results, and moves the task.
+ *
+ * Sees envelopes, commitments, signatures and sealed bytes only (XP-9).
+ */
+export class ExecutionPlane {
+  readonly #context: ExecutionContext;
+
+  constructor(context: ExecutionContext) {
+    this.#context = context;
+  }
+
+  /** Moves a task in `dispatched` as far as it can go now: the next round, verification, or its end. */
+  async advance(row: TaskRow): Promise<void> {
+    const envelope = requireEnvelope(row);
+    const rounds = roundsOf(envelope);
+    let previous: RoundResult | null = null;
+    for (let round = 0; round < rounds; round += 1) {
+      const state: RoundState = await this.#advanceRound({ row, envelope, round, previous });
+      if (state.state === "running") return this.#expire(row, envelope);
+      if (state.state === "failed") return this.#fail(row, state.code);
+      previous = state.result;
+    }
+    await this.#context.register.transition(row.task_id, {
+      to: "verifying",
+      actorId: this.#context.coordinatorId,
+    });
+  }
+
+  /** Signed messages of a round, in the order they came. */
+  async messages(taskId: string, round: number): Promise<RoundMessage[]> {
+    const state = this.#context.governanceState();
+    const messages: RoundMessage[] = [];
+    for (const { message } of await this.rawMessages(taskId, round)) {
+      const verified = readRoundMessage(message, state);
+      if (verified !== undefined) messages.push(verified);
+    }
+    return messages;
+  }
+
+  /** The same as bytes. */
+  async rawMessages(taskId: string, round: number) {
+    const all = [];
+    for (let after = 0; ;) {
+      const page = await this.#context.queue.messages({ taskId, round, after, waitMs: 0 });
+      all.push(...page);
+      const last = page.at(-1);
+      if (last === undefined) return all;
+      after = last.position;
+    }
+  }
+
+  /** What a finished round left, or undefined. */
+  async result(envelope: TaskEnvelope, round: number): Promise<RoundResult | undefined> {
+    const { body } = (await this.#decisiveMessage(envelope, round)) ?? {};
+    if (body?.kind === "round_result") return readResult(body.bundle, body.outcome);
+    if (body?.kind === "slice_result") return readResult(body.bundle, body.sealed);
+    return undefined;
+  }
+
+  async #decisiveMessage(envelope: TaskEnvelope, round: number): Promise<RoundMessage | undefined> {
+    const decider = deciderOf(envelope);
+    const kind = envelope.coordination_envelope === null ? "slice_result" : "round_result";
+    const mine = (await this.messages(envelope.task_id, round)).filter(
+      ({ sender }) => sender === decider,
+    );
+    return (
+      mine.find(({ body }) => body.kind === kind) ?? mine.find(({ body }) => body.kind === "failed")
+    );
+  }
+
+  async #advanceRound(args: {
+    readonly row: TaskRow;
+    readonly envelope: TaskEnvelope;
+    readonly round: number;
+    readonly previous: RoundResult | null;
+  }): Promise<RoundState> {
+    const { envelope, round } = args;
+    const message = await this.#decisiveMessage(envelope, round);
+    if (message === undefined) {
+      await this.#dispatch(args);
+      return { state: "running" };
+    }
+    const { body } = message;
+    if (body.kind === "failed") {
+      await this.#moveSubTask(envelope, round, body.code);
+      return { state: "failed", code: body.code };
+    }
+    const result = await this.result(envelope, round);
+    if (result === undefined) return { state: "failed", code: "EXECUTION_WORKLOAD_FAILED" };
+    await this.#moveSubTask(envelope, round, null);
+    return { state: "done", result };
+  }
+
+  /** Issues the work of a round; does nothing when it was issued before. */
+  async #dispatch(args: {
+    readonly row: TaskRow;
+    readonly envelope: TaskEnvelope;
+    readonly round: number;
+    readonly previous: RoundResult | null;
+  }): Promise<void> {
+    const { envelope, round, previous } = args;
+    const { issuer, queue } = this.#context;
+    const prefix = `${envelope.task_id}:r${round}`;
+    const last = envelope.authorization_context.at(-1)?.vault_id ?? "";
+    if (await queue.has(`${prefix}:slice:${last}`)) return;
+    await this.#openSubTask(args.row, envelope, round);
+    const common = {
+      envelope: TASK_ENVELOPE.encode(envelope),
+      governance: GOVERNANCE_SNAPSHOT.encode(this.#context.governanceSnapshot()),
+      round,
+      attempt: FIRST_ATTEMPT,
+      artifact: await this.#artifactOf(envelope),
+    };
+    const timeoutMs = this.#executionMs(envelope);
+    const coordination = envelope.coordination_envelope;
+    if (coordination !== null) {
+      const carried =
+        previous === null
+          ? null
+          : { bundle: previous.signedBundle, ciphertext: previous.outcome.ciphertext };
+      await issuer.issue({
+        workId: `${prefix}:aggregate`,
+        actorId: coordination.aggregator_id,
+        taskId: envelope.task_id,
+        timeoutMs,
+        work: { kind: "aggregate", ...common, previous: carried },
+      });
+    }
+    for (const { vault_id: vaultId } of envelope.authorization_context) {
+      const share = previous?.outcome.shares.find((each) => each.vault_id === vaultId);
+      if (previous !== null && share === undefined) continue;
+      await issuer.issue({
+        workId: `${prefix}:slice:${vaultId}`,
+        actorId: vaultId,
+        taskId: envelope.task_id,
+        timeoutMs,
+        work: {
+          kind: "slice",
+          ...common,
+          previous:
+            previous === null || share === undefined
+              ? null
+              : { bundle: previous.signedBundle, sealed_share: share.sealed },
+        },
+      });
+    }
+  }
+
+  #executionMs(envelope: TaskEnvelope): number {
+    return this.#context.governanceState().policy.classes[envelope.task_class].execution_ms_max;
+  }
+
+  async #artifactOf(envelope: TaskEnvelope): Promise<Uint8Array | null> {
+    const { parameters } = envelope;
+    return "model_digest" in parameters ? this.#context.artifact(parameters.model_digest) : null;
+  }
+
+  /** Each round of a composite task is a sub-task with a lifecycle of its own (CT-1, CT-5). */
+  async #openSubTask(row: TaskRow, envelope: TaskEnvelope, round: number): Promise<void> {
+    if (envelope.iteration_policy === null) return;
+    const { register, coordinatorId, nowMs } = this.#context;
+    const taskId = subTaskId(row.task_id, round);
+    await register.create({
+      taskId,
+      parentTaskId: row.task_id,
+      round,
+      taskClass: row.task_class,
+      signedRequest: row.signed_request,
+      requestDigest: row.request_digest,
+      epochId: await this.#context.openEpoch(),
+      policyVersion: row.policy_version,
+      deadlineMs: nowMs() + this.#executionMs(envelope),
+      envelope,
+    });
+    for (const to of ["resolving", "dispatched"] as const) {
+      const subTask = await register.get(taskId);
+      if (subTask.state === "dispatched" || subTask.state === to) continue;
+      await register.transition(taskId, { to, actorId: coordinatorId });
+    }
+  }
+
+  async #moveSubTask(
+    envelope: TaskEnvelope,
+    round: number,
+    failure: ErrorCode | null,
+  ): Promise<void> {
+    if (envelope.iteration_policy === null) return;
+    const { register, coordinatorId } = this.#context;
+    const taskId = subTaskId(envelope.task_id, round);
+    const subTask = await register.get(taskId);
+    if (subTask.state !== "dispatched") return;
+    if (failure !== null) {
+      await register.transition(taskId, {
+        to: endOf(failure),
+        actorId: coordinatorId,
+        reason: failure,
+      });
+      return;
+    }
+    await register.transition(taskId, { to: "verifying", actorId: coordinatorId });
+  }
+
+  async #expire(row: TaskRow, envelope: TaskEnvelope): Promise<void> {
+    const subTasks = await this.#context.register.subTasks(row.task_id);
+    const running = subTasks.find(({ state }) => state === "dispatched");
+    const deadlineMs = Math.min(row.deadline_ms, running?.deadline_ms ?? row.deadline_ms);
+    if (this.#context.nowMs() < deadlineMs) return;
+    if (running !== undefined) {
+      await this.#moveSubTask(envelope, running.round, "EXECUTION_TIMED_OUT");
+    }
+    await this.#fail(row, "EXECUTION_TIMED_OUT");
+  }
+
+  async #fail(row: TaskRow, code: ErrorCode): Promise<void> {
+    await this.#context.register.transition(row.task_id, {
+      to: endOf(code),
+      actorId: this.#context.coordinatorId,
+      reason: code,
+    });
+  }
+}
+
+/** Where a failure leads: the platform's is a time-out, everything else a rejection (TT-4). */
+function endOf(code: ErrorCode): "timed_out" | "rejected" {
+  return code === "TEE_ENCLAVE_DIED" || code === "EXECUTION_TIMED_OUT" ? "timed_out" : "rejected";
+}
+
+/** Whose signed result ends a round: the aggregator's, or the one Vault's. */
+function deciderOf(envelope: TaskEnvelope): string {
+  return (
+    envelope.coordination_envelope?.aggregator_id ??
+    envelope.authorization_context[0]?.vault_id ??
+    ""
+  );
+}
+
+/** The frozen envelope of a task past admission. @throws RefusedError EXECUTION_TASK_UNKNOWN */
+export function requireEnvelope(row: TaskRow): TaskEnvelope {
+  if (row.envelope === null) {
+    throw new RefusedError(
+      { code: "EXECUTION_TASK_UNKNOWN" },
+      "task: expected one that admission has dispatched",
+    );
+  }
+  return TASK_ENVELOPE.decode(row.envelope);
+}
+
+function readResult(signedBundle: Uint8Array, outcomeBytes: Uint8Array): RoundResult | undefined {
+  const bundle = EXECUTION_RESULT_BUNDLE.decode(parseCose(signedBundle).payload);
+  const outcome = SEALED_OUTCOME.decode(outcomeBytes);
+  const digest = digestOfBytes("sealed", outcome.ciphertext);
+  if (!equalBytes(digest, bundle.sealed_digest)) return undefined;
+  return { signedBundle, bundle, outcome };
+}

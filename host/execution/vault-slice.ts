@@ -1,0 +1,291 @@
+import { appraiseSession, type TrustAnchor } from "#attestation";
+import {
+  CONTRIBUTION,
+  SEALED_ORDER,
+  SEAL_INFO,
+  SESSION_MANIFEST,
+  SymphonyError,
+  TASK_ENVELOPE,
+  open,
+  peerNonce,
+  seal,
+  sessionAad,
+  vaultNonce,
+  type BoxKeyPair,
+  type ErrorCode,
+  type GovernanceState,
+  type SessionManifest,
+  type TaskEnvelope,
+  type WorkItem,
+} from "#protocol";
+import type { KeyCustody, SlicePlan, Vault } from "../sovereignty/index.ts";
+import { EnclaveClient } from "./enclave-client.ts";
+import type { EnclaveLauncher } from "./enclave-launcher.ts";
+import type { RoundBoard } from "./round-board.ts";
+
+/** Milliseconds an enclave may take to boot, and to answer a request for evidence. */
+const BOOT_MS_MAX = 30_000;
+const ATTEST_MS_MAX = 10_000;
+
+export type SliceWork = Extract<WorkItem["work"], { kind: "slice" }>;
+
+/** What a Vault node brings to a slice. */
+export interface SliceContext {
+  readonly vaultId: string;
+  readonly vault: Vault;
+  readonly boxKey: BoxKeyPair;
+  readonly custody: KeyCustody;
+  readonly launcher: EnclaveLauncher;
+  readonly anchors: readonly TrustAnchor[];
+  readonly governance: GovernanceState;
+  readonly genesis: Uint8Array;
+  readonly board: RoundBoard;
+  readonly nowMs: () => number;
+  readonly random: (bytes: number) => Uint8Array;
+}
+
+/** A slice under way: everything decided so far. */
+interface Slice extends SliceContext {
+  readonly work: SliceWork;
+  readonly envelope: TaskEnvelope;
+  readonly plan: SlicePlan;
+  readonly client: EnclaveClient;
+  readonly manifest: SessionManifest;
+  readonly manifestBytes: Uint8Array;
+  readonly vaultRandom: Uint8Array;
+  readonly vaultEvidence: Uint8Array;
+  readonly deadlineMs: number;
+}
+
+/** What a slice came to: nothing, or the code it failed with and whether execution had begun. */
+export type SliceOutcome =
+  | { readonly ok: true }
+  | { readonly ok: false; readonly code: ErrorCode; readonly executing: boolean };
+
+/**
+ * Runs one Vault's slice of one round: re-check, attest, order, seal, run (design, sections 2.3 to 2.6).
+ *
+ * The Vault decides alone: whatever the coordinator sent is checked again, and nothing is sealed before the ledger
+ * holds `executing`. A failure is told to the round as a closed code and never throws.
+ */
+export async function runSlice(work: SliceWork, context: SliceContext): Promise<SliceOutcome> {
+  const progress = { executing: false };
+  try {
+    const envelope = TASK_ENVELOPE.decode(work.envelope);
+    const { round, attempt } = work;
+    const plan = await context.vault.prepareSlice(envelope, context.governance, { round, attempt });
+    const client = new EnclaveClient(await context.launcher.launch("slice"));
+    try {
+      const slice = await attestSlice({ ...context, work, envelope, plan, client });
+      if (plan.role === "sole") await runSole(slice, progress);
+      else await runShared(slice, progress);
+      return { ok: true };
+    } finally {
+      await client.close();
+    }
+  } catch (error) {
+    if (!(error instanceof SymphonyError)) throw error;
+    const failure = { code: error.code, executing: progress.executing };
+    await context.board.post({ kind: "failed", ...failure });
+    return { ok: false, ...failure };
+  }
+}
+
+/** Boots the slice enclave and appraises it with a nonce of the Vault's own. */
+async function attestSlice(
+  start: Omit<Slice, "manifest" | "manifestBytes" | "vaultRandom" | "vaultEvidence" | "deadlineMs">,
+): Promise<Slice> {
+  const { client, plan, governance } = start;
+  const booted = await client.boot("slice", start.genesis, BOOT_MS_MAX);
+  const vaultRandom = start.random(32);
+  const nonce = vaultNonce(plan.reference, vaultRandom);
+  const vaultEvidence = await client.attest(nonce, ATTEST_MS_MAX);
+  appraiseSession({
+    evidence: vaultEvidence,
+    manifest: booted.manifest,
+    role: "slice",
+    nonce,
+    governance,
+    anchors: start.anchors,
+    at: { mode: "live", nowMs: start.nowMs() },
+  });
+  const timeoutMs =
+    start.envelope.coordination_envelope?.per_vault_timeout ??
+    governance.policy.multi_vault.per_vault_timeout_ms;
+  return {
+    ...start,
+    manifest: booted.manifest,
+    manifestBytes: booted.bytes,
+    vaultRandom,
+    vaultEvidence,
+    deadlineMs: start.nowMs() + timeoutMs,
+  };
+}
+
+async function runSole(slice: Slice, progress: { executing: boolean }): Promise<void> {
+  await slice.board.post({
+    kind: "slice_attested",
+    manifest: slice.manifestBytes,
+    evidence_for_aggregator: null,
+    vault_evidence: slice.vaultEvidence,
+    vault_random: slice.vaultRandom,
+  });
+  const order = await slice.vault.beginExecution({
+    envelope: slice.envelope,
+    plan: slice.plan,
+    governance: slice.governance,
+    enclaveManifestDigest: SESSION_MANIFEST.digest(slice.manifest),
+    aggregatorManifestDigest: null,
+    resultSigningKey: slice.manifest.signing_key,
+    previousState: null,
+    expiresMs: slice.deadlineMs,
+  });
+  progress.executing = true;
+  const ran = await runEnclave(slice, { order, aggregator: null, sealedSecret: null });
+  await slice.board.post({ kind: "slice_result", order, bundle: ran.bundle, sealed: ran.sealed });
+}
+
+async function runShared(slice: Slice, progress: { executing: boolean }): Promise<void> {
+  const aggregator = await meetAggregator(slice);
+  const previousState = await openPreviousState(slice);
+  const order = await slice.vault.beginExecution({
+    envelope: slice.envelope,
+    plan: slice.plan,
+    governance: slice.governance,
+    enclaveManifestDigest: SESSION_MANIFEST.digest(slice.manifest),
+    aggregatorManifestDigest: SESSION_MANIFEST.digest(aggregator.manifest),
+    resultSigningKey: aggregator.manifest.signing_key,
+    previousState: previousState?.commitment ?? null,
+    expiresMs: slice.deadlineMs,
+  });
+  progress.executing = true;
+  const contribution = CONTRIBUTION.encode({
+    noise_share: slice.plan.noiseShare,
+    state_key_share: previousState?.keyShare ?? null,
+  });
+  const sealed = await seal({
+    to: aggregator.manifest.box_key,
+    info: SEAL_INFO.contribution,
+    aad: sessionAad(slice.plan.reference, aggregator.evidence),
+    plaintext: contribution,
+  });
+  await slice.board.post({ kind: "contribution", order, sealed });
+  const secret = await slice.board.waitFor({
+    kind: "round_secret",
+    sender: aggregator.actorId,
+    matches: (body) => body.vault_id === slice.vaultId,
+    deadlineMs: slice.deadlineMs,
+  });
+  const ran = await runEnclave(slice, {
+    order,
+    aggregator: { manifest: aggregator.manifestBytes, evidence: aggregator.evidence },
+    sealedSecret: secret.sealed,
+  });
+  await slice.board.post({
+    kind: "slice_result",
+    order: null,
+    bundle: ran.bundle,
+    sealed: ran.sealed,
+  });
+}
+
+/** Exchanges evidence with the aggregator enclave; the Vault appraises it itself before it signs anything. */
+async function meetAggregator(slice: Slice) {
+  const { board, client, deadlineMs } = slice;
+  const actorId = slice.envelope.coordination_envelope?.aggregator_id ?? "";
+  const ready = await board.waitFor({ kind: "aggregator_ready", sender: actorId, deadlineMs });
+  const manifest = SESSION_MANIFEST.decode(ready.manifest);
+  const ownDigest = SESSION_MANIFEST.digest(slice.manifest);
+  const forAggregator = await client.attest(
+    peerNonce(manifest.challenge, ownDigest),
+    ATTEST_MS_MAX,
+  );
+  await board.post({
+    kind: "slice_attested",
+    manifest: slice.manifestBytes,
+    evidence_for_aggregator: forAggregator,
+    vault_evidence: slice.vaultEvidence,
+    vault_random: slice.vaultRandom,
+  });
+  const { evidence } = await board.waitFor({
+    kind: "aggregator_evidence",
+    sender: actorId,
+    matches: (body) => body.vault_id === slice.vaultId,
+    deadlineMs,
+  });
+  appraiseSession({
+    evidence,
+    manifest,
+    role: "aggregate",
+    nonce: peerNonce(slice.manifest.challenge, SESSION_MANIFEST.digest(manifest)),
+    governance: slice.governance,
+    anchors: slice.anchors,
+    at: { mode: "live", nowMs: slice.nowMs() },
+  });
+  return { actorId, manifest, manifestBytes: ready.manifest, evidence };
+}
+
+/** This Vault's share of the key of the state that the round starts from, from a bundle the Vault itself verifies. */
+async function openPreviousState(slice: Slice) {
+  const { previous } = slice.work;
+  if (previous === null) return null;
+  const bundle = await slice.vault.verifyRound(slice.envelope, previous.bundle);
+  const keyShare = await open({
+    key: slice.boxKey,
+    info: SEAL_INFO.resultShare,
+    aad: TASK_ENVELOPE.digest(slice.envelope),
+    sealed: previous.sealed_share,
+  });
+  return { commitment: bundle.output_commitment, keyShare };
+}
+
+/** Seals order and keys to the enclave, hands it the encrypted batches, and runs it. */
+async function runEnclave(
+  slice: Slice,
+  given: {
+    readonly order: Uint8Array;
+    readonly aggregator: { readonly manifest: Uint8Array; readonly evidence: Uint8Array } | null;
+    readonly sealedSecret: Uint8Array | null;
+  },
+) {
+  const { plan, work } = slice;
+  const sealedOrder = await seal({
+    to: slice.manifest.box_key,
+    info: SEAL_INFO.order,
+    aad: sessionAad(plan.reference, slice.vaultEvidence),
+    plaintext: SEALED_ORDER.encode({
+      order: given.order,
+      batch_secrets: plan.batches.map(({ batchId, secret }) => ({ batch_id: batchId, secret })),
+      consent_bitmap: plan.consentBitmap,
+      consent_key: plan.consentKey,
+      noise_share: plan.noiseShare,
+    }),
+  });
+  const batchKeys = [];
+  const batches = [];
+  for (const batch of plan.batches) {
+    const cms = await slice.custody.release(batch.blob, slice.vaultEvidence);
+    batchKeys.push({ batch_id: batch.batchId, cms });
+    batches.push(await batch.read());
+  }
+  const remainingMs = Math.max(1, slice.deadlineMs - slice.nowMs());
+  return slice.client.call(
+    "ran",
+    {
+      method: "run",
+      envelope: work.envelope,
+      governance: work.governance,
+      sealed_order: sealedOrder,
+      round: work.round,
+      attempt: work.attempt,
+      vault_id: slice.vaultId,
+      evidence: slice.vaultEvidence,
+      batch_keys: batchKeys,
+      batches,
+      aggregator: given.aggregator,
+      sealed_secret: given.sealedSecret,
+      artifact: work.artifact,
+    },
+    remainingMs,
+  );
+}

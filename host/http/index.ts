@@ -1,0 +1,9 @@
+export { NodeClient, type NodeIdentity } from "./node-client.ts";
+export { addNodeRoutes, type NodeRoutesContext } from "./node-routes.ts";
+export { createServer, listen, type Listen, type RunningServer } from "./server.ts";
+export {
+  addTaskRoutes,
+  type TaskEventView,
+  type TaskRoutesContext,
+  type TaskView,
+} from "./task-routes.ts";

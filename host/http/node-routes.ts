@@ -1,0 +1,171 @@
+import type { FastifyInstance } from "fastify";
+import {
+  CALL_AGE_MS_MAX,
+  ConflictError,
+  MalformedError,
+  NODE_ANSWER,
+  NODE_CALL,
+  RefusedError,
+  SymphonyError,
+  activeActor,
+  hex,
+  parseCose,
+  type GovernanceState,
+  type NodeAnswer,
+  type NodeCall,
+  type RoundMessage,
+} from "#protocol";
+import { instanceName, type Queue } from "../queue/index.ts";
+
+/** Longest poll a node may ask for, milliseconds. */
+const WAIT_MS_MAX = 10_000;
+
+/** What calls of nodes need of the coordinator. */
+export interface NodeRoutesContext {
+  readonly queue: Queue;
+  readonly governanceState: () => GovernanceState;
+  readonly readRoundMessage: (
+    signed: Uint8Array,
+    state: GovernanceState,
+  ) => RoundMessage | undefined;
+  /** Whether the round still takes messages; throws for a task that is not known. */
+  readonly roundOpen: (taskId: string) => Promise<boolean>;
+  /** Told that something changed for a task. */
+  readonly changed: (taskId: string) => void;
+  /** Told of each message that takes its place on the board, before the sender is answered. */
+  readonly posted: (taskId: string, message: RoundMessage, signed: Uint8Array) => Promise<void>;
+  /** Keeps a node's excerpt of its own log for the task's evidence. */
+  readonly keepExcerpt: (taskId: string, actorId: string, excerpt: Uint8Array) => Promise<void>;
+  readonly nowMs: () => number;
+}
+
+/**
+ * The listener of nodes: one route, one signed call a request.
+ *
+ * A call is its actor's by signature, recent by both clocks, and used once.
+ */
+export function addNodeRoutes(server: FastifyInstance, context: NodeRoutesContext): void {
+  const nonces = new NonceWindow();
+  server.post("/v1/vault/call", async (request, reply) => {
+    if (!(request.body instanceof Uint8Array)) {
+      throw new MalformedError(
+        { code: "SCHEMA_MALFORMED", field: "body" },
+        "body: expected application/cbor",
+      );
+    }
+    const call = verifyCall(new Uint8Array(request.body), context, nonces);
+    const answer = await answerCall(call, context);
+    await reply
+      .header("content-type", "application/cbor")
+      .send(Buffer.from(NODE_ANSWER.encode(answer)));
+  });
+}
+
+function verifyCall(signed: Uint8Array, context: NodeRoutesContext, nonces: NonceWindow): NodeCall {
+  const claimed = NODE_CALL.decode(parseCose(signed).payload);
+  const actor = activeActor(context.governanceState(), claimed.actor_id);
+  const call = NODE_CALL.verify(signed, actor.signing_key);
+  const nowMs = context.nowMs();
+  if (Math.abs(nowMs - call.at_ms) > CALL_AGE_MS_MAX || !nonces.take(hex(call.nonce), nowMs)) {
+    throw new RefusedError(
+      { code: "AUTH_REPLAYED" },
+      `call: expected a new one at most ${CALL_AGE_MS_MAX} ms old`,
+    );
+  }
+  return call;
+}
+
+async function answerCall(call: NodeCall, context: NodeRoutesContext): Promise<NodeAnswer> {
+  try {
+    return await perform(call, context);
+  } catch (error) {
+    if (!(error instanceof SymphonyError)) throw error;
+    return { result: "failed", code: error.code };
+  }
+}
+
+async function perform({ actor_id: actorId, call }: NodeCall, context: NodeRoutesContext) {
+  const { queue } = context;
+  switch (call.name) {
+    case "next_work": {
+      const instance = instanceName(call.instance);
+      const waitMs = Math.min(call.wait_ms, WAIT_MS_MAX);
+      const item = await queue.claim({ actorId, instance, waitMs });
+      return item === undefined ? NONE : ({ result: "work", item } as const);
+    }
+    case "complete": {
+      const { work_id: workId, answer, code } = call;
+      const { taskId } = await queue.complete({ workId, actorId, answer, code });
+      context.changed(taskId);
+      return DONE;
+    }
+    case "post":
+      return postMessage(actorId, call, context);
+    case "messages": {
+      const open = await context.roundOpen(call.task_id);
+      const messages = await queue.messages({
+        taskId: call.task_id,
+        round: call.round,
+        after: call.after,
+        waitMs: open ? Math.min(call.wait_ms, WAIT_MS_MAX) : 0,
+      });
+      return { result: "messages", messages, closed: !open } as const;
+    }
+    case "evidence":
+      await context.keepExcerpt(call.task_id, actorId, call.excerpt);
+      context.changed(call.task_id);
+      return DONE;
+  }
+}
+
+const NONE = { result: "none" } as const;
+const DONE = { result: "done" } as const;
+
+async function postMessage(
+  actorId: string,
+  call: Extract<NodeCall["call"], { name: "post" }>,
+  context: NodeRoutesContext,
+): Promise<NodeAnswer> {
+  const message = context.readRoundMessage(call.message, context.governanceState());
+  if (message === undefined || message.sender !== actorId) {
+    throw new RefusedError(
+      { code: "AUTH_SIGNATURE_INVALID" },
+      "message: expected one signed by the calling actor",
+    );
+  }
+  if (!(await context.roundOpen(call.task_id))) {
+    throw new ConflictError(
+      { code: "COORDINATION_CONFLICT" },
+      "message: expected a round that is still open",
+    );
+  }
+  const first = await context.queue.post(call.task_id, message, call.message);
+  if (!first) {
+    throw new ConflictError(
+      { code: "COORDINATION_CONFLICT" },
+      "message: expected the first of its kind from this actor in this round",
+    );
+  }
+  await context.posted(call.task_id, message, call.message);
+  context.changed(call.task_id);
+  return DONE;
+}
+
+/** Nonces seen within the age limit. Old ones cannot come back: their calls are too old. */
+class NonceWindow {
+  #current = new Set<string>();
+  #previous = new Set<string>();
+  #turnedMs = 0;
+
+  /** @returns false when `nonce` was taken before. */
+  take(nonce: string, nowMs: number): boolean {
+    if (nowMs - this.#turnedMs > 2 * CALL_AGE_MS_MAX) {
+      this.#previous = this.#current;
+      this.#current = new Set();
+      this.#turnedMs = nowMs;
+    }
+    if (this.#current.has(nonce) || this.#previous.has(nonce)) return false;
+    this.#current.add(nonce);
+    return true;
+  }
+}

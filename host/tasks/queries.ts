@@ -1,0 +1,38 @@
+import type { TaskClass } from "#protocol";
+
+/** The coordinator's tasks and sub-tasks. Owned by the task register alone. */
+export interface TaskSchema {
+  task: {
+    task_id: string;
+    /** Null for a parent or an atomic task. */
+    parent_task_id: string | null;
+    /** Round of a sub-task; 0 otherwise. */
+    round: number;
+    task_class: TaskClass;
+    state: string;
+    signed_request: Uint8Array;
+    request_digest: Uint8Array;
+    envelope: Uint8Array | null;
+    envelope_digest: Uint8Array | null;
+    epoch_id: number;
+    policy_version: string;
+    /** Why the task ended as it did; null while it runs and when it completed. */
+    reason: string | null;
+    created_ms: number;
+    /** When the present state times out. */
+    deadline_ms: number;
+    delivered: number;
+  };
+}
+
+export const TASK_STATEMENTS: readonly string[] = [
+  `create table task (
+     task_id text primary key, parent_task_id text, round integer not null,
+     task_class text not null, state text not null,
+     signed_request blob not null, request_digest blob not null,
+     envelope blob, envelope_digest blob, epoch_id integer not null, policy_version text not null,
+     reason text, created_ms integer not null, deadline_ms integer not null,
+     delivered integer not null)`,
+  `create index task_state on task (state)`,
+  `create index task_parent on task (parent_task_id, round)`,
+];

@@ -1,0 +1,262 @@
+import {
+  RefusedError,
+  TASK_ENVELOPE,
+  TASK_LIFECYCLE,
+  UnavailableError,
+  assertTaskTransition,
+  hex,
+  type CborValue,
+  type ChallengeState,
+  type ErrorCode,
+  type TaskClass,
+  type TaskEnvelope,
+  type TaskState,
+} from "#protocol";
+import type { Selectable, Transaction } from "kysely";
+import type { ActorLog, ActorLogSchema } from "../evidence/actor-log.ts";
+import type { Store } from "../store/index.ts";
+import type { TaskSchema } from "./queries.ts";
+
+/** What the register needs in its store: its own table and the log it writes in the same transaction. */
+type RegisterSchema = TaskSchema & ActorLogSchema;
+
+/** A task as the register keeps it. */
+export type TaskRow = Omit<Selectable<TaskSchema["task"]>, "state"> & { readonly state: TaskState };
+
+/** What is known of a task when it is first taken. */
+export interface NewTask {
+  readonly taskId: string;
+  readonly parentTaskId: string | null;
+  readonly round: number;
+  readonly taskClass: TaskClass;
+  readonly signedRequest: Uint8Array;
+  readonly requestDigest: Uint8Array;
+  readonly epochId: number;
+  readonly policyVersion: string;
+  readonly deadlineMs: number;
+  /** The frozen envelope, for a sub-task, which shares its parent's. */
+  readonly envelope?: TaskEnvelope;
+}
+
+/** A move along the task lifecycle. */
+export interface Transition {
+  readonly to: TaskState;
+  readonly actorId: string;
+  /** Role the actor acts in; the coordinator's unless given. */
+  readonly role?: string;
+  /** How the challenge ended, when one did. */
+  readonly resolution?: ChallengeState;
+  readonly reason?: ErrorCode;
+  readonly deadlineMs?: number;
+  /** Freezes the envelope; allowed once, on the way to `dispatched`. */
+  readonly envelope?: TaskEnvelope;
+}
+
+const ACTIVE_STATES = [
+  "accepted",
+  "resolving",
+  "dispatched",
+  "verifying",
+  "awaiting_settlement",
+  "challenged",
+] as const;
+
+/**
+ * Every task the coordinator knows and where it stands in the one task lifecycle.
+ *
+ * A transition and its event are one transaction; a transition not in the table throws (TL-5, TL-6).
+ */
+export class TaskRegister {
+  readonly #store: Store<RegisterSchema>;
+  readonly #log: ActorLog;
+  readonly #nowMs: () => number;
+
+  constructor(store: Store<RegisterSchema>, log: ActorLog, nowMs: () => number) {
+    this.#store = store;
+    this.#log = log;
+    this.#nowMs = nowMs;
+  }
+
+  /** Takes a task once. @returns whether it is new. */
+  async create(task: NewTask): Promise<boolean> {
+    return this.#store.write(async (trx) => {
+      const known = await trx
+        .selectFrom("task")
+        .select("task_id")
+        .where("task_id", "=", task.taskId)
+        .executeTakeFirst();
+      if (known !== undefined) return false;
+      await trx
+        .insertInto("task")
+        .values({
+          task_id: task.taskId,
+          parent_task_id: task.parentTaskId,
+          round: task.round,
+          task_class: task.taskClass,
+          state: TASK_LIFECYCLE.initial,
+          signed_request: task.signedRequest,
+          request_digest: task.requestDigest,
+          envelope: task.envelope === undefined ? null : TASK_ENVELOPE.encode(task.envelope),
+          envelope_digest: task.envelope === undefined ? null : TASK_ENVELOPE.digest(task.envelope),
+          epoch_id: task.epochId,
+          policy_version: task.policyVersion,
+          reason: null,
+          created_ms: this.#nowMs(),
+          deadline_ms: task.deadlineMs,
+          delivered: 0,
+        })
+        .execute();
+      await this.#log.append(trx, {
+        type: "task_accepted",
+        taskId: task.parentTaskId ?? task.taskId,
+        body: {
+          task_id: task.taskId,
+          round: task.round,
+          request_digest: task.requestDigest,
+          epoch_id: task.epochId,
+        },
+      });
+      return true;
+    });
+  }
+
+  /**
+   * Moves a task.
+   *
+   * @throws ConflictError EXECUTION_ILLEGAL_TRANSITION
+   * @throws {@link RefusedError} EXECUTION_TASK_UNKNOWN
+   */
+  async transition(taskId: string, move: Transition): Promise<TaskRow> {
+    return this.#store.write(async (trx) => {
+      const row = await this.#require(trx, taskId);
+      assertTaskTransition({
+        from: row.state,
+        to: move.to,
+        role: move.role ?? "master",
+        resolution: move.resolution ?? null,
+      });
+      const { envelope } = move;
+      const frozen =
+        envelope === undefined
+          ? {}
+          : {
+              envelope: TASK_ENVELOPE.encode(envelope),
+              envelope_digest: TASK_ENVELOPE.digest(envelope),
+            };
+      const change = {
+        state: move.to,
+        reason: move.reason ?? null,
+        deadline_ms: move.deadlineMs ?? row.deadline_ms,
+        ...(row.envelope === null ? frozen : {}),
+      };
+      await trx.updateTable("task").set(change).where("task_id", "=", taskId).execute();
+      await this.#log.append(trx, {
+        type: "task_transition",
+        taskId: row.parent_task_id ?? taskId,
+        body: {
+          task_id: taskId,
+          from: row.state,
+          to: move.to,
+          actor_id: move.actorId,
+          reason: move.reason ?? null,
+          envelope_digest: change.envelope_digest ?? row.envelope_digest,
+        },
+      });
+      return { ...row, ...change };
+    });
+  }
+
+  /** Records that the submitter can open the result now. No transition: delivery is no part of finality (RD-3). */
+  async markDelivered(taskId: string): Promise<void> {
+    await this.#store.write(async (trx) => {
+      const row = await this.#require(trx, taskId);
+      if (row.delivered === 1) return;
+      await trx.updateTable("task").set({ delivered: 1 }).where("task_id", "=", taskId).execute();
+      await this.#log.append(trx, { type: "task_delivered", taskId, body: { task_id: taskId } });
+    });
+  }
+
+  /** Records something about a task that is no transition. */
+  async note(taskId: string, type: string, body: { [key: string]: CborValue }): Promise<void> {
+    await this.#store.write((trx) => this.#log.append(trx, { type, taskId, body }));
+  }
+
+  /** @throws {@link RefusedError} EXECUTION_TASK_UNKNOWN */
+  async get(taskId: string): Promise<TaskRow> {
+    return this.#require(this.#store.db, taskId);
+  }
+
+  async find(taskId: string): Promise<TaskRow | undefined> {
+    const row = await this.#store.db
+      .selectFrom("task")
+      .selectAll()
+      .where("task_id", "=", taskId)
+      .executeTakeFirst();
+    return row === undefined ? undefined : { ...row, state: stateOf(row.state) };
+  }
+
+  /** Tasks that still have something to do: not terminal, or completed and not yet delivered. */
+  async active(): Promise<string[]> {
+    const rows = await this.#store.db
+      .selectFrom("task")
+      .select("task_id")
+      .where("parent_task_id", "is", null)
+      .where((where) =>
+        where.or([
+          where("state", "in", [...ACTIVE_STATES]),
+          where.and([where("state", "=", "completed"), where("delivered", "=", 0)]),
+        ]),
+      )
+      .orderBy("created_ms")
+      .orderBy("task_id")
+      .execute();
+    return rows.map((row) => row.task_id);
+  }
+
+  /** Sub-tasks of a composite task, in round order. */
+  async subTasks(parentTaskId: string): Promise<TaskRow[]> {
+    const rows = await this.#store.db
+      .selectFrom("task")
+      .selectAll()
+      .where("parent_task_id", "=", parentTaskId)
+      .orderBy("round")
+      .execute();
+    return rows.map((row) => ({ ...row, state: stateOf(row.state) }));
+  }
+
+  async #require(
+    db: Store<RegisterSchema>["db"] | Transaction<RegisterSchema>,
+    taskId: string,
+  ): Promise<TaskRow> {
+    const row = await db
+      .selectFrom("task")
+      .selectAll()
+      .where("task_id", "=", taskId)
+      .executeTakeFirst();
+    if (row === undefined) {
+      throw new RefusedError(
+        { code: "EXECUTION_TASK_UNKNOWN" },
+        "task: expected the identifier of a known task",
+      );
+    }
+    return { ...row, state: stateOf(row.state) };
+  }
+}
+
+/** The identifier the protocol assigns to the task of a request: from its digest, so equal requests are one task. */
+export function taskIdOf(requestDigest: Uint8Array): string {
+  return `t-${hex(requestDigest.subarray(0, 16))}`;
+}
+
+/** The identifier of one round's sub-task. */
+export function subTaskId(taskId: string, round: number): string {
+  return `${taskId}.r${round}`;
+}
+
+function stateOf(text: string): TaskState {
+  if (TASK_LIFECYCLE.isState(text)) return text;
+  throw new UnavailableError(
+    { code: "INTERNAL_STORE_UNAVAILABLE" },
+    "task: expected a state of the task lifecycle in the store",
+  );
+}
