@@ -150,7 +150,7 @@ test("reports every mutant that proves nothing, each with its reason", () => {
 
 test("a budget of no time leaves mutants unchecked", () => {
   const root = project({ mutants: [KILLED] });
-  expect(runJson(root, "--mutants", "--budget", "0.001")).toMatchObject({ code: 0, proven: [] });
+  expect(runJson(root, "--mutants", "--budget", "0")).toMatchObject({ code: 0, proven: [] });
 });
 
 test("an id of no catalogue in a test's name is an error", () => {

@@ -36,6 +36,8 @@ interface Options {
   readonly json: boolean;
 }
 
+const NOTHING: RunReport = { tests: [], brokenFiles: [], fileMs: new Map() };
+
 class UsageError extends Error {}
 
 function readOptions(args: readonly string[], known: ReadonlySet<string>): Options | undefined {
@@ -48,7 +50,7 @@ function readOptions(args: readonly string[], known: ReadonlySet<string>): Optio
   if (positionals.length > 0 && !mutants)
     throw new UsageError("ids: expected after --mutants only");
   const budget = values.budget === undefined ? Infinity : Number(values.budget);
-  if (Number.isNaN(budget) || budget <= 0) {
+  if (Number.isNaN(budget) || budget < 0) {
     throw new UsageError(`--budget: expected seconds, got ${values.budget}`);
   }
   if (values.results !== undefined && !fs.existsSync(values.results)) {
@@ -157,7 +159,7 @@ async function conformance(catalogue: readonly Requirement[], options: Options):
   const cache = new VerdictCache(path.join(CACHE, "mutants"));
   const { usable, faults } = select(options.ids, known);
   const whole = await obtainReport(options);
-  let run: MutantRunResult = { faults: [], baseline: { tests: [], brokenFiles: [] } };
+  let run: MutantRunResult = { faults: [], baseline: NOTHING };
   if (options.mutants) {
     // With a report at hand, the unmutated tree runs only the tests of mutants that are still open.
     const open = usable.filter((mutant) => cache.get(cacheKey(mutant, ROOT)) === undefined);
@@ -168,6 +170,7 @@ async function conformance(catalogue: readonly Requirement[], options: Options):
       shared: SHARED,
       cache,
       budgetMs,
+      fileMs: whole?.fileMs ?? new Map(),
       progress,
     });
   }

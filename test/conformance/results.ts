@@ -20,6 +20,8 @@ export interface TestResult {
 export interface RunReport {
   readonly tests: readonly TestResult[];
   readonly brokenFiles: readonly string[];
+  /** How long each test file took. */
+  readonly fileMs: ReadonlyMap<string, number>;
 }
 
 const VitestJson = z.object({
@@ -27,6 +29,8 @@ const VitestJson = z.object({
     z.object({
       name: z.string(),
       status: z.string(),
+      startTime: z.number().default(0),
+      endTime: z.number().default(0),
       assertionResults: z.array(
         z.object({
           fullName: z.string(),
@@ -48,8 +52,10 @@ export function parseReport(file: string, root: string): RunReport {
   if (!parsed.success) throw new Error(`${file}: expected a vitest JSON report`);
   const tests: TestResult[] = [];
   const brokenFiles: string[] = [];
-  for (const { name, status, assertionResults } of parsed.data.testResults) {
+  const fileMs = new Map<string, number>();
+  for (const { name, status, startTime, endTime, assertionResults } of parsed.data.testResults) {
     const testFile = path.relative(root, name).split(path.sep).join("/");
+    fileMs.set(testFile, endTime - startTime);
     const failed = assertionResults.some((result) => result.status === "failed");
     if (status === "failed" && !failed) brokenFiles.push(testFile);
     for (const result of assertionResults) {
@@ -63,7 +69,7 @@ export function parseReport(file: string, root: string): RunReport {
       });
     }
   }
-  return { tests, brokenFiles };
+  return { tests, brokenFiles, fileMs };
 }
 
 /** What to run, where, and for how long. */

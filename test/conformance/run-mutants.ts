@@ -8,7 +8,9 @@ import { copyTree } from "./tree.ts";
 
 const WORKERS_MAX = 2;
 const MUTANT_TIMEOUT_MS = 180_000;
-const BASELINE_TIMEOUT_MS = 15 * 60_000;
+const BASELINE_TIMEOUT_MS = 10 * 60_000;
+/** How far past the budget a run that has begun may go. */
+const GRACE_MS = 60_000;
 
 /** What a run of mutants needs to know. */
 export interface MutantRun {
@@ -17,6 +19,8 @@ export interface MutantRun {
   readonly cache: VerdictCache;
   /** After this many milliseconds no further mutant is started; those stay unchecked. */
   readonly budgetMs: number;
+  /** How long each test file took, where it is known: cheap ones go first. */
+  readonly fileMs: ReadonlyMap<string, number>;
   readonly progress: (line: string) => void;
 }
 
@@ -34,7 +38,8 @@ export function describeMutant({ id, file, search }: Mutant): string {
 /**
  * Runs `mutants` in copies of the tree, never in the tree itself; verdicts go to the cache.
  *
- * First the unmutated copy has to pass the same tests; a mutant whose tests do not is a fault, no verdict.
+ * Before the first mutant of a test file, the unmutated copy has to pass the same tests; a mutant whose tests
+ * do not is a fault and gets no verdict.
  */
 export async function runMutants(
   mutants: readonly Mutant[],
@@ -44,47 +49,105 @@ export async function runMutants(
   const remove = (): void => fs.rmSync(folder, { recursive: true, force: true });
   process.on("exit", remove);
   try {
-    const started = performance.now();
     const copies = Array.from({ length: WORKERS_MAX }, (_, index) => path.join(folder, `${index}`));
     // The second is copied from the first, so that both are the same moment of a tree being edited.
     copies.forEach((copy, index) => copyTree(copies[index - 1] ?? run.root, copy));
-    const [first = folder] = copies;
-    const baseline = await runBaseline(mutants, first, run);
-    const faults: string[] = [];
-    const queue = mutants.filter((mutant) => {
-      const fault = baselineFault(mutant, baseline);
-      if (fault !== undefined) faults.push(`${describeMutant(mutant)}: ${fault}`);
-      return fault === undefined && run.cache.get(cacheKey(mutant, first)) === undefined;
-    });
-    const ordered = oneOfEachFirst(queue);
-    const until = started + run.budgetMs;
-    const shift = { total: ordered.length, ordered, until, run, faults };
+    const shift: Shift = {
+      run,
+      mutants,
+      until: performance.now() + run.budgetMs,
+      queue: inOrder(mutants, run.fileMs),
+      baselines: new Map(),
+      faults: [],
+    };
     await Promise.all(copies.map((copy) => work(copy, shift)));
-    return { faults, baseline };
+    const reports = await Promise.all(shift.baselines.values());
+    const tests = reports.flatMap((report) => report?.tests ?? []);
+    const brokenFiles = reports.flatMap((report) => report?.brokenFiles ?? []);
+    return { faults: shift.faults, baseline: { tests, brokenFiles, fileMs: new Map() } };
   } finally {
     process.off("exit", remove);
     remove();
   }
 }
 
-async function runBaseline(
-  mutants: readonly Mutant[],
-  copy: string,
-  run: MutantRun,
-): Promise<RunReport> {
-  if (mutants.length === 0) return { tests: [], brokenFiles: [] };
-  run.progress(`unmutated tree: the tests of ${mutants.length} mutants`);
-  const report = await runVitest({
+/** A verdict, or why there is none. */
+export type Outcome = { readonly verdict: Verdict } | { readonly fault: string };
+
+/** What the workers share. */
+interface Shift {
+  readonly run: MutantRun;
+  readonly mutants: readonly Mutant[];
+  readonly until: number;
+  readonly queue: Mutant[];
+  readonly baselines: Map<string, Promise<RunReport | undefined>>;
+  readonly faults: string[];
+}
+
+/** Every id once before any id twice, and cheap files first: a short budget proves as many ids as it can. */
+function inOrder(mutants: readonly Mutant[], fileMs: ReadonlyMap<string, number>): Mutant[] {
+  const cost = ({ test }: Mutant): number => fileMs.get(test) ?? 0;
+  const byCost = mutants.toSorted((left, right) => cost(left) - cost(right));
+  const seen = new Set<string>();
+  const firsts = byCost.filter(({ id }) => !seen.has(id) && seen.add(id));
+  return [...firsts, ...byCost.filter((mutant) => !firsts.includes(mutant))];
+}
+
+async function work(copy: string, shift: Shift): Promise<void> {
+  const { run, queue, mutants, faults } = shift;
+  while (performance.now() < shift.until) {
+    const mutant = queue.shift();
+    if (mutant === undefined) return;
+    const number = mutants.length - queue.length;
+    const started = performance.now();
+    const outcome = await judge(mutant, copy, shift);
+    if (outcome === undefined) return;
+    const seconds = ((performance.now() - started) / 1000).toFixed(1);
+    const said = "verdict" in outcome ? outcome.verdict : outcome.fault;
+    run.progress(`${number}/${mutants.length} ${describeMutant(mutant)}: ${said} ${seconds} s`);
+    if ("verdict" in outcome) run.cache.set(cacheKey(mutant, copy), outcome.verdict);
+    else faults.push(`${describeMutant(mutant)}: ${outcome.fault}`);
+  }
+}
+
+/** The verdict on one mutant, from the cache if it is there; `undefined` when the budget ran out meanwhile. */
+async function judge(mutant: Mutant, copy: string, shift: Shift): Promise<Outcome | undefined> {
+  const baseline = await baselineOf(mutant.test, copy, shift);
+  if (baseline === undefined) {
+    return outOfTime(shift, `${mutant.test}: expected to end in time unmutated, got no end`);
+  }
+  const fault = baselineFault(mutant, baseline);
+  if (fault !== undefined) return { fault };
+  const known = shift.run.cache.get(cacheKey(mutant, copy));
+  if (known !== undefined) return { verdict: known };
+  const report = await runMutated(mutant, copy, shift);
+  if (report !== undefined) return verdictOf(mutant, report);
+  return outOfTime(shift, "expected a report in time, got none");
+}
+
+function outOfTime({ until }: Shift, fault: string): Outcome | undefined {
+  return performance.now() > until ? undefined : { fault };
+}
+
+function timeLeft({ until }: Shift, limitMs: number): number {
+  return Math.min(limitMs, until - performance.now() + GRACE_MS);
+}
+
+function baselineOf(test: string, copy: string, shift: Shift): Promise<RunReport | undefined> {
+  const running = shift.baselines.get(test);
+  if (running !== undefined) return running;
+  const ids = shift.mutants.filter((mutant) => mutant.test === test).map(({ id }) => id);
+  const report = runVitest({
     root: copy,
-    shared: run.shared,
-    files: [...new Set(mutants.map(({ test }) => test))],
-    ids: [...new Set(mutants.map(({ id }) => id))],
+    shared: shift.run.shared,
+    files: [test],
+    ids: [...new Set(ids)],
     outputFile: `${copy}.baseline.json`,
-    timeoutMs: BASELINE_TIMEOUT_MS,
-    extra: [],
+    timeoutMs: timeLeft(shift, BASELINE_TIMEOUT_MS),
+    extra: ["--maxWorkers=1"],
     verbose: false,
   });
-  if (report === undefined) throw new Error("unmutated tree: expected a report, got none in time");
+  shift.baselines.set(test, report);
   return report;
 }
 
@@ -97,56 +160,25 @@ function baselineFault(mutant: Mutant, { tests, brokenFiles }: RunReport): strin
   return `${mutant.test}: expected a test named [${mutant.id}] that passes unmutated, got none`;
 }
 
-/** Every id once before any id twice, so that a short budget proves as many ids as it can. */
-function oneOfEachFirst(mutants: readonly Mutant[]): Mutant[] {
-  const seen = new Set<string>();
-  const firsts = mutants.filter(({ id }) => !seen.has(id) && seen.add(id));
-  return [...firsts, ...mutants.filter((mutant) => !firsts.includes(mutant))];
-}
-
-/** A verdict, or why there is none. */
-export type Outcome = { readonly verdict: Verdict } | { readonly fault: string };
-
-interface Shift {
-  readonly total: number;
-  readonly ordered: Mutant[];
-  readonly until: number;
-  readonly run: MutantRun;
-  readonly faults: string[];
-}
-
-async function work(copy: string, { total, ordered, until, run, faults }: Shift): Promise<void> {
-  for (;;) {
-    if (performance.now() > until) return;
-    const mutant = ordered.shift();
-    if (mutant === undefined) return;
-    const number = total - ordered.length;
-    const started = performance.now();
-    const outcome = await judge(mutant, copy, run);
-    const seconds = ((performance.now() - started) / 1000).toFixed(1);
-    const said = "verdict" in outcome ? outcome.verdict : outcome.fault;
-    run.progress(`${number}/${total} ${describeMutant(mutant)}: ${said} ${seconds} s`);
-    if ("verdict" in outcome) run.cache.set(cacheKey(mutant, copy), outcome.verdict);
-    else faults.push(`${describeMutant(mutant)}: ${outcome.fault}`);
-  }
-}
-
-async function judge(mutant: Mutant, copy: string, run: MutantRun): Promise<Outcome> {
+async function runMutated(
+  mutant: Mutant,
+  copy: string,
+  shift: Shift,
+): Promise<RunReport | undefined> {
   const file = path.join(copy, mutant.file);
   const source = fs.readFileSync(file, "utf8");
   fs.writeFileSync(file, mutate(mutant, source));
   try {
-    const report = await runVitest({
+    return await runVitest({
       root: copy,
-      shared: run.shared,
+      shared: shift.run.shared,
       files: [mutant.test],
       ids: [mutant.id],
       outputFile: `${copy}.mutant.json`,
-      timeoutMs: MUTANT_TIMEOUT_MS,
+      timeoutMs: timeLeft(shift, MUTANT_TIMEOUT_MS),
       extra: ["--maxWorkers=1", "--bail=1"],
       verbose: false,
     });
-    return verdictOf(mutant, report);
   } finally {
     fs.writeFileSync(file, source);
   }
@@ -158,10 +190,7 @@ async function judge(mutant: Mutant, copy: string, run: MutantRun): Promise<Outc
  * Killed only by a failing test that names the id. A file that no longer loads, a failed hook, a time-out
  * and a run without tests are faults of the mutant: they would kill anything.
  */
-export function verdictOf(mutant: Mutant, report: RunReport | undefined): Outcome {
-  if (report === undefined) {
-    return { fault: `expected a report within ${MUTANT_TIMEOUT_MS} ms, got none` };
-  }
+export function verdictOf(mutant: Mutant, report: RunReport): Outcome {
   const named = report.tests.filter(
     ({ file, ids }) => file === mutant.test && ids.includes(mutant.id),
   );
