@@ -1,0 +1,109 @@
+import {
+  gaussianNoise,
+  gaussianNoiseBound,
+  gaussianScaleFor,
+  noiseStream,
+  secureSum,
+} from "../../../aggregation/index.ts";
+import type { OnnxModel } from "../../../enclave/adapters/onnx.ts";
+import {
+  applyAverage,
+  subjectGroups,
+  trainLocally,
+  updateEntryBound,
+  updateSensitivity,
+  type FeatureMatrix,
+  type TrainParameters,
+} from "../../../enclave/workloads/train/index.ts";
+import { digestOfBytes, utf8 } from "../../../protocol/index.ts";
+
+/** One Vault's rows, ready for training. */
+export interface Member {
+  readonly matrix: FeatureMatrix;
+  /** One identifier per row. */
+  readonly subjects: readonly string[];
+}
+
+/** A whole federation in one process: the kernels in the order that enclaves call them. */
+export interface Federation {
+  readonly model: OnnxModel;
+  readonly members: readonly Member[];
+  readonly parameters: TrainParameters;
+  readonly noisy: boolean;
+  readonly seed: string;
+}
+
+const seedOf = (text: string): Uint8Array => digestOfBytes("test-seed", utf8(text));
+
+async function contribution(
+  { model, parameters, seed }: Federation,
+  { matrix, subjects }: Member,
+  globalWeights: Int32Array,
+): Promise<Int32Array> {
+  return await trainLocally({
+    model,
+    features: matrix.features,
+    labels: matrix.labels,
+    rowGroup: subjectGroups(subjects, parameters.groups),
+    groups: parameters.groups,
+    globalWeights,
+    learningRateMicro: parameters.learning_rate_micro,
+    localSteps: parameters.local_steps,
+    batchSize: parameters.batch_size,
+    seedOrder: seedOf(`${seed}/${subjects[0] ?? ""}/${globalWeights.join()}`),
+    clipNormMicro: parameters.clip_norm_micro,
+    fractionBits: parameters.fraction_bits,
+  });
+}
+
+function roundNoise({ parameters, seed }: Federation, round: number, length: number): Int32Array {
+  const sensitivity = updateSensitivity({
+    clipNormMicro: parameters.clip_norm_micro,
+    fractionBits: parameters.fraction_bits,
+    vaultsPerSubject: parameters.vaults_per_subject,
+  });
+  const variance = gaussianScaleFor({
+    epsilonMicro: parameters.epsilon_micro,
+    deltaPico: parameters.delta_pico,
+    sensitivity,
+    rounds: parameters.rounds,
+  });
+  if (gaussianNoiseBound(variance) > 2 ** 30) throw new Error("noise leaves the ring");
+  return gaussianNoise(noiseStream(seedOf(`${seed}/noise`), `round/${round}`), variance, length);
+}
+
+/** Runs every round and returns the final weights in fixed point. */
+export async function federate(federation: Federation): Promise<Int32Array> {
+  const { members, parameters } = federation;
+  const length = parameters.features.length + 1;
+  let weights = new Int32Array(length);
+  for (let round = 0; round < parameters.rounds; round += 1) {
+    const updates: Int32Array[] = [];
+    for (const member of members) updates.push(await contribution(federation, member, weights));
+    const entryBound = updateEntryBound({
+      clipNormMicro: parameters.clip_norm_micro,
+      fractionBits: parameters.fraction_bits,
+      groups: parameters.groups,
+    });
+    const sum = secureSum(updates, { entryBound, noiseBound: 0 });
+    const noise = federation.noisy ? roundNoise(federation, round, length) : new Int32Array(length);
+    const divisor = parameters.groups * members.length;
+    weights = Int32Array.from(applyAverage({ globalWeights: weights, sum, noise, divisor }));
+  }
+  return weights;
+}
+
+/** The share of rows whose label the linear model gets right. */
+export function accuracy(weights: Float32Array, { features, labels }: FeatureMatrix): number {
+  const width = weights.length - 1;
+  const right = labels.filter((label, row) => {
+    const logit = weights
+      .subarray(0, width)
+      .reduce(
+        (sum, weight, j) => sum + weight * (features[row * width + j] ?? 0),
+        weights[width] ?? 0,
+      );
+    return (logit > 0 ? 1 : 0) === label;
+  });
+  return right.length / labels.length;
+}
