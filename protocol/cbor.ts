@@ -87,12 +87,17 @@ function faultWithin(value: object & CborValue, depth: number): Fault | null {
   if (Array.isArray(value) && entries.length !== value.length)
     return fault("an array without holes");
   for (const [key, item] of entries) {
-    const inner = isCanonicalText(key) ? faultIn(item, depth) : fault("keys in NFC");
+    const inner = isKey(key) ? faultIn(item, depth) : fault("an ordinary key in NFC");
     if (inner === null) continue;
     inner.path.push(key);
     return inner;
   }
   return null;
+}
+
+/** `__proto__` is refused, because schemas and object literals drop it without a word. */
+function isKey(key: string): boolean {
+  return key !== "__proto__" && isCanonicalText(key);
 }
 
 function isCanonicalText(text: string): boolean {

@@ -22,7 +22,11 @@ const { value: anyValue } = fc.letrec<{ value: CborValue }>((tie) => ({
     nfc,
     fc.uint8Array({ maxLength: 40 }),
     fc.array(tie("value"), { maxLength: 4 }),
-    fc.dictionary(nfc, tie("value"), { maxKeys: 4 }),
+    fc.dictionary(
+      nfc.filter((key) => key !== "__proto__"),
+      tie("value"),
+      { maxKeys: 4 },
+    ),
   ),
 }));
 
@@ -121,6 +125,7 @@ test.for([
   { title: "a bignum", encoded: "c249010000000000000000" },
   { title: "bytes that are not UTF-8", encoded: "61ff" },
   { title: "text that is not NFC", encoded: "6365cc81" },
+  { title: "a key called __proto__", encoded: "a1695f5f70726f746f5f5fa1616101" },
   { title: "a length bomb", encoded: "9bffffffffffffffff" },
   { title: "a depth bomb", encoded: "81".repeat(100_000) + "00" },
 ])("[DT-1] does not decode $title", ({ encoded }) => {
@@ -133,13 +138,6 @@ test("judges the size first", () => {
   expect(() => decodeCbor(new Uint8Array(11), 10)).toThrow(
     expect.objectContaining({ code: "SCHEMA_TOO_LARGE" }),
   );
-});
-
-test("a key called __proto__ is a key", () => {
-  const encoded = fromHex("a1695f5f70726f746f5f5fa1616101");
-  const decoded = decodeCbor(encoded);
-  expect(Object.getPrototypeOf(decoded)).toBe(Object.prototype);
-  expect(Object.keys(Object(decoded))).toEqual(["__proto__"]);
 });
 
 test("any bytes decode canonically or are refused", () => {
