@@ -29,6 +29,18 @@ export function governanceOrigin(network: string): string {
 }
 
 /**
+ * Verifies a snapshot that Vaults have yet to cosign: as {@link verifyGovernanceSnapshot}, with no cosignature needed.
+ *
+ * For cosigners only. Nobody else may act on what it returns.
+ */
+export function verifyGovernanceForCosigning(
+  snapshot: GovernanceSnapshot,
+  pinnedGenesisDigest: Uint8Array,
+): GovernanceState {
+  return verifySnapshot(snapshot, pinnedGenesisDigest, 0);
+}
+
+/**
  * Verifies a governance snapshot against a pinned genesis digest and returns the state it gives.
  *
  * Checks, in this order: genesis digest, every event's quorum, the checkpoint's log signature (the coordinator's),
@@ -40,6 +52,15 @@ export function verifyGovernanceSnapshot(
   snapshot: GovernanceSnapshot,
   pinnedGenesisDigest: Uint8Array,
 ): GovernanceState {
+  const { policy } = GENESIS.decode(snapshot.genesis);
+  return verifySnapshot(snapshot, pinnedGenesisDigest, policy.governance.checkpoint_quorum);
+}
+
+function verifySnapshot(
+  snapshot: GovernanceSnapshot,
+  pinnedGenesisDigest: Uint8Array,
+  quorum: number,
+): GovernanceState {
   const genesis = GENESIS.decode(snapshot.genesis);
   if (!equalBytes(GENESIS.digest(genesis), pinnedGenesisDigest)) {
     throw new VerificationError(
@@ -48,11 +69,15 @@ export function verifyGovernanceSnapshot(
     );
   }
   const state = foldGovernance(snapshot.genesis, snapshot.events);
-  verifyGovernanceCheckpoint(state, snapshot);
+  verifyGovernanceCheckpoint(state, snapshot, quorum);
   return state;
 }
 
-function verifyGovernanceCheckpoint(state: GovernanceState, snapshot: GovernanceSnapshot): void {
+function verifyGovernanceCheckpoint(
+  state: GovernanceState,
+  snapshot: GovernanceSnapshot,
+  quorum: number,
+): void {
   const { genesis } = genesisState(snapshot.genesis);
   const coordinator = genesis.actors.find((actor) => actor.actor_id === genesis.coordinator_id);
   if (coordinator === undefined) {
@@ -67,7 +92,7 @@ function verifyGovernanceCheckpoint(state: GovernanceState, snapshot: Governance
     witnesses: genesis.actors
       .filter((actor) => actor.role === "enterprise")
       .map((actor) => ({ name: actor.actor_id, publicKey: actor.signing_key })),
-    quorum: genesis.policy.governance.checkpoint_quorum,
+    quorum,
   });
   const root = merkleRoot(snapshot.events.map((event) => leafHash(event)));
   if (checkpoint.size !== state.sequence || !equalBytes(checkpoint.root, root)) {

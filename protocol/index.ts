@@ -103,6 +103,7 @@ export {
 export {
   GOVERNANCE_SNAPSHOT,
   governanceOrigin,
+  verifyGovernanceForCosigning,
   verifyGovernanceSnapshot,
   type GovernanceSnapshot,
 } from "./governance-snapshot.ts";
@@ -323,3 +324,25 @@ export {
   stateCommitment,
   stateContent,
 } from "./outcome.ts";
+export {
+  CHALLENGE,
+  GOVERNANCE_CHALLENGER,
+  type Challenge,
+  type ChallengeTarget,
+} from "./challenge.ts";
+export { noOutput, verifySettlementProof, type FinalizedSettlement } from "./settlement-proof.ts";
+export {
+  EVIDENCE_BYTES_MAX,
+  EVIDENCE_SECTIONS,
+  LOG_EXCERPT,
+  actorLogOrigin,
+  encodeEvidence,
+  parseEvidence,
+  verifyEvidenceSeal,
+  type Evidence,
+  type EvidenceFile,
+  type EvidenceSection,
+  type LogExcerpt,
+  type OutcomeDigests,
+  type ReducedMessage,
+} from "./evidence-bundle.ts";

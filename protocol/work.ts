@@ -59,16 +59,8 @@ export const workItemSchema = z.strictObject({
       bundle: bytesUpTo(128 * 1024),
       sealed_share: bytesUpTo(4096),
     }),
-    /** Cosign a log: answer with the note carrying one more signature. */
-    z.strictObject({
-      kind: z.literal("cosign"),
-      log_actor_id: identifier,
-      origin: z.string().max(128),
-      note: z.string().max(64 * 1024),
-      /** Consistency with the size this actor cosigned last. */
-      old_size: natural,
-      proof: z.array(bytes32).max(64),
-    }),
+    /** Cosign the governance log: answer with the note carrying one more signature, as UTF-8. */
+    z.strictObject({ kind: z.literal("cosign"), governance: bytesUpTo(16 * MIB) }),
     /** The task ended without a result: release what never executed, commit the estimate of what did. */
     z.strictObject({ kind: z.literal("abort"), envelope_digest: bytes32, request_digest: bytes32 }),
   ]),

@@ -4,7 +4,7 @@ import {
   RefusedError,
   SEALED_OUTCOME,
   TASK_ENVELOPE,
-  digestOfBytes,
+  sealedOutcomeDigest,
   equalBytes,
   parseCose,
   roundsOf,
@@ -301,7 +301,7 @@ export function requireEnvelope(row: TaskRow): TaskEnvelope {
 function readResult(signedBundle: Uint8Array, outcomeBytes: Uint8Array): RoundResult | undefined {
   const bundle = EXECUTION_RESULT_BUNDLE.decode(parseCose(signedBundle).payload);
   const outcome = SEALED_OUTCOME.decode(outcomeBytes);
-  const digest = digestOfBytes("sealed", outcome.ciphertext);
+  const digest = sealedOutcomeDigest(outcome.ciphertext);
   if (!equalBytes(digest, bundle.sealed_digest)) return undefined;
   return { signedBundle, bundle, outcome };
 }

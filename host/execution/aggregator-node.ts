@@ -1,0 +1,62 @@
+import { GOVERNANCE_SNAPSHOT, RefusedError, TASK_ENVELOPE, type WorkItem } from "#protocol";
+import { acceptSnapshot, type GovernanceHead } from "../governance/index.ts";
+import { runAggregation } from "./aggregator-round.ts";
+import type { EnclaveLauncher } from "./enclave-launcher.ts";
+import { runNodeLoop, type Coordinator, type NodeEvent, type NodeSelf } from "./node-loop.ts";
+import { RoundBoard } from "./round-board.ts";
+
+/** What an aggregator host is made of. It keeps nothing: no store, no slice output (AG-3). */
+export interface AggregatorNodeContext {
+  readonly self: NodeSelf;
+  readonly coordinator: Coordinator;
+  readonly launcher: EnclaveLauncher;
+  readonly genesis: Uint8Array;
+  readonly genesisDigest: Uint8Array;
+  readonly nowMs: () => number;
+  readonly report: (event: NodeEvent) => void;
+}
+
+/** Runs an aggregator host until `signal` aborts. */
+export async function runAggregatorNode(
+  context: AggregatorNodeContext,
+  signal: AbortSignal,
+): Promise<void> {
+  let previous: GovernanceHead | null = null;
+  const perform = async ({ task_id: taskId, work }: WorkItem): Promise<null> => {
+    if (work.kind !== "aggregate") {
+      throw new RefusedError(
+        { code: "COORDINATION_ROLE_REFUSED" },
+        `work: expected an aggregation, got ${work.kind}`,
+      );
+    }
+    const accepted = acceptSnapshot({
+      snapshot: GOVERNANCE_SNAPSHOT.decode(work.governance),
+      pinnedGenesisDigest: context.genesisDigest,
+      previous,
+    });
+    previous = accepted;
+    const envelope = TASK_ENVELOPE.decode(work.envelope);
+    const board = new RoundBoard({
+      transport: context.coordinator.board(taskId, work.round),
+      self: context.self,
+      governance: accepted.state,
+      round: {
+        envelopeDigest: TASK_ENVELOPE.digest(envelope),
+        round: work.round,
+        attempt: work.attempt,
+      },
+      nowMs: context.nowMs,
+    });
+    const outcome = await runAggregation(work, { ...context, governance: accepted.state, board });
+    if (!outcome.ok)
+      context.report({ event: "work_failed", kind: "aggregate", code: outcome.code });
+    return null;
+  };
+  await runNodeLoop({
+    coordinator: context.coordinator,
+    self: context.self,
+    perform,
+    report: context.report,
+    signal,
+  });
+}

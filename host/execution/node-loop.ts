@@ -1,0 +1,119 @@
+import {
+  SymphonyError,
+  WORK_ITEM,
+  type ErrorCode,
+  type SigningKey,
+  type WorkItem,
+} from "#protocol";
+import type { BoardTransport } from "./round-board.ts";
+
+/** The coordinator as a node uses it. */
+export interface Coordinator {
+  nextWork(waitMs: number): Promise<Uint8Array | undefined>;
+  complete(
+    workId: string,
+    outcome: { readonly answer: Uint8Array | null; readonly code: ErrorCode | null },
+  ): Promise<void>;
+  evidence(taskId: string, excerpt: Uint8Array): Promise<void>;
+  board(taskId: string, round: number): BoardTransport;
+}
+
+/** Who a node is, and whom it takes work from. */
+export interface NodeSelf {
+  readonly actorId: string;
+  readonly key: SigningKey;
+  /** The coordinator's key, from the pinned genesis. */
+  readonly coordinatorKey: Uint8Array;
+}
+
+/** What a node tells its operator. Never holds data. */
+export interface NodeEvent {
+  readonly event: "work_started" | "work_done" | "work_failed" | "work_ignored";
+  readonly kind?: string;
+  readonly task_id?: string;
+  readonly code?: ErrorCode;
+  readonly error_id?: string;
+}
+
+/** Pieces of work a node does at once. */
+const WORK_AT_ONCE_MAX = 8;
+const WAIT_MS = 10_000;
+const PAUSE_MS = 500;
+
+/**
+ * Takes work from the coordinator and does it, several pieces at once, until `signal` aborts; then waits for what is
+ * under way. Work that the coordinator did not sign for this actor is ignored.
+ *
+ * @param perform - Does one piece; its answer or {@link SymphonyError} goes back. Any other error ends the node: a bug.
+ */
+export async function runNodeLoop(args: {
+  readonly coordinator: Coordinator;
+  readonly self: NodeSelf;
+  readonly perform: (item: WorkItem) => Promise<Uint8Array | null>;
+  readonly report: (event: NodeEvent) => void;
+  readonly signal: AbortSignal;
+}): Promise<void> {
+  const underWay = new Set<Promise<void>>();
+  let bug: unknown;
+  while (!args.signal.aborted && bug === undefined) {
+    if (underWay.size >= WORK_AT_ONCE_MAX) await Promise.race(underWay);
+    const item = await nextItem(args);
+    if (item === undefined) continue;
+    const piece: Promise<void> = doWork(item, args)
+      .catch((error: unknown) => {
+        bug = error;
+      })
+      .finally(() => underWay.delete(piece));
+    underWay.add(piece);
+  }
+  await Promise.all(underWay);
+  if (bug !== undefined) throw bug;
+}
+
+async function nextItem(args: {
+  readonly coordinator: Coordinator;
+  readonly self: NodeSelf;
+  readonly report: (event: NodeEvent) => void;
+  readonly signal: AbortSignal;
+}): Promise<WorkItem | undefined> {
+  try {
+    const signed = await args.coordinator.nextWork(WAIT_MS);
+    if (signed === undefined) return undefined;
+    const item = WORK_ITEM.verify(signed, args.self.coordinatorKey);
+    if (item.actor_id === args.self.actorId) return item;
+    args.report({ event: "work_ignored", kind: item.work.kind });
+    return undefined;
+  } catch (error) {
+    if (!(error instanceof SymphonyError)) throw error;
+    args.report({ event: "work_ignored", code: error.code });
+    if (!args.signal.aborted) await new Promise((resolve) => setTimeout(resolve, PAUSE_MS));
+    return undefined;
+  }
+}
+
+async function doWork(
+  item: WorkItem,
+  args: {
+    readonly coordinator: Coordinator;
+    readonly perform: (item: WorkItem) => Promise<Uint8Array | null>;
+    readonly report: (event: NodeEvent) => void;
+  },
+): Promise<void> {
+  const about = { kind: item.work.kind, task_id: item.task_id };
+  args.report({ event: "work_started", ...about });
+  let outcome: { answer: Uint8Array | null; code: ErrorCode | null };
+  try {
+    outcome = { answer: await args.perform(item), code: null };
+    args.report({ event: "work_done", ...about });
+  } catch (error) {
+    if (!(error instanceof SymphonyError)) throw error;
+    outcome = { answer: null, code: error.code };
+    args.report({ event: "work_failed", ...about, code: error.code });
+  }
+  try {
+    await args.coordinator.complete(item.work_id, outcome);
+  } catch (error) {
+    if (!(error instanceof SymphonyError)) throw error;
+    args.report({ event: "work_failed", ...about, code: error.code });
+  }
+}

@@ -1,0 +1,158 @@
+import type { TrustAnchor } from "#attestation";
+import {
+  GOVERNANCE_SNAPSHOT,
+  SETTLEMENT_PROOF,
+  TASK_ENVELOPE,
+  RefusedError,
+  cosignCheckpoint,
+  utf8,
+  type BoxKeyPair,
+  type GovernanceState,
+  type WorkItem,
+} from "#protocol";
+import { acceptSnapshot, extendHead } from "../governance/index.ts";
+import type { KeyCustody, Vault } from "../sovereignty/index.ts";
+import type { EnclaveLauncher } from "./enclave-launcher.ts";
+import { runNodeLoop, type Coordinator, type NodeEvent, type NodeSelf } from "./node-loop.ts";
+import { RoundBoard } from "./round-board.ts";
+import { runSlice } from "./vault-slice.ts";
+
+/** What a Vault node is made of. */
+export interface VaultNodeContext {
+  readonly self: NodeSelf;
+  readonly coordinator: Coordinator;
+  readonly vault: Vault;
+  readonly boxKey: BoxKeyPair;
+  readonly custody: KeyCustody;
+  readonly launcher: EnclaveLauncher;
+  readonly anchors: readonly TrustAnchor[];
+  readonly genesis: Uint8Array;
+  readonly genesisDigest: Uint8Array;
+  readonly nowMs: () => number;
+  readonly random: (bytes: number) => Uint8Array;
+  readonly report: (event: NodeEvent) => void;
+}
+
+/** Runs a Vault's node until `signal` aborts. The Vault decides; the node carries. */
+export async function runVaultNode(context: VaultNodeContext, signal: AbortSignal): Promise<void> {
+  await runNodeLoop({
+    coordinator: context.coordinator,
+    self: context.self,
+    perform: (item) => perform(item, context),
+    report: context.report,
+    signal,
+  });
+}
+
+async function perform(item: WorkItem, context: VaultNodeContext): Promise<Uint8Array | null> {
+  const { work } = item;
+  const { vault } = context;
+  switch (work.kind) {
+    case "admit":
+      return vault.decide(work.signed_request, await accept(work.governance, context));
+    case "slice":
+      return slice(item.task_id, work, context);
+    case "settle": {
+      const envelope = TASK_ENVELOPE.decode(work.envelope);
+      return vault.settle(envelope, work.bundles);
+    }
+    case "release":
+      return release(item.task_id, work, context);
+    case "cosign":
+      return cosign(work, context);
+    case "abort":
+      await vault.abort({
+        envelopeDigest: work.envelope_digest,
+        requestDigest: work.request_digest,
+      });
+      return null;
+    case "aggregate":
+      throw new RefusedError(
+        { code: "COORDINATION_ROLE_REFUSED" },
+        "work: expected work of a Vault, got an aggregation",
+      );
+  }
+}
+
+/** Governance as the coordinator hands it over, accepted only forward from what this Vault has seen. */
+async function accept(snapshotBytes: Uint8Array, context: VaultNodeContext) {
+  const snapshot = GOVERNANCE_SNAPSHOT.decode(snapshotBytes);
+  const previous = context.vault.governanceHead();
+  const { state, size, root } = acceptSnapshot({
+    snapshot,
+    pinnedGenesisDigest: context.genesisDigest,
+    previous,
+  });
+  if (previous === null || size > previous.size) {
+    await context.vault.recordGovernanceHead({ size, root });
+  }
+  return state;
+}
+
+async function slice(
+  taskId: string,
+  work: Extract<WorkItem["work"], { kind: "slice" }>,
+  context: VaultNodeContext,
+): Promise<Uint8Array | null> {
+  const governance: GovernanceState = await accept(work.governance, context);
+  const envelope = TASK_ENVELOPE.decode(work.envelope);
+  const board = new RoundBoard({
+    transport: context.coordinator.board(taskId, work.round),
+    self: context.self,
+    governance,
+    round: {
+      envelopeDigest: TASK_ENVELOPE.digest(envelope),
+      round: work.round,
+      attempt: work.attempt,
+    },
+    nowMs: context.nowMs,
+  });
+  const outcome = await runSlice(work, {
+    ...context,
+    vaultId: context.self.actorId,
+    governance,
+    board,
+  });
+  if (!outcome.ok) context.report({ event: "work_failed", kind: "slice", code: outcome.code });
+  return null;
+}
+
+async function release(
+  taskId: string,
+  work: Extract<WorkItem["work"], { kind: "release" }>,
+  context: VaultNodeContext,
+): Promise<Uint8Array> {
+  const share = await context.vault.releaseShare({
+    envelope: TASK_ENVELOPE.decode(work.envelope),
+    settlementProof: SETTLEMENT_PROOF.decode(work.settlement),
+    signedBundle: work.bundle,
+    sealedShare: work.sealed_share,
+    coordinatorKey: context.self.coordinatorKey,
+  });
+  await context.coordinator.evidence(taskId, await context.vault.excerpt(taskId));
+  return share;
+}
+
+/**
+ * Cosigns the coordinator's checkpoint of the governance log when it extends the head this Vault knows.
+ *
+ * @throws VerificationError PROOF_CONSISTENCY_INVALID, and as `verifyGovernanceForCosigning`
+ */
+async function cosign(
+  work: Extract<WorkItem["work"], { kind: "cosign" }>,
+  context: VaultNodeContext,
+): Promise<Uint8Array> {
+  const snapshot = GOVERNANCE_SNAPSHOT.decode(work.governance);
+  const head = extendHead({
+    snapshot,
+    pinnedGenesisDigest: context.genesisDigest,
+    previous: context.vault.governanceHead(),
+  });
+  await context.vault.recordGovernanceHead(head);
+  const note = cosignCheckpoint(snapshot.checkpoint, {
+    signerName: context.self.actorId,
+    key: context.self.key,
+    timeSeconds: Math.floor(context.nowMs() / 1000),
+  });
+  return utf8(note);
+}
