@@ -1,6 +1,6 @@
 // Linter rule: who may import whom. The table is in oxlint.config.ts and arrives as the rule's options.
 //
-// Judges every way to name another module: import, import type, export from, import(), and import("x").T.
+// Judges every way to name another module: import, import type, export from, import(), import("x").T, require().
 import { builtinModules } from "node:module";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
@@ -115,6 +115,12 @@ const boundaries = {
       ExportAllDeclaration: visit,
       ImportExpression: visit,
       TSImportType: visit,
+      CallExpression: (node) => {
+        const [name] = node.arguments;
+        if (node.callee.name === "require" && typeof name?.value === "string") {
+          report(node, judge(file, name.value, table));
+        }
+      },
       TSImportEqualsDeclaration: (node) => report(node, "import =: expected an import declaration"),
     };
   },

@@ -69,6 +69,11 @@ const WAYS: Fixture[] = [
   ),
   refused("an import type in place", "protocol/w6.ts", `export type U = import("#host").T;\n`),
   refused("a side-effect import", "protocol/w7.ts", `import "#host";\n`),
+  refused(
+    "require",
+    "host/w14.ts",
+    `declare const require: any;\nexport const x = require("#sim");\n`,
+  ),
   imports("a relative escape", "protocol/w8.ts", "../host/index.ts", true),
   imports("a relative escape by detour", "protocol/deep/w9.ts", "./../../host/index.ts", true),
   imports("a relative path to a permitted module", "enclave/w10.ts", "../protocol/index.ts", true),
@@ -218,4 +223,20 @@ test("a violation makes the command fail", () => {
   const args = [path.join(ROOT, "node_modules/oxlint/bin/oxlint"), "protocol/from-host.ts"];
   const run = (): Buffer => execFileSync(process.execPath, args, { cwd: folder, stdio: "pipe" });
   expect(run).toThrow();
+});
+
+test("no shipped file switches boundaries or purity off", () => {
+  const off =
+    /(?:ox|es)lint-disable(?:-next-line|-line)?(?:\s*(?:\*\/|$)|.*(?:boundaries|no-restricted))/m;
+  const folders = Object.keys(ALLOWED).filter((name) => fs.existsSync(path.join(ROOT, name)));
+  const files = folders.flatMap((name) =>
+    fs
+      .readdirSync(path.join(ROOT, name), { recursive: true, encoding: "utf8" })
+      .filter((file) => file.endsWith(".ts"))
+      .map((file) => path.join(name, file)),
+  );
+  const offenders = files.filter((file) =>
+    off.test(fs.readFileSync(path.join(ROOT, file), "utf8")),
+  );
+  expect(offenders).toEqual([]);
 });
