@@ -5,11 +5,7 @@ import { gunzipSync } from "node:zlib";
 import { LimitError, MalformedError, UnavailableError, utf8, concat } from "#protocol";
 import { z } from "zod";
 
-import {
-  IMAGE_BYTES_MAX,
-  parseImageHeader,
-  type ImageHeader,
-} from "../workloads/parse/image-size.ts";
+import { parseImageHeader, type ImageHeader } from "../workloads/parse/image-size.ts";
 import { pageOfTsv, type Ocr, type OcrPage } from "../workloads/parse/ocr-page.ts";
 import { decodeGreyPng, enlarge } from "../workloads/parse/raster.ts";
 
@@ -57,12 +53,17 @@ const GREY_FILE = "/image.png";
 const NO_ROTATION = 0;
 const EXIF_UPRIGHT = 1;
 
-/** Tesseract's PSM_SINGLE_COLUMN: one column of text of several sizes, as a receipt is. */
-const PAGE_SEGMENTATION = "4";
+/**
+ * Tesseract's PSM_SINGLE_BLOCK: lines across the whole page, amounts on the line of what they are for.
+ * Of modes 3, 4 and 6 it read most totals and dates of 60 genuine receipts.
+ */
+const PAGE_SEGMENTATION = "6";
 
-/** Narrower images are enlarged to about this width; small print is under ten pixels high there. */
+/** Narrower images are enlarged to this width: their print is often under twelve pixels high. */
 const WIDTH_WANTED = 1_200;
 const SCALE_MAX = 3;
+/** Enlarging by less changes nothing but the time taken. */
+const SCALE_WORTHWHILE = 1.05;
 const ENLARGED_PIXELS_MAX = 12_000_000;
 
 /**
@@ -133,6 +134,12 @@ class TesseractOcr implements Ocr {
     if (scale > 1) {
       this.#api.WriteImage(IMAGE_GREY, GREY_FILE);
       const grey = decodeGreyPng(this.#core.FS.readFile(GREY_FILE));
+      if (grey.width !== width || grey.height !== height) {
+        throw new MalformedError(
+          { code: "SCHEMA_IMAGE_MALFORMED" },
+          "image: expected the dimensions of its header, got others",
+        );
+      }
       const large = enlarge(grey, scale);
       this.#load(concat(utf8(`P5\n${large.width} ${large.height}\n255\n`), large.pixels));
     }
@@ -162,5 +169,5 @@ function scaleFor({ width, height }: ImageHeader): number {
   const wanted = Math.min(SCALE_MAX, WIDTH_WANTED / width);
   const possible = Math.sqrt(ENLARGED_PIXELS_MAX / (width * height));
   const scale = Math.min(wanted, possible);
-  return scale >= 1.2 ? scale : 1;
+  return scale > SCALE_WORTHWHILE ? scale : 1;
 }

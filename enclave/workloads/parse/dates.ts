@@ -82,9 +82,9 @@ function dateOfMatch(match: RegExpExecArray, merit: number): FoundDate[] {
   const groups = match.groups ?? {};
   const yearText = groups["year"] ?? "";
   const year = Number(digitsOf(yearText)) + (yearText.length === 2 ? 2000 : 0);
-  const day = Number(digitsOf(groups["day"] ?? ""));
+  const day = numberUpTo(31, groups["day"] ?? "");
   const name = groups["name"];
-  const month = name === undefined ? Number(digitsOf(groups["month"] ?? "")) : monthOfName(name);
+  const month = name === undefined ? numberUpTo(31, groups["month"] ?? "") : monthOfName(name);
   const iso = isoOf(year, month, day) ?? (name === undefined ? isoOf(year, day, month) : undefined);
   if (iso === undefined) return [];
   const dotted = groups["gap"]?.includes(".") === true && yearText.length === 2;
@@ -96,6 +96,12 @@ function dateOfMatch(match: RegExpExecArray, merit: number): FoundDate[] {
       merit: merit + (yearText.length === 4 ? 10 : 0) - (dotted ? 15 : 0),
     },
   ];
+}
+
+/** The number in `text`; an impossible eight in front is a zero with a stroke through it. */
+function numberUpTo(max: number, text: string): number {
+  const value = Number(digitsOf(text));
+  return value > max && value >= 80 && value < 90 ? value - 80 : value;
 }
 
 function monthOfName(name: string): number {

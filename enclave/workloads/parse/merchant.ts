@@ -89,7 +89,7 @@ function readsAsName(row: Row, words: readonly string[]): boolean {
 }
 
 function nameOf(row: Row): { value: string; evidence: Evidence } {
-  const bracket = row.text.search(/ ?\((?=[^)]*[0-9])/u);
+  const bracket = row.text.search(/ ?[([{](?=[^)\]}]*[0-9])/u);
   const end = bracket > 3 ? bracket : row.text.length;
   const value = row.text.slice(0, end).replace(/[\s:;,*_=~-]+$/u, "");
   const lead = /^[^\p{L}\p{N}]*/u.exec(value)?.[0].length ?? 0;

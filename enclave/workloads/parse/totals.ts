@@ -16,6 +16,7 @@ export interface ReadRow {
 /** A line's claim that one of its amounts is the total. */
 interface Claim {
   readonly minor: number;
+  readonly kind: RowKind;
   readonly score: number;
   readonly amount: Amount;
   readonly row: Row;
@@ -96,30 +97,96 @@ function isInclusive(words: readonly string[]): boolean {
  * The amount to be paid, integer minor units, and the currency printed with it.
  *
  * Every line speaks for its amount by its words; the amount wins for which the most is said, also by
- * being printed again, by `cash - change`, and by being the sum of the item lines. `null` when no line
- * with a total, a tender or a price was read.
+ * how surely it was read, by being printed again, by `cash - change`, by a rounding, and by being the
+ * sum of the item lines. `null` when no line with a total, a tender or a price was read.
  */
 export function findTotal(
   rows: readonly ReadRow[],
   itemsMinor: number,
 ): { value: number; currency: string | null; evidence: Evidence } | null {
   const claims = rows.flatMap((_, index) => claimOf(rows, index));
-  const paid = tenderLessChange(rows);
+  const context = contextOf(rows, claims, itemsMinor);
   let best: { claim: Claim; score: number } | undefined;
   for (const claim of claims) {
-    let score = claim.score + 6 * Math.min(3, printedTimes(rows, claim.minor) - 1);
-    if (paid.includes(claim.minor)) score += 25;
-    if (claim.minor === itemsMinor) score += 20;
-    if (claim.minor <= 0) score -= 60;
-    if (claim.amount.implied) score -= 10;
+    const score = claim.score + supportOf(claim, context);
     if (best === undefined || score > best.score) best = { claim, score };
   }
   if (best === undefined || best.claim.minor < 0 || best.score <= 0) return null;
-  const { claim } = best;
-  const { amount, row } = claim;
+  const { amount, row } = best.claim;
   const evidence = evidenceOf(row, amount.from, amount.to);
   const confidence = amount.implied ? Math.min(50, evidence.confidence) : evidence.confidence;
-  return { value: claim.minor, currency: amount.currency, evidence: { ...evidence, confidence } };
+  return { value: amount.minor, currency: amount.currency, evidence: { ...evidence, confidence } };
+}
+
+/** What the rest of the receipt says about amounts. */
+interface Context {
+  readonly rows: readonly ReadRow[];
+  /** Tendered amounts less the change given. */
+  readonly paid: readonly number[];
+  readonly change: readonly number[];
+  /** Totals with a printed rounding applied, and those totals themselves. */
+  readonly rounded: readonly number[];
+  readonly unrounded: readonly number[];
+  /** What the item lines come to, after a printed rounding. */
+  readonly sum: number;
+  readonly largest: number;
+}
+
+/** The smallest coin where totals are rounded, in minor units. */
+const COIN_MINOR = 5;
+
+function contextOf(
+  rows: readonly ReadRow[],
+  claims: readonly Claim[],
+  itemsMinor: number,
+): Context {
+  const lastOf = (...kinds: readonly RowKind[]): number[] =>
+    rows
+      .filter(({ kind }) => kinds.includes(kind))
+      .flatMap(({ amounts }) => amounts.slice(-1).map(({ minor }) => minor));
+  const change = lastOf("change").map(Math.abs);
+  const roundings = lastOf("adjustment").map(Math.abs);
+  const priced = rows.filter(({ kind }) => kind !== "tender");
+  const steps = lastOf("total").flatMap((from) =>
+    roundedTo(from, roundings)
+      .filter((to) => printedTimes(priced, to) > 0)
+      .map((to) => ({ from, to })),
+  );
+  const given = lastOf("tender").map(Math.abs);
+  const tenders = given.length === 0 && change.length > 0 ? lastOf("total") : given;
+  return {
+    rows,
+    change,
+    paid: change.length === 0 ? tenders : tenders.flatMap((t) => change.map((back) => t - back)),
+    rounded: steps.map(({ to }) => to),
+    unrounded: steps.map(({ from }) => from),
+    sum: roundedTo(itemsMinor, roundings)[0] ?? itemsMinor,
+    largest: Math.max(0, ...claims.map(({ minor }) => minor)),
+  };
+}
+
+/** `minor` after each rounding that leads to a multiple of the coin; its printed sign is often lost. */
+function roundedTo(minor: number, roundings: readonly number[]): number[] {
+  if (minor % COIN_MINOR === 0) return [];
+  return roundings
+    .filter((by) => by > 0 && by < COIN_MINOR)
+    .flatMap((by) => [minor - by, minor + by].filter((to) => to % COIN_MINOR === 0));
+}
+
+function supportOf({ minor, kind, amount, row }: Claim, context: Context): number {
+  const { rows, paid, change, rounded, unrounded, sum, largest } = context;
+  let support = 6 * Math.min(3, printedTimes(rows, minor) - 1);
+  support += evidenceOf(row, amount.from, amount.to).confidence / 10;
+  if (paid.includes(minor)) support += 25;
+  if (kind !== "tender" && rounded.includes(minor)) support += 30;
+  if (unrounded.includes(minor)) support -= 30;
+  if (minor === sum) support += 20;
+  if (minor === largest) support += 3;
+  // A "total" that leaves a printed amount after the change is what was handed over.
+  if (change.some((back) => back > 0 && back < minor && printedTimes(rows, minor - back) > 0))
+    support -= 35;
+  if (minor <= 0) support -= 60;
+  return amount.implied ? support - 10 : support;
 }
 
 /** The claim of one line, whose amount may stand alone on the line below. */
@@ -129,11 +196,14 @@ function claimOf(rows: readonly ReadRow[], index: number): Claim[] {
   const score = wordScore(read);
   if (score === undefined) return [];
   const own = read.amounts.at(-1);
-  if (own !== undefined) return [{ minor: own.minor, score, amount: own, row: read.row }];
+  if (own !== undefined)
+    return [{ minor: own.minor, kind: read.kind, score, amount: own, row: read.row }];
   const below = rows[index + 1];
   const alone = below !== undefined && below.words.length <= 1 ? below.amounts.at(-1) : undefined;
   if (below === undefined || alone === undefined) return [];
-  return [{ minor: alone.minor, score: score - 10, amount: alone, row: below.row }];
+  return [
+    { minor: alone.minor, kind: read.kind, score: score - 10, amount: alone, row: below.row },
+  ];
 }
 
 function wordScore({ kind, words, amounts }: ReadRow): number | undefined {
@@ -152,16 +222,4 @@ function wordScore({ kind, words, amounts }: ReadRow): number | undefined {
 
 function printedTimes(rows: readonly ReadRow[], minor: number): number {
   return rows.filter(({ amounts }) => amounts.some((amount) => amount.minor === minor)).length;
-}
-
-/** Every difference of a tendered amount and the change given; the tendered amounts when none was. */
-function tenderLessChange(rows: readonly ReadRow[]): number[] {
-  const last = (kind: RowKind): number[] =>
-    rows
-      .filter((read) => read.kind === kind)
-      .flatMap(({ amounts }) => amounts.slice(-1).map(({ minor }) => Math.abs(minor)));
-  const change = last("change");
-  return last("tender").flatMap((given) =>
-    change.length === 0 ? [given] : change.map((back) => given - back),
-  );
 }
