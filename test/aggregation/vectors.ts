@@ -1,9 +1,10 @@
 import { existsSync, readFileSync } from "node:fs";
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 
 import { z } from "zod";
 
-const SHARED = process.env["SYMPHONY_SHARED"] ?? join(import.meta.dirname, "../../../shared");
+const ROOT = join(import.meta.dirname, "../..");
+const SHARED = resolve(ROOT, process.env["SYMPHONY_SHARED"] ?? "../shared");
 const FILE = join(SHARED, "vectors/dp.json");
 
 /** Whether the known answers can be read; tests skip without them. */

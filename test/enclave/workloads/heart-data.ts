@@ -1,11 +1,12 @@
 import { existsSync, readFileSync } from "node:fs";
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 
 import { z } from "zod";
 
 import type { Columns } from "../../../enclave/workloads/train/features.ts";
 
-const SHARED = process.env["SYMPHONY_SHARED"] ?? join(import.meta.dirname, "../../../../shared");
+const ROOT = join(import.meta.dirname, "../../..");
+const SHARED = resolve(ROOT, process.env["SYMPHONY_SHARED"] ?? "../shared");
 const FOLDER = join(SHARED, "data/heart-disease");
 
 /** The four hospitals of the published federated split. */

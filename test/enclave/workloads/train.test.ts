@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 
-import { NoiseStream, noiseStream } from "../../../aggregation/index.ts";
+import { noiseStream, type NoiseStream } from "../../../aggregation/index.ts";
 import { loadModel, type OnnxModel } from "../../../enclave/adapters/onnx.ts";
 import { clippedUpdate } from "../../../enclave/workloads/train/local-update.ts";
 import {
@@ -158,16 +158,14 @@ describe("graphs", () => {
 
 describe("features", () => {
   const { features, label } = trainParametersSchema.parse(HEART_TRAIN_PARAMETERS);
-  const columns = (change: Record<string, (number | string | null)[]>) =>
-    new Map<string, (number | string | null)[]>(
-      [
-        ...[...new Set(features.map(({ attribute }) => attribute))].map(
-          (name) => [name, [0, 1]] as const,
-        ),
-        ["num", [0, 1]],
-        ...Object.entries(change),
-      ].map(([name, values]) => [String(name), [...values]]),
-    );
+  const columns = (
+    change: Record<string, (number | string | null)[]>,
+  ): Map<string, (number | string | null)[]> => {
+    const all = new Map<string, (number | string | null)[]>([["num", [0, 1]]]);
+    for (const { attribute } of features) all.set(attribute, [0, 1]);
+    for (const [attribute, values] of Object.entries(change)) all.set(attribute, values);
+    return all;
+  };
 
   test("every input is finite whatever the columns hold", () => {
     const cell = fc.oneof(fc.double(), fc.constant(null), fc.string(), fc.constant(1e300));
