@@ -55,7 +55,7 @@ export function parseCertificate(der: Uint8Array): Certificate {
   if (der.length > CERTIFICATE_BYTES_MAX) {
     throw derFault(`at most ${CERTIFICATE_BYTES_MAX} bytes`, `${der.length}`);
   }
-  const copy = der.slice();
+  const copy = Uint8Array.from(der);
   const [tbs, algorithm, signature, ...rest] = parseDerElements(
     parseDer(copy, DER.sequence).content,
   );

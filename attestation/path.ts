@@ -1,4 +1,4 @@
-import { MalformedError, VerificationError } from "#protocol";
+import { MalformedError, VerificationError, equalBytes } from "#protocol";
 
 import { verifyAnchored, type TrustAnchor } from "./anchor.ts";
 import { isSignedBy, namesIssuer, parseCertificate, type Certificate } from "./certificate.ts";
@@ -43,6 +43,7 @@ export function verifyPath(
     for (const instantMs of instantsMs) verifyValidity(certificate, position, instantMs);
     if (position < path.length - 1) verifyAuthority(certificate, position, path.length);
     verifyIssued(certificate, path[Math.max(0, position - 1)], position);
+    verifyOnce(certificate, path.slice(0, position), position);
   });
   verifyLeaf(leaf);
   return { anchor, leaf };
@@ -89,6 +90,17 @@ function verifyIssued(
   }
   if (!isSignedBy(certificate, issuer)) {
     throw untrusted(position, "the signature of the certificate before it", "another one");
+  }
+}
+
+/** No certificate may be in a path twice (RFC 5280 § 6.1): a root signs itself, however often. */
+function verifyOnce(
+  certificate: Certificate,
+  before: readonly Certificate[],
+  position: number,
+): void {
+  if (before.some(({ der }) => equalBytes(der, certificate.der))) {
+    throw untrusted(position, "each certificate once", "one repeated");
   }
 }
 

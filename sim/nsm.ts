@@ -59,7 +59,7 @@ export class InsecureSimNsm {
     const zero = new Uint8Array(PCR_BYTES);
     this.#pcrs = Array.from({ length: PCR_COUNT }, (_, index) => {
       const given = options.pcrs.get(index);
-      if (given !== undefined) return given.slice();
+      if (given !== undefined) return Uint8Array.from(given);
       return index === 4 ? sha384(zero, utf8(instanceId)) : zero.slice();
     });
   }

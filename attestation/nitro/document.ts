@@ -76,7 +76,7 @@ export function parseNitroDocument(document: Uint8Array): NitroDocument {
       `document: expected at most ${NITRO_DOCUMENT_BYTES_MAX} bytes, got ${document.length}`,
     );
   }
-  const copy = document.slice();
+  const copy = Uint8Array.from(document);
   const { payload, signature } = parseEnvelope(copy);
   return { ...parsePayload(payload), payload, signature, document: copy };
 }
