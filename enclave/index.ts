@@ -1,0 +1,3 @@
+export { EnclaveSession, type SessionAnswer } from "./session.ts";
+export type { EnclaveEnvironment, RecipientKey } from "./environment.ts";
+export { WORKLOADS, configurationDigest } from "./limits.ts";

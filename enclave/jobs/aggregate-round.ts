@@ -1,0 +1,127 @@
+import { type CoordinationEnvelope, type TaskParameters, type TaskResult } from "#protocol";
+
+import { aggregateHistogram } from "../workloads/aggregate/compute.ts";
+import { countSensitivity, type CountPrivacy } from "../workloads/aggregate/privacy.ts";
+import { aggregateQuery } from "../workloads/aggregate/query.ts";
+import { aggregateUpdates, modelResult } from "../workloads/aggregate/train.ts";
+import { computeOutputBytes } from "./slices/compute.ts";
+import { int32Bytes, kernelFeatures } from "./slices/features.ts";
+import { queryOutputBytes } from "./slices/query.ts";
+import { trainOutputBytes, weightsOf } from "./slices/train.ts";
+import type { RoundOutcome } from "./outcome.ts";
+import { mismatch, type VerifiedTask } from "./task.ts";
+
+/** What one round is aggregated from. */
+export interface RoundInputs {
+  /** Padded slice outputs, in order of Vault. */
+  readonly outputs: readonly Uint8Array[];
+  readonly noiseKey: Uint8Array;
+  /** Content of the state this round started from. */
+  readonly state: Uint8Array | null;
+  /** Whether any evidence behind this round is a simulator's. */
+  readonly simulated: boolean;
+}
+
+type Method = CoordinationEnvelope["aggregation_method"];
+
+/** Methods each class may be combined by; a task of one Vault is combined as a union or a sum of one. */
+const METHODS: Readonly<Record<TaskParameters["task_class"], readonly Method[]>> = {
+  parse: [],
+  query: ["union", "intersection"],
+  compute: ["secure_sum"],
+  train: ["federated_average"],
+};
+
+/** The method of a task's envelope, if its class can be combined by it. @throws EXECUTION_ORDER_MISMATCH */
+export function methodOf({ envelope }: VerifiedTask): Method | "none" {
+  const coordination = envelope.coordination_envelope;
+  if (coordination === null) return "none";
+  const { aggregation_method: method, aggregation_environment: place } = coordination;
+  if (place !== "tee") throw mismatch("aggregation inside an enclave");
+  if (METHODS[envelope.task_class].includes(method)) return method;
+  throw mismatch("a method for this task class");
+}
+
+/** Size of the slice outputs of a task: a function of public parameters alone. */
+export function sliceOutputBytes(task: VerifiedTask): number {
+  const { parameters } = task.envelope;
+  switch (parameters.task_class) {
+    case "parse":
+      throw mismatch("a task class with slices");
+    case "query":
+      return queryOutputBytes(task.rowsMax);
+    case "compute":
+      return computeOutputBytes(parameters);
+    case "train":
+      return trainOutputBytes(parameters);
+  }
+}
+
+/**
+ * Combines the slices of one round: the result of the task, or the state of its next round.
+ *
+ * @throws {@link MalformedError} EXECUTION_INPUT_MISMATCH
+ * @throws {@link LimitError} EXECUTION_BOUND_EXCEEDED
+ */
+export function aggregateRound(task: VerifiedTask, inputs: RoundInputs): RoundOutcome {
+  const { parameters } = task.envelope;
+  const { outputs, noiseKey, simulated } = inputs;
+  const outputBytes = sliceOutputBytes(task);
+  const result = (value: TaskResult["result"]): RoundOutcome => ({
+    kind: "result",
+    result: value,
+    simulated,
+  });
+  switch (parameters.task_class) {
+    case "parse":
+      throw mismatch("a task class with slices");
+    case "query": {
+      const method = methodOf(task) === "intersection" ? "intersection" : "union";
+      const privacy = countPrivacy(task, { deduplicated: true });
+      const { audience_cap: audienceCap } = parameters;
+      return result(
+        aggregateQuery({ outputs, outputBytes, method, audienceCap, noiseKey, privacy }),
+      );
+    }
+    case "compute": {
+      const privacy = countPrivacy(task, { deduplicated: false });
+      const { rowsMax } = task;
+      return result(
+        aggregateHistogram({ outputs, outputBytes, parameters, rowsMax, noiseKey, privacy }),
+      );
+    }
+    case "train": {
+      const { epsilon_micro: epsilonMicro, delta_pico: deltaPico } = task.envelope;
+      const weights = aggregateUpdates({
+        outputs,
+        outputBytes,
+        parameters,
+        weights: weightsOf(parameters, inputs.state),
+        round: task.round,
+        epsilonMicro,
+        deltaPico,
+        vaults: task.vaultIds.length,
+        noiseKey,
+      });
+      return task.isFinalRound
+        ? result(modelResult(parameters, weights, kernelFeatures(parameters.features)))
+        : { kind: "state", content: int32Bytes(weights), bytes: outputBytes };
+    }
+  }
+}
+
+function countPrivacy(
+  task: VerifiedTask,
+  { deduplicated }: { readonly deduplicated: boolean },
+): CountPrivacy {
+  return {
+    k: task.cardinalityMin,
+    epsilonMicro: task.envelope.epsilon_micro,
+    deltaPico: task.envelope.delta_pico,
+    sensitivity: countSensitivity({
+      vaults: task.vaultIds.length,
+      localMin: task.policy.privacy.minimum_local_cardinality,
+      deduplicated,
+    }),
+  };
+}

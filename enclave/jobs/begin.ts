@@ -1,0 +1,269 @@
+import {
+  CONTRIBUTION,
+  ConflictError,
+  EXECUTION_RESULT_BUNDLE,
+  ROUND_SECRET,
+  RefusedError,
+  SEAL_INFO,
+  activeActor,
+  combineShares,
+  compareBytes,
+  concat,
+  decryptOnce,
+  encodeCbor,
+  equalBytes,
+  hex,
+  hkdf,
+  keyCommitment,
+  open,
+  outcomeAad,
+  parseCose,
+  peerNonce,
+  seal,
+  sealedOutcomeDigest,
+  sessionAad,
+  shareCommitment,
+  stateCommitment,
+  stateContent,
+  utf8,
+  type Contribution,
+  type EnclaveRequest,
+  type ExecutionResultBundle,
+  type SlicePresentation,
+  type WorkOrder,
+} from "#protocol";
+import { unpad } from "#aggregation";
+
+import type { BootedEnclave, OwnEvidence } from "../boot.ts";
+import { verifyPeer, type VerifiedPeer } from "../peer.ts";
+import { methodOf } from "./aggregate-round.ts";
+import { verifyArtifact } from "./artifact.ts";
+import { requireCommitted, verifyOrder } from "./order.ts";
+import { mismatch, verifyTask, type VerifiedTask } from "./task.ts";
+
+/** A host's request to begin the aggregation of one round. */
+export type BeginRequest = Extract<EnclaveRequest, { method: "begin" }>;
+
+/** A slice that the aggregator has verified before it runs. */
+export interface BegunSlice {
+  readonly vaultId: string;
+  readonly peer: VerifiedPeer;
+  /** This enclave's evidence made for the slice; what the slice seals to is bound to it. */
+  readonly evidence: Uint8Array;
+  readonly order: WorkOrder;
+  readonly contribution: Contribution;
+}
+
+/** A round whose slices are verified and may run. */
+export interface BegunRound {
+  readonly task: VerifiedTask;
+  readonly own: OwnEvidence;
+  /** In order of Vault. */
+  readonly slices: readonly BegunSlice[];
+  /** The state as it travels, and the commitment to it; null before the first round. */
+  readonly state: { readonly bytes: Uint8Array; readonly commitment: Uint8Array } | null;
+}
+
+/** What leaves the aggregator enclave so that the slices can run. */
+export interface SealedSecret {
+  readonly vault_id: string;
+  readonly sealed: Uint8Array;
+}
+
+/**
+ * Begins the aggregation of one round: verifies task, quorum and every slice, restores the state, and seals the
+ * round's secret to each slice enclave.
+ *
+ * @throws {@link RefusedError} COORDINATION_ROLE_REFUSED when the aggregator is the submitter or no aggregator (AG-3);
+ *   COORDINATION_QUORUM_NOT_MET below the quorum
+ * @throws {@link ConflictError} COORDINATION_CONFLICT for one Vault or one enclave twice
+ * @throws {@link VerificationError} EXECUTION_ORDER_MISMATCH, PROOF_COMMITMENT_MISMATCH, PROOF_SIGNATURE_INVALID,
+ *   EXECUTION_WORKLOAD_UNREGISTERED, INTERNAL_OPEN_FAILED, GOVERNANCE_*, TEE_*
+ * @throws {@link AppraisalError} TEE_*
+ */
+export async function beginRound(
+  enclave: BootedEnclave,
+  request: BeginRequest,
+): Promise<{ readonly round: BegunRound; readonly secrets: readonly SealedSecret[] }> {
+  const task = verifyTask(request, enclave.genesisDigest);
+  requireAggregator(task);
+  methodOf(task);
+  verifyArtifact(request.artifact, task);
+  requireParticipants(
+    task,
+    request.slices.map((slice) => slice.vault_id),
+  );
+  const own = await enclave.ownEvidence();
+  const slices = await Promise.all(
+    request.slices
+      .toSorted((left, right) => compareBytes(utf8(left.vault_id), utf8(right.vault_id)))
+      .map((slice) => verifySlice({ enclave, own, task }, slice)),
+  );
+  requireDistinctEnclaves(slices);
+  const state = await restoreState(task, slices, request.previous);
+  const round = { task, own, slices, state };
+  return { round, secrets: await sealSecrets(round) };
+}
+
+/** The aggregator is a registered aggregator and never the submitter (AG-3, XP-13). */
+function requireAggregator({ envelope, state }: VerifiedTask): void {
+  const coordination = envelope.coordination_envelope;
+  if (coordination === null) throw mismatch("a task of many Vaults");
+  const aggregator = activeActor(state, coordination.aggregator_id);
+  const own = coordination.aggregator_id === state.genesis.aggregator_id;
+  const apart = coordination.aggregator_id !== envelope.caller_context.actor_id;
+  if (own && apart && aggregator.role === "aggregator") return;
+  throw new RefusedError(
+    { code: "COORDINATION_ROLE_REFUSED" },
+    "aggregator: expected the network's aggregator, who is not the submitter, got another",
+  );
+}
+
+/**
+ * Refuses a set of Vaults that is too small, names one twice, or names one outside the envelope.
+ *
+ * Training needs the policy's own minimum besides (PB-7).
+ */
+export function requireParticipants(task: VerifiedTask, vaultIds: readonly string[]): void {
+  const distinct = new Set(vaultIds);
+  if (distinct.size !== vaultIds.length) {
+    throw new ConflictError(
+      { code: "COORDINATION_CONFLICT" },
+      "slices: expected every Vault once, got one twice",
+    );
+  }
+  const named = new Set(task.vaultIds);
+  if (!vaultIds.every((vaultId) => named.has(vaultId))) throw mismatch("Vaults of the envelope");
+  const quorum = task.envelope.coordination_envelope?.minimum_vault_quorum ?? 1;
+  const { minimum_train_vaults: forTraining } = task.policy.privacy;
+  const needed = Math.max(1, quorum, task.envelope.task_class === "train" ? forTraining : 0);
+  if (distinct.size >= needed) return;
+  throw new RefusedError(
+    { code: "COORDINATION_QUORUM_NOT_MET", expected: needed, actual: distinct.size },
+    `slices: expected at least ${needed} Vaults, got ${distinct.size}`,
+  );
+}
+
+async function verifySlice(
+  job: {
+    readonly enclave: BootedEnclave;
+    readonly own: OwnEvidence;
+    readonly task: VerifiedTask;
+  },
+  presented: SlicePresentation,
+): Promise<BegunSlice> {
+  const { enclave, own, task } = job;
+  const { vault_id: vaultId } = presented;
+  const peer = verifyPeer({ enclave, evidence: own }, task.state, {
+    ...presented.peer,
+    role: "slice",
+  });
+  const order = verifyOrder(presented.order, task, {
+    vaultId,
+    role: "slice",
+    enclaveManifest: peer.manifestDigest,
+    aggregatorManifest: enclave.manifestDigest,
+    timeMs: own.timeMs,
+  });
+  const evidence = enclave.issuedFor(peerNonce(peer.manifest.challenge, enclave.manifestDigest));
+  const opened = await open({
+    key: enclave.box,
+    info: SEAL_INFO.contribution,
+    aad: sessionAad(task.reference(vaultId), evidence),
+    sealed: presented.contribution,
+  });
+  const contribution = CONTRIBUTION.decode(opened);
+  requireCommitted(order.share_commitment, shareCommitment(contribution.noise_share), {
+    subject: "noise share",
+  });
+  return { vaultId, peer, evidence, order, contribution };
+}
+
+/** One enclave speaks for one Vault. */
+function requireDistinctEnclaves(slices: readonly BegunSlice[]): void {
+  const enclaves = slices.map((slice) => hex(slice.peer.manifestDigest));
+  if (new Set(enclaves).size === slices.length) return;
+  throw new ConflictError(
+    { code: "COORDINATION_CONFLICT" },
+    "slices: expected one enclave for each Vault, got one for two",
+  );
+}
+
+/**
+ * Restores the state a later round starts from, as the Vaults' orders name it (CT-3).
+ *
+ * The previous bundle counts for what the orders say of it: every Vault verified it before it signed an order that
+ * names its commitment, and the state is held against that commitment.
+ */
+async function restoreState(
+  task: VerifiedTask,
+  slices: readonly BegunSlice[],
+  previous: BeginRequest["previous"],
+): Promise<BegunRound["state"]> {
+  const shares = slices.map((slice) => slice.contribution.state_key_share);
+  if (task.round === 0) {
+    if (previous === null && shares.every((share) => share === null)) return null;
+    throw mismatch("no state before the first round");
+  }
+  if (previous === null) throw mismatch("the state of the previous round");
+  const bundle = readBundle(previous.bundle, task);
+  for (const { order } of slices) {
+    requireCommitted(order.previous_state ?? new Uint8Array(0), bundle.output_commitment, {
+      subject: "previous state",
+    });
+  }
+  requireCommitted(bundle.sealed_digest, sealedOutcomeDigest(previous.ciphertext), {
+    subject: "sealed state",
+  });
+  const key = await combineShares(shares.map((share) => share ?? new Uint8Array(0)));
+  requireCommitted(bundle.key_commitment, keyCommitment(key), { subject: "state key" });
+  const aad = outcomeAad(task.envelopeDigest, task.round - 1);
+  const bytes = decryptOnce(key, aad, previous.ciphertext);
+  key.fill(0);
+  requireCommitted(bundle.output_commitment, stateCommitment(bytes), { subject: "state" });
+  return { bytes, commitment: bundle.output_commitment };
+}
+
+function readBundle(cose: Uint8Array, task: VerifiedTask): ExecutionResultBundle {
+  const { contentType, payload } = parseCose(cose);
+  if (contentType !== EXECUTION_RESULT_BUNDLE.name) throw mismatch("a bundle of a round");
+  const bundle = EXECUTION_RESULT_BUNDLE.decode(payload);
+  const fits =
+    equalBytes(bundle.envelope_digest, task.envelopeDigest) &&
+    bundle.round === task.round - 1 &&
+    !bundle.final;
+  if (!fits) throw mismatch("the bundle of the previous round");
+  return bundle;
+}
+
+/** The content of a begun round's state; null before the first. */
+export function stateOf({ state }: BegunRound): Uint8Array | null {
+  return state === null ? null : unpad(stateContent(state.bytes));
+}
+
+/**
+ * The round's secret for each slice. The token key follows from the Vaults' shares: secret while one of them is, and
+ * the same in a replay, so that equal inputs give equal commitments (XP-7).
+ */
+async function sealSecrets(round: BegunRound): Promise<readonly SealedSecret[]> {
+  const { task, slices, state } = round;
+  const shares = concat(...slices.map((slice) => slice.contribution.noise_share));
+  const binding = encodeCbor([task.envelopeDigest, task.round, task.attempt]);
+  const tokenKey = hkdf(shares, concat(utf8("symphony/token-key/v1"), binding));
+  shares.fill(0);
+  const plaintext = ROUND_SECRET.encode({ token_key: tokenKey, state: state?.bytes ?? null });
+  const secrets = await Promise.all(
+    slices.map(async ({ vaultId, peer }) => ({
+      vault_id: vaultId,
+      sealed: await seal({
+        to: peer.manifest.box_key,
+        info: SEAL_INFO.secret,
+        aad: sessionAad(task.reference(vaultId), peer.evidence),
+        plaintext,
+      }),
+    })),
+  );
+  plaintext.fill(0);
+  tokenKey.fill(0);
+  return secrets;
+}

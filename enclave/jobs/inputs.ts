@@ -1,0 +1,198 @@
+import {
+  LimitError,
+  MalformedError,
+  RefusedError,
+  VerificationError,
+  batchWrapInfo,
+  decryptOnce,
+  equalBytes,
+  hex,
+  hmacSha256,
+  inputCommitment,
+  openBatch,
+  parseBatchHeader,
+  type AttributeValue,
+  type BatchHeader,
+  type CanonicalAttribute,
+  type OpenedBatch,
+  type SealedOrder,
+  type WorkOrder,
+} from "#protocol";
+
+import type { BootedEnclave } from "../boot.ts";
+import type { VerifiedTask } from "./task.ts";
+
+/** The data of one Vault as its host hands it over: stored batches and keys that only this enclave can use. */
+export interface PresentedInputs {
+  readonly batches: readonly Uint8Array[];
+  readonly batchKeys: readonly { readonly batch_id: Uint8Array; readonly cms: Uint8Array }[];
+  readonly sealedOrder: SealedOrder;
+  readonly order: WorkOrder;
+}
+
+/** Opened batches, and for each row whether its subject consents; rows run over the batches in order. */
+export interface OpenedInputs {
+  readonly batches: readonly OpenedBatch[];
+  /** 1 for a row whose subject consents and that is not erased. */
+  readonly usable: Uint8Array;
+}
+
+/** The rows a workload may see, by attribute; consenting and not erased. */
+export interface InputRows {
+  readonly rows: number;
+  readonly columns: ReadonlyMap<string, readonly AttributeValue[]>;
+  /** Pseudonym of each row's subject, lower-case hex. */
+  readonly subjects: readonly string[];
+}
+
+/**
+ * Opens a Vault's batches after holding them against the order: roots, row bound, keys, consent bitmap.
+ *
+ * @throws {@link LimitError} EXECUTION_BOUND_EXCEEDED above the policy's row bound
+ * @throws {@link VerificationError} EXECUTION_INPUT_MISMATCH for other batches, PROOF_COMMITMENT_MISMATCH for another
+ *   consent, INTERNAL_OPEN_FAILED for keys that do not open
+ * @throws {@link MalformedError} SCHEMA_BATCH_MALFORMED, TEE_KMS_MALFORMED
+ */
+export function openInputs(
+  enclave: BootedEnclave,
+  task: VerifiedTask,
+  presented: PresentedInputs,
+): OpenedInputs {
+  const headers = presented.batches.map(parseBatchHeader);
+  const root = inputCommitment(headers.map((header) => header.record_root));
+  if (!equalBytes(root, presented.order.input_commitment)) throw inputMismatch("committed batches");
+  const rows = headers.reduce((sum, header) => sum + header.record_count, 0);
+  if (rows > task.rowsMax) {
+    throw new LimitError(
+      { code: "EXECUTION_BOUND_EXCEEDED", bound: "rows", max: task.rowsMax },
+      `rows: expected at most ${task.rowsMax}, got more`,
+    );
+  }
+  const consent = verifyConsent(presented, rows);
+  const batches = headers.map((header, index) => {
+    const bytes = presented.batches[index] ?? new Uint8Array(0);
+    return openOne(enclave, presented, { header, bytes });
+  });
+  const erased = batches.flatMap((batch) =>
+    batch.subjectIds.map((_, row) => batch.erased.has(row)),
+  );
+  const usable = Uint8Array.from({ length: rows }, (_, row) => {
+    const bit = ((consent[row >> 3] ?? 0) >> (row & 7)) & 1;
+    return bit === 1 && erased[row] === false ? 1 : 0;
+  });
+  return { batches, usable };
+}
+
+function verifyConsent({ sealedOrder, order }: PresentedInputs, rows: number): Uint8Array {
+  const { consent_bitmap: bitmap, consent_key: key } = sealedOrder;
+  if (!equalBytes(hmacSha256(key, bitmap), order.consent_commitment)) {
+    throw new VerificationError(
+      { code: "PROOF_COMMITMENT_MISMATCH", subject: "consent" },
+      "consent: expected the committed bitmap, got another",
+    );
+  }
+  const last = bitmap.at(-1) ?? 0;
+  const beyond = rows % 8 === 0 ? 0 : last >> (rows % 8);
+  if (bitmap.length !== Math.ceil(rows / 8) || beyond !== 0) {
+    throw inputMismatch("one consent bit for each row");
+  }
+  return bitmap;
+}
+
+function openOne(
+  enclave: BootedEnclave,
+  { batchKeys, sealedOrder }: PresentedInputs,
+  { header, bytes }: { readonly header: BatchHeader; readonly bytes: Uint8Array },
+): OpenedBatch {
+  const id = header.batch_id;
+  const released = batchKeys.filter((entry) => equalBytes(entry.batch_id, id));
+  const secrets = sealedOrder.batch_secrets.filter((entry) => equalBytes(entry.batch_id, id));
+  const [cms] = released;
+  const [secret] = secrets;
+  if (cms === undefined || secret === undefined || released.length + secrets.length !== 2) {
+    throw inputMismatch("one key and one secret for each batch");
+  }
+  const wrapped = enclave.environment.openCms(cms.cms, enclave.recipient.privateKey);
+  const dataKey = decryptOnce(secret.secret, batchWrapInfo(id), wrapped);
+  try {
+    return openBatch(bytes, dataKey);
+  } finally {
+    dataKey.fill(0);
+    wrapped.fill(0);
+  }
+}
+
+/**
+ * The usable rows of all batches as columns of the task's record scope.
+ *
+ * Numbers outside the registered range of their attribute are held to it; nothing a record says aborts.
+ *
+ * @throws {@link MalformedError} EXECUTION_INPUT_MISMATCH when a batch lacks a column of the scope, or has it in
+ *   another type or scale
+ */
+export function usableRows({ batches, usable }: OpenedInputs, task: VerifiedTask): InputRows {
+  const attributes = new Map(
+    task.state.semantics.attributes.map((attribute) => [attribute.attribute_id, attribute]),
+  );
+  const columns = new Map<string, AttributeValue[]>();
+  for (const name of task.scope.attribute_ids) {
+    const attribute = attributes.get(name);
+    if (attribute === undefined) throw columnMismatch(name);
+    const values = batches.flatMap((batch) => columnOf(batch, attribute));
+    columns.set(
+      name,
+      values.filter((_, row) => usable[row] === 1).map((value) => held(value, attribute)),
+    );
+  }
+  const subjects = batches
+    .flatMap((batch) => batch.subjectIds)
+    .filter((_, row) => usable[row] === 1)
+    .map(hex);
+  return { rows: subjects.length, columns, subjects };
+}
+
+function columnOf(batch: OpenedBatch, attribute: CanonicalAttribute): readonly AttributeValue[] {
+  const name = attribute.attribute_id;
+  const column = batch.header.columns.find((candidate) => candidate.name === name);
+  const values = batch.columns.get(name);
+  const fits = column?.type === attribute.type && column.scale === attribute.scale;
+  if (values === undefined || !fits) throw columnMismatch(name);
+  return values;
+}
+
+function held(value: AttributeValue, { range }: CanonicalAttribute): AttributeValue {
+  if (typeof value !== "number" || range === null) return value;
+  return Math.min(Math.max(value, range.min), range.max);
+}
+
+/** A dense number for each row's subject, in order of first appearance. */
+export function subjectNumbers(subjects: readonly string[]): Int32Array {
+  const known = new Map<string, number>();
+  return Int32Array.from(subjects, (subject) => {
+    const number = known.get(subject) ?? known.size;
+    known.set(subject, number);
+    return number;
+  });
+}
+
+/** Refuses a record whose subject has not consented, with the one answer that says nothing more. */
+export function consentUnavailable(): RefusedError {
+  return new RefusedError(
+    { code: "CONSENT_UNAVAILABLE" },
+    "record: expected one this task may use, got none",
+  );
+}
+
+function inputMismatch(expected: string): VerificationError {
+  return new VerificationError(
+    { code: "EXECUTION_INPUT_MISMATCH", expected },
+    `inputs: expected ${expected}, got others`,
+  );
+}
+
+function columnMismatch(attribute: string): MalformedError {
+  return new MalformedError(
+    { code: "EXECUTION_INPUT_MISMATCH", attribute },
+    `columns: expected ${attribute} as registered, got none or another type`,
+  );
+}

@@ -1,0 +1,97 @@
+import { padTo } from "#aggregation";
+import { VerificationError, hkdf, utf8, type TrainParameters } from "#protocol";
+
+import { loadModel } from "../../adapters/onnx.ts";
+import { ARTIFACT_BYTES_MAX } from "../../limits.ts";
+import { featureMatrix, subjectGroups, trainLocally } from "../../workloads/train/index.ts";
+import { int32Bytes, kernelFeatures, naturalColumns, readInt32 } from "./features.ts";
+import type { SliceWork } from "./work.ts";
+
+/** Weights of the logistic model: one slope for each feature and the bias. */
+export function weightCount(parameters: TrainParameters): number {
+  return parameters.features.length + 1;
+}
+
+/** Size of an update, and of a state, as it travels. */
+export function trainOutputBytes(parameters: TrainParameters): number {
+  return 4 + weightCount(parameters) * 4;
+}
+
+/** The weights a round starts from: zeros before the first. @throws EXECUTION_INPUT_MISMATCH */
+export function weightsOf(parameters: TrainParameters, state: Uint8Array | null): Int32Array {
+  const count = weightCount(parameters);
+  if (state === null) return new Int32Array(count);
+  const weights = readInt32(state, count);
+  if (weights !== null) return weights;
+  throw new VerificationError(
+    { code: "EXECUTION_INPUT_MISMATCH", weights: count },
+    `state: expected ${count} weights, got another number`,
+  );
+}
+
+/**
+ * One Vault's clipped update of one round.
+ *
+ * No local threshold is applied to the number of rows: an update is no count, every group's part of it is clipped
+ * whatever its size, and switching a whole update off at a threshold would let one subject move all of it.
+ *
+ * @throws {@link VerificationError} EXECUTION_WORKLOAD_FAILED, EXECUTION_INPUT_MISMATCH
+ * @throws {@link LimitError} EXECUTION_BOUND_EXCEEDED
+ */
+export async function trainSlice(
+  work: SliceWork,
+  parameters: TrainParameters,
+): Promise<Uint8Array> {
+  const { artifact, task, rows } = work;
+  if (artifact === null) {
+    throw new VerificationError(
+      { code: "EXECUTION_WORKLOAD_FAILED" },
+      "step graph: expected one, got none",
+    );
+  }
+  const columns = withLabel(naturalColumns(rows, task), rows.columns, parameters);
+  const matrix = featureMatrix(columns, {
+    features: kernelFeatures(parameters.features),
+    label: { attribute: LABEL, positive: { kind: "at_least", micro: 1_000_000 } },
+  });
+  const groups = subjectGroups(rows.subjects, parameters.groups);
+  await using model = await loadModel(artifact.bytes, { bytesMax: ARTIFACT_BYTES_MAX });
+  const update = await trainLocally({
+    model,
+    features: matrix.features,
+    labels: matrix.labels,
+    rowGroup: Int32Array.from(matrix.rows, (row) => groups[row] ?? 0),
+    groups: parameters.groups,
+    globalWeights: weightsOf(parameters, work.state),
+    learningRateMicro: parameters.learning_rate_micro,
+    localSteps: parameters.local_steps,
+    batchSize: parameters.batch_size,
+    clipNormMicro: parameters.clip_norm_micro,
+    fractionBits: parameters.fraction_bits,
+    seedOrder: hkdf(work.noiseShare, utf8("symphony/train-order/v1")),
+  });
+  return padTo(int32Bytes(update), trainOutputBytes(parameters));
+}
+
+/** No attribute has this name: identifiers begin with a letter or digit. */
+const LABEL = "#label";
+
+/** Adds the label column: 1 where the attribute equals the positive value, in its scaled integers; absent stays so. */
+function withLabel(
+  columns: ReadonlyMap<string, readonly (number | string | null)[]>,
+  raw: SliceWork["rows"]["columns"],
+  { label }: TrainParameters,
+): ReadonlyMap<string, readonly (number | string | null)[]> {
+  const values = raw.get(label.attribute);
+  if (values === undefined) {
+    throw new VerificationError(
+      { code: "EXECUTION_INPUT_MISMATCH", attribute: label.attribute },
+      "label: expected an attribute of the record scope, got another",
+    );
+  }
+  const labels = values.map((value) => {
+    if (typeof value !== "number") return null;
+    return value === label.positive ? 1 : 0;
+  });
+  return new Map([...columns, [LABEL, labels]]);
+}
