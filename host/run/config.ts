@@ -1,0 +1,108 @@
+import { readFile } from "node:fs/promises";
+import { dirname, resolve } from "node:path";
+
+import { MalformedError, fromHex, identifier, parseWith } from "#protocol";
+import { z } from "zod";
+
+const listen = z.strictObject({
+  address: z.string().min(1).max(255),
+  port: z.int().min(0).max(65_535),
+});
+
+const file = z.string().min(1).max(4096);
+
+/** Configuration of a coordinator. Files are relative to the configuration's own folder. */
+export const coordinatorConfigSchema = z.strictObject({
+  role: z.literal("coordinator"),
+  actor_id: identifier,
+  directory: file,
+  signing_seed_file: file,
+  genesis_file: file,
+  trust_file: file,
+  /** For submitters, auditors and governance. */
+  public_listen: listen,
+  /** For Vault nodes and aggregators. */
+  node_listen: listen,
+});
+
+const keyService = z.strictObject({
+  /** URL of a key service other than AWS's own, such as the simulator's; null for AWS. */
+  endpoint: z.string().max(2048).nullable(),
+  region: z.string().max(64),
+  key_id: z.string().max(2048),
+});
+
+/** Configuration of a Vault node. */
+export const vaultConfigSchema = z.strictObject({
+  role: z.literal("vault"),
+  actor_id: identifier,
+  directory: file,
+  signing_seed_file: file,
+  box_seed_file: file,
+  genesis_file: file,
+  trust_file: file,
+  coordinator_url: z.string().max(2048),
+  operator_listen: listen,
+  key_service: keyService,
+});
+
+/** Configuration of an aggregator host. */
+export const aggregatorConfigSchema = z.strictObject({
+  role: z.literal("aggregator"),
+  actor_id: identifier,
+  directory: file,
+  signing_seed_file: file,
+  genesis_file: file,
+  trust_file: file,
+  coordinator_url: z.string().max(2048),
+});
+
+export type CoordinatorConfig = z.infer<typeof coordinatorConfigSchema>;
+export type VaultConfig = z.infer<typeof vaultConfigSchema>;
+export type AggregatorConfig = z.infer<typeof aggregatorConfigSchema>;
+
+const CONFIG_BYTES_MAX = 64 * 1024;
+
+/** Reads JSON that a person wrote. @throws MalformedError SCHEMA_CONFIG_MALFORMED naming the file and the field */
+export async function readJsonFile<T>(path: string, schema: z.ZodType<T>): Promise<T> {
+  const text = await readFile(path, "utf8");
+  let value: unknown;
+  try {
+    value = text.length > CONFIG_BYTES_MAX ? undefined : JSON.parse(text);
+  } catch (cause) {
+    throw new MalformedError(
+      { code: "SCHEMA_JSON_MALFORMED", file: path },
+      `${path}: expected JSON`,
+      { cause },
+    );
+  }
+  return parseWith(schema, value, path, "SCHEMA_CONFIG_MALFORMED");
+}
+
+/** Reads a configuration and makes its files absolute. */
+export async function readConfig<T extends { readonly directory: string }>(
+  path: string,
+  schema: z.ZodType<T>,
+): Promise<T> {
+  const config = await readJsonFile(path, schema);
+  const base = dirname(resolve(path));
+  const absolute = Object.fromEntries(
+    Object.entries(config).map(([name, value]) => [
+      name,
+      typeof value === "string" && (name === "directory" || name.endsWith("_file"))
+        ? resolve(base, value)
+        : value,
+    ]),
+  );
+  return parseWith(schema, absolute, path, "SCHEMA_CONFIG_MALFORMED");
+}
+
+/** A 32-byte seed kept as 64 hex digits. @throws MalformedError SCHEMA_CONFIG_MALFORMED */
+export async function readSeed(path: string): Promise<Uint8Array> {
+  const seed = fromHex((await readFile(path, "utf8")).trim());
+  if (seed.length === 32) return seed;
+  throw new MalformedError(
+    { code: "SCHEMA_CONFIG_MALFORMED", file: path },
+    `${path}: expected 64 hex digits`,
+  );
+}
