@@ -242,7 +242,7 @@ function coordinationOf(
   request: TaskRequest,
   decisions: readonly VaultDecision[],
 ): TaskEnvelope["coordination_envelope"] {
-  if (request.task_class === "parse") return null;
+  if (decisions.length === 1) return null;
   const { policy } = network.genesis;
   return {
     parent_task_id: `t-${hex(TASK_REQUEST.digest(request)).slice(0, 32)}`,
