@@ -128,6 +128,13 @@ test.for<{ title: string; damage: (log: Uint8Array[]) => Uint8Array[] }>([
     damage: (log) => log.with(0, signEvent({ ...event, time_ms: 1 }, key)),
   },
   {
+    title: "a gap in its counting",
+    damage: (log) => {
+      const { previous } = parseEvent(log[2] ?? signed);
+      return log.with(2, signEvent({ ...event, sequence: 3, previous }, key));
+    },
+  },
+  {
     title: "another actor",
     damage: (log) => {
       const { previous } = parseEvent(log[2] ?? signed);
