@@ -1,5 +1,6 @@
 import { LimitError } from "#protocol";
 
+import { gaussianSampler, isSmall, sampleSmallLaplace } from "./fast-samplers.ts";
 import type { NoiseStream } from "./noise-stream.ts";
 import { integerSquareRoot, rational, type Rational } from "./rational.ts";
 
@@ -81,7 +82,7 @@ export function sampleDiscreteGaussian(stream: NoiseStream, sigmaSquared: Ration
   }
 }
 
-function drawVector(length: number, scaleFloor: bigint, draw: () => bigint): Int32Array {
+function drawVector(length: number, scaleFloor: bigint, draw: () => number): Int32Array {
   if (!Number.isInteger(length) || length < 0 || length > VECTOR_LENGTH_MAX) {
     throw new LimitError(
       { code: "PRIVACY_BUDGET_PARAMETER_INVALID", lengthMax: VECTOR_LENGTH_MAX },
@@ -95,7 +96,7 @@ function drawVector(length: number, scaleFloor: bigint, draw: () => bigint): Int
     );
   }
   const vector = new Int32Array(length);
-  for (let i = 0; i < length; i += 1) vector[i] = Number(BigInt.asIntN(32, draw()));
+  for (let i = 0; i < length; i += 1) vector[i] = draw() | 0;
   return vector;
 }
 
@@ -106,7 +107,10 @@ function drawVector(length: number, scaleFloor: bigint, draw: () => bigint): Int
  */
 export function laplaceNoise(stream: NoiseStream, scale: Rational, length: number): Int32Array {
   const floor = scale.numerator / scale.denominator;
-  return drawVector(length, floor, () => sampleDiscreteLaplace(stream, scale));
+  const draw = isSmall(scale)
+    ? (): number => sampleSmallLaplace(stream, scale)
+    : (): number => Number(sampleDiscreteLaplace(stream, scale));
+  return drawVector(length, floor, draw);
 }
 
 /**
@@ -120,7 +124,8 @@ export function gaussianNoise(
   length: number,
 ): Int32Array {
   const floor = integerSquareRoot(sigmaSquared.numerator / sigmaSquared.denominator);
-  return drawVector(length, floor, () => sampleDiscreteGaussian(stream, sigmaSquared));
+  const sample = gaussianSampler(sigmaSquared);
+  return drawVector(length, floor, () => sample(stream));
 }
 
 /**

@@ -13,6 +13,7 @@ import {
   sampleDiscreteGaussian,
   sampleDiscreteLaplace,
 } from "../../aggregation/index.ts";
+import { gaussianSampler, sampleSmallLaplace } from "../../aggregation/fast-samplers.ts";
 import { sha256, utf8 } from "../../protocol/index.ts";
 import { vectorCases, vectorsPresent } from "./vectors.ts";
 
@@ -120,6 +121,66 @@ describe("streams", () => {
   ])("refuses $title", ({ key, label }) => {
     const attempt = (): NoiseStream => noiseStream(key, label);
     expect(attempt).toThrow(expect.objectContaining({ code: "PRIVACY_BUDGET_PARAMETER_INVALID" }));
+  });
+});
+
+describe("samplers in doubles", () => {
+  const variances = [
+    rational(1n, 4n),
+    rational(1n),
+    rational(81n, 4n),
+    rational(80_909_092n, 1021n),
+    rational(1n << 40n),
+  ];
+
+  test.for([0, 1, 2, 3, 4])(
+    "draw the same integers when everything is decided exactly (%i)",
+    (i) => {
+      const variance = variances[i] ?? rational(1n);
+      const of = (bandOf?: (bias: number) => number): number[] => {
+        const stream = noiseStream(KEY, `band/${i}`);
+        const sample = gaussianSampler(variance, bandOf);
+        const drawn = Array.from({ length: 600 }, () => sample(stream));
+        return [...drawn, stream.bytesUsed];
+      };
+      const trusted = of();
+      expect(of(() => Infinity)).toEqual(trusted);
+      expect(of(() => 2 ** 46)).toEqual(trusted);
+    },
+  );
+
+  /** Pearson's statistic of draws in [-reach, reach] against weights, tails pooled into the ends. */
+  function chiSquared(
+    draws: readonly number[],
+    weight: (x: number) => number,
+    reach: number,
+  ): number {
+    const held = (x: number): number => Math.min(Math.max(x, -reach), reach);
+    const expected = new Map<number, number>();
+    for (let x = -60 * reach; x <= 60 * reach; x += 1) {
+      expected.set(held(x), (expected.get(held(x)) ?? 0) + weight(x));
+    }
+    const total = [...expected.values()].reduce((sum, w) => sum + w, 0);
+    const observed = new Map<number, number>();
+    for (const x of draws) observed.set(held(x), (observed.get(held(x)) ?? 0) + 1);
+    return [...expected].reduce((sum, [x, w]) => {
+      const mean = (draws.length * w) / total;
+      return sum + ((observed.get(x) ?? 0) - mean) ** 2 / mean;
+    }, 0);
+  }
+
+  test("follow the distributions, bin by bin", () => {
+    const stream = noiseStream(KEY, "bins");
+    const gaussian = gaussianSampler(rational(25n, 4n));
+    const normal = Array.from({ length: 8000 }, () => gaussian(stream));
+    const laplace = Array.from({ length: 8000 }, () =>
+      sampleSmallLaplace(stream, rational(5n, 2n)),
+    );
+    // 13 and 17 bins: the statistic exceeds 40 with probability below 1e-3 for either.
+    expect(chiSquared(normal, (x) => Math.exp((-x * x * 4) / 50), 6)).toBeLessThan(40);
+    expect(chiSquared(laplace, (x) => Math.exp(-Math.abs(x) / 2.5), 8)).toBeLessThan(40);
+    // The test itself can tell: a scale a tenth larger is refused.
+    expect(chiSquared(laplace, (x) => Math.exp(-Math.abs(x) / 2.75), 8)).toBeGreaterThan(40);
   });
 });
 
