@@ -1,0 +1,144 @@
+import {
+  CHALLENGE,
+  CHALLENGE_LIFECYCLE,
+  ConflictError,
+  GOVERNANCE_CHALLENGER,
+  RefusedError,
+  SETTLEMENT_ENTRY,
+  TASK_ENVELOPE,
+  UnavailableError,
+  VerificationError,
+  activeActor,
+  hex,
+  keyIdOf,
+  parseCose,
+  type Challenge,
+  type ChallengeResolution,
+  type ChallengeState,
+  type GovernanceState,
+} from "#protocol";
+
+import type { CandidateRow } from "./queries.ts";
+import { expectSame } from "./reject.ts";
+
+/** The largest signed challenge, bytes. */
+const SIGNED_CHALLENGE_BYTES_MAX = 16 * 1024;
+
+/** The states in which a challenge holds its task back from settlement. */
+export const UNRESOLVED_CHALLENGE_STATES: readonly ChallengeState[] = [
+  "opened",
+  "reviewing",
+  "confirmed",
+  "reopened",
+];
+
+/**
+ * Verifies that a verifier or a governance key signed a challenge of this network.
+ *
+ * @throws {@link RefusedError} AUTH_UNKNOWN_ACTOR, AUTH_ROLE_REFUSED; POLICY_DECLINED for too small a bond
+ * @throws VerificationError PROOF_SIGNATURE_INVALID, GOVERNANCE_GENESIS_MISMATCH
+ */
+export function verifyChallenge(signed: Uint8Array, state: GovernanceState): Challenge {
+  const parsed = parseCose(signed, SIGNED_CHALLENGE_BYTES_MAX);
+  const claimed = CHALLENGE.decode(parsed.payload);
+  const challenge = CHALLENGE.verify(signed, challengerKey(claimed, parsed.keyId, state));
+  expectSame(
+    "challenge genesis",
+    state.genesisDigest,
+    challenge.genesis_digest,
+    "GOVERNANCE_GENESIS_MISMATCH",
+  );
+  return challenge;
+}
+
+function challengerKey(claimed: Challenge, keyId: string, state: GovernanceState): Uint8Array {
+  const bond = state.policy.governance.challenge_bond_minor;
+  if (claimed.challenger === GOVERNANCE_CHALLENGER) {
+    const key = state.genesis.governance_keys.find((each) => keyIdOf(each) === keyId);
+    if (key === undefined) throw roleRefused("a governance key", "another key");
+    return key;
+  }
+  const actor = activeActor(state, claimed.challenger);
+  if (actor.role !== "verifier") throw roleRefused("a verifier or governance", actor.role);
+  if (claimed.bond_minor < bond || actor.stake_minor < claimed.bond_minor) {
+    throw new RefusedError(
+      { code: "POLICY_DECLINED", expected: bond, actual: claimed.bond_minor },
+      `challenge bond: expected at least ${bond}, covered by the challenger's stake, got ${claimed.bond_minor}`,
+    );
+  }
+  return actor.signing_key;
+}
+
+/**
+ * Holds a challenge against the candidate it disputes: the task, envelope and round bundle it names are the
+ * candidate's, its target exists, and the challenge window is open (CH-2, CH-3).
+ *
+ * @throws {@link ConflictError} GOVERNANCE_CHALLENGE_CLOSED outside the window or the candidate context
+ * @throws VerificationError PROOF_COMMITMENT_MISMATCH
+ */
+export function appraiseChallenge(
+  challenge: Challenge,
+  candidate: CandidateRow | undefined,
+  { state, nowMs }: { readonly state: GovernanceState; readonly nowMs: number },
+): void {
+  if (candidate === undefined || candidate.state !== "candidate_ready") {
+    throw challengeClosed("a task in candidate context", candidate?.state ?? "none");
+  }
+  const closesMs = candidate.ready_at_ms + state.policy.governance.challenge_window_ms;
+  if (nowMs >= closesMs) throw challengeClosed(`a challenge before ${closesMs}`, `${nowMs}`);
+  if (state.challengeResolutions.has(challenge.task_id)) {
+    throw challengeClosed("a task that governance has not decided about", "a decision");
+  }
+  const envelope = TASK_ENVELOPE.decode(candidate.envelope);
+  expectSame("challenge envelope", TASK_ENVELOPE.digest(envelope), challenge.envelope_digest);
+  const { round_bundles } = SETTLEMENT_ENTRY.decode(candidate.entry);
+  const round = round_bundles.findIndex((each) => hex(each) === hex(challenge.round_bundle));
+  const { target } = challenge;
+  const vaults = envelope.inputs.map((input) => input.vault_id);
+  const named =
+    round >= 0 &&
+    (!("round" in target) || target.round === round) &&
+    (!("vault_id" in target) || vaults.includes(target.vault_id));
+  if (!named) {
+    throw new VerificationError(
+      { code: "PROOF_COMMITMENT_MISMATCH", subject: "challenge target" },
+      "challenge target: expected a round bundle, round and Vault of this task, got others",
+    );
+  }
+}
+
+/** The states that governance's decision leads a challenge through, the last of them its outcome. */
+export function resolutionPath(resolution: ChallengeResolution): readonly ChallengeState[] {
+  switch (resolution) {
+    case "approved":
+      return ["reviewing", "confirmed", "approved"];
+    case "not_confirmed":
+      return ["reviewing", "not_confirmed"];
+    case "closed_without_penalty":
+      return ["closed_without_penalty"];
+  }
+}
+
+/** A state of the challenge lifecycle as the store has it. */
+export function challengeStateOf(text: string): ChallengeState {
+  if (CHALLENGE_LIFECYCLE.isState(text)) return text;
+  throw new UnavailableError(
+    { code: "INTERNAL_STORE_UNAVAILABLE" },
+    "challenge: expected a state of the challenge lifecycle in the store",
+  );
+}
+
+/** Refuses a challenge that comes at the wrong time or twice. */
+export function challengeClosed(expected: string, got: string): ConflictError {
+  return new ConflictError(
+    { code: "GOVERNANCE_CHALLENGE_CLOSED", expected, got },
+    `challenge: expected ${expected}, got ${got}`,
+  );
+}
+
+function roleRefused(expected: string, got: string): RefusedError {
+  return new RefusedError(
+    { code: "AUTH_ROLE_REFUSED", expected, actual: got },
+    `challenger: expected ${expected}, got ${got}`,
+  );
+}

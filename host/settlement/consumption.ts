@@ -1,0 +1,83 @@
+import {
+  CONSUMPTION_RECORD,
+  parseCose,
+  type ConsumptionRecord,
+  type GovernanceState,
+} from "#protocol";
+
+import { expectSame, expectThat, required } from "./reject.ts";
+import type { VerifiedExecution } from "./verification.ts";
+
+/** The largest signed consumption record, bytes. */
+const SIGNED_RECORD_BYTES_MAX = 16 * 1024;
+
+/**
+ * Verifies the Vaults' signed records of what a task cost them.
+ *
+ * A record counts only from a Vault that took part, once, for its own reservation, for no less than its slices were
+ * charged, and with `flagged` exactly when it exceeds the reservation beyond the policy tolerance (PB-3).
+ *
+ * @param signed - One of each Vault at most, in any order.
+ * @returns In order of Vault identifier.
+ * @throws VerificationError PROOF_SIGNATURE_INVALID, PROOF_COMMITMENT_MISMATCH; AppraisalError VERIFY_RESULT_REJECTED
+ */
+export function verifyConsumption(
+  execution: VerifiedExecution,
+  signed: readonly Uint8Array[],
+  governance: GovernanceState,
+): ConsumptionRecord[] {
+  const records = signed.map((each) => verifyRecord(execution, each, governance));
+  const ids = records.map((record) => record.vault_id);
+  expectSame("consumption records", new Set(ids).size, ids.length);
+  return records.sort((a, b) => (a.vault_id < b.vault_id ? -1 : 1));
+}
+
+function verifyRecord(
+  execution: VerifiedExecution,
+  signed: Uint8Array,
+  governance: GovernanceState,
+): ConsumptionRecord {
+  const claimed = CONSUMPTION_RECORD.decode(parseCose(signed, SIGNED_RECORD_BYTES_MAX).payload);
+  const vault = required(governance.actors.get(claimed.vault_id), "vault of a consumption record");
+  const record = CONSUMPTION_RECORD.verify(signed, vault.signing_key);
+  const { envelope } = execution;
+  const subject = `consumption of ${record.vault_id}`;
+  expectThat(execution.participants.includes(record.vault_id), {
+    subject,
+    expected: "a Vault that took part",
+    got: record.vault_id,
+  });
+  const reservation = envelope.privacy_budget_reservation.find(
+    (each) => each.vault_id === record.vault_id,
+  );
+  const pairs = {
+    envelope: [execution.envelopeDigest, record.envelope_digest],
+    scope: [envelope.record_scope, record.record_scope],
+    usage: [envelope.usage_scope, record.usage_scope],
+    reservation: [reservation?.reservation_id ?? null, record.reservation_id],
+    reserved: [reservation?.epsilon_micro ?? null, record.reserved_epsilon_micro],
+    flagged: [exceeds(record, governance), record.flagged],
+  } as const;
+  for (const [field, [expected, actual]] of Object.entries(pairs)) {
+    expectSame(`${subject} ${field}`, expected, actual);
+  }
+  const charged = Math.min(chargedTo(execution, record.vault_id), envelope.epsilon_micro);
+  expectThat(record.consumed_epsilon_micro >= charged, {
+    subject,
+    expected: `at least the ${charged} its slices were charged`,
+    got: `${record.consumed_epsilon_micro}`,
+  });
+  return record;
+}
+
+function exceeds(record: ConsumptionRecord, { policy }: GovernanceState): boolean {
+  const allowed = record.reserved_epsilon_micro + policy.privacy.tolerance_micro;
+  return record.consumed_epsilon_micro > allowed;
+}
+
+function chargedTo(execution: VerifiedExecution, vaultId: string): number {
+  return execution.bundles
+    .flatMap((bundle) => bundle.slices)
+    .filter((slice) => slice.vault_id === vaultId)
+    .reduce((sum, slice) => sum + slice.epsilon_micro, 0);
+}

@@ -1,0 +1,27 @@
+export {
+  openSettlement,
+  type EndedChallenge,
+  type FinalizedEpoch,
+  type Settlement,
+  type SettlementDependencies,
+  type SettlementStore,
+} from "./service.ts";
+export { SETTLEMENT_STATEMENTS, type SettlementSchema } from "./queries.ts";
+export {
+  verifyExecution,
+  type ExecutionClaim,
+  type Observe,
+  type VerifiedExecution,
+} from "./verification.ts";
+export { verifyEnvelope } from "./verify-envelope.ts";
+export { verifyConsumption } from "./consumption.ts";
+export { verifyChallenge } from "./challenges.ts";
+export { applyChallenge, type AccountingEntry, type ResolvedChallenge } from "./accounting.ts";
+export { composeEntry, composeSettlement } from "./settle.ts";
+export {
+  collectRound,
+  collectRounds,
+  reduceMessage,
+  type RoundEvidence,
+  type SliceEvidence,
+} from "./round-evidence.ts";

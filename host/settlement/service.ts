@@ -1,0 +1,367 @@
+import {
+  CHALLENGE,
+  CHALLENGE_LIFECYCLE,
+  ConflictError,
+  RefusedError,
+  SETTLEMENT_ENTRY,
+  SETTLEMENT_LIFECYCLE,
+  SETTLEMENT_PROOF,
+  SETTLEMENT_ROOT,
+  TASK_ENVELOPE,
+  parseCose,
+  type Challenge,
+  type ChallengeResolution,
+  type GovernanceState,
+  type PayoutInstruction,
+  type SettlementRoot,
+  type SigningKey,
+} from "#protocol";
+
+import type { ActorLog, ActorLogSchema } from "../evidence/actor-log.ts";
+import type { EpochRegister, EpochTrigger, GovernanceSchema } from "../governance/index.ts";
+import type { Store, Transaction } from "../store/index.ts";
+import { applyChallenge } from "./accounting.ts";
+import {
+  UNRESOLVED_CHALLENGE_STATES,
+  appraiseChallenge,
+  challengeClosed,
+  challengeStateOf,
+  resolutionPath,
+  verifyChallenge,
+} from "./challenges.ts";
+import { verifyConsumption } from "./consumption.ts";
+import { payoutsOf } from "./payouts.ts";
+import * as queries from "./queries.ts";
+import { composeEntry, composeSettlement } from "./settle.ts";
+import type { VerifiedExecution } from "./verification.ts";
+
+/** What settlement needs of the coordinator's store. */
+export type SettlementStore = queries.SettlementSchema & GovernanceSchema & ActorLogSchema;
+
+/** An epoch that has just been settled. */
+export interface FinalizedEpoch {
+  readonly root: SettlementRoot;
+  readonly rootDigest: Uint8Array;
+  /** COSE_Sign1 of the root. */
+  readonly signedRoot: Uint8Array;
+  /** Tasks of the root, in order; after an approved challenge they settle a penalty and no result. */
+  readonly taskIds: readonly string[];
+  readonly reason: EpochTrigger;
+}
+
+/** A challenge that has ended, for the task lifecycle to follow. */
+export interface EndedChallenge {
+  readonly taskId: string;
+  readonly resolution: ChallengeResolution;
+}
+
+/** The Settlement Plane of the coordinator: candidates, challenges, epochs' roots, payouts. */
+export interface Settlement {
+  /**
+   * Takes a verified execution as a candidate; the challenge window runs from now. The same task twice is one.
+   *
+   * @param consumption - Signed ConsumptionRecords of the Vaults that took part; see `verifyConsumption`.
+   * @returns When its challenge window ends, Unix milliseconds.
+   */
+  candidate(
+    execution: VerifiedExecution,
+    consumption: readonly Uint8Array[],
+  ): Promise<{ readonly windowEndsMs: number }>;
+  /** Opens a challenge; the same bytes twice are one. @throws as `verifyChallenge` and `appraiseChallenge` */
+  openChallenge(signed: Uint8Array): Promise<Challenge>;
+  /** Ends what governance has decided, and closes without penalty what nobody decided by its deadline. */
+  resolveChallenges(): Promise<readonly EndedChallenge[]>;
+  /**
+   * Settles the open epoch if it is time: everything whose window is over and that no challenge holds back goes under
+   * one signed root, the rest is deferred, and the next epoch opens. All in one transaction.
+   *
+   * @returns null while the epoch stays open.
+   */
+  finalizeDue(): Promise<FinalizedEpoch | null>;
+  /** When something could settle next, Unix milliseconds; null when nothing waits. */
+  nextDueMs(): Promise<number | null>;
+  /** Canonical bytes of the task's SettlementProof. @throws RefusedError SETTLEMENT_NOT_FINAL */
+  proofFor(taskId: string): Promise<Uint8Array>;
+  /** Signed challenges of a task. */
+  challengesFor(taskId: string): Promise<readonly Uint8Array[]>;
+  /** Issues the payouts of a finalized epoch, once. @throws RefusedError PAYOUT_NOT_FINAL */
+  payouts(epochId: number): Promise<readonly PayoutInstruction[]>;
+}
+
+/** What {@link openSettlement} needs; `governance` is asked each time. */
+export interface SettlementDependencies {
+  readonly store: Store<SettlementStore>;
+  readonly log: ActorLog;
+  readonly epochs: EpochRegister;
+  readonly governance: () => GovernanceState;
+  readonly signingKey: SigningKey;
+  readonly nowMs: () => number;
+}
+
+/** Opens settlement over the coordinator's store. Keeps nothing in memory. */
+export function openSettlement(dependencies: SettlementDependencies): Settlement {
+  return new StoredSettlement(dependencies);
+}
+
+type Trx = Transaction<SettlementStore>;
+
+class StoredSettlement implements Settlement {
+  readonly #deps: SettlementDependencies;
+
+  constructor(dependencies: SettlementDependencies) {
+    this.#deps = dependencies;
+  }
+
+  async candidate(
+    execution: VerifiedExecution,
+    consumption: readonly Uint8Array[],
+  ): Promise<{ readonly windowEndsMs: number }> {
+    const { store, governance, nowMs, log } = this.#deps;
+    const state = governance();
+    const records = verifyConsumption(execution, consumption, state);
+    const entry = composeEntry({ execution, consumption: records, state });
+    const windowMs = state.policy.governance.challenge_window_ms;
+    return await store.write(async (trx) => {
+      const known = await queries.readCandidate(trx, entry.task_id);
+      if (known !== undefined) return { windowEndsMs: known.ready_at_ms + windowMs };
+      const ready_at_ms = nowMs();
+      await queries.insertCandidate(trx, {
+        task_id: entry.task_id,
+        state: SETTLEMENT_LIFECYCLE.replay([
+          { from: "collecting", to: "verifying_inputs" },
+          { from: "verifying_inputs", to: "candidate_ready" },
+        ]),
+        entry: SETTLEMENT_ENTRY.encode(entry),
+        envelope: TASK_ENVELOPE.encode(execution.envelope),
+        ready_at_ms,
+      });
+      await log.append(trx, {
+        type: "settlement_candidate",
+        taskId: entry.task_id,
+        body: { entry: SETTLEMENT_ENTRY.digest(entry), window_ends_ms: ready_at_ms + windowMs },
+      });
+      return { windowEndsMs: ready_at_ms + windowMs };
+    });
+  }
+
+  async openChallenge(signed: Uint8Array): Promise<Challenge> {
+    const { store, governance, nowMs } = this.#deps;
+    const state = governance();
+    const challenge = verifyChallenge(signed, state);
+    const { task_id } = challenge;
+    await store.write(async (trx) => {
+      const known = await queries.readChallenge(trx, task_id);
+      if (known !== undefined && Buffer.compare(known.signed, signed) === 0) return;
+      if (known !== undefined) throw challengeClosed("one challenge of a task", "a second one");
+      const opened_ms = nowMs();
+      const candidate = await queries.readCandidate(trx, task_id);
+      appraiseChallenge(challenge, candidate, { state, nowMs: opened_ms });
+      await queries.insertChallenge(trx, {
+        task_id,
+        state: CHALLENGE_LIFECYCLE.initial,
+        signed,
+        opened_ms,
+        deadline_ms: opened_ms + state.policy.governance.challenge_deadline_ms,
+      });
+      await this.#logChallenge(trx, challenge, { from: null, to: CHALLENGE_LIFECYCLE.initial });
+    });
+    return challenge;
+  }
+
+  async resolveChallenges(): Promise<readonly EndedChallenge[]> {
+    const { store, governance, nowMs } = this.#deps;
+    const state = governance();
+    const now = nowMs();
+    return await store.write(async (trx) => {
+      const open = await queries.readChallenges(trx, UNRESOLVED_CHALLENGE_STATES);
+      const ended: EndedChallenge[] = [];
+      for (const row of open) {
+        const decided = state.challengeResolutions.get(row.task_id);
+        const resolution = decided ?? (now >= row.deadline_ms ? "closed_without_penalty" : null);
+        if (resolution === null) continue;
+        await this.#end(trx, row, resolution);
+        ended.push({ taskId: row.task_id, resolution });
+      }
+      return ended;
+    });
+  }
+
+  async finalizeDue(): Promise<FinalizedEpoch | null> {
+    const { store, governance, nowMs, epochs } = this.#deps;
+    const state = governance();
+    return await store.write(async (trx) => {
+      const now = nowMs();
+      const due = await this.#due(trx, now - state.policy.governance.challenge_window_ms);
+      const reason = epochs.trigger(now, due.length);
+      if (reason === null) return null;
+      const settled = await this.#settle(trx, due, { state, nowMs: now });
+      const resolved = settled.taskIds;
+      await epochs.roll(trx, { reason, nowMs: now, resolved, state });
+      return { ...settled, reason };
+    });
+  }
+
+  async nextDueMs(): Promise<number | null> {
+    const { store, governance } = this.#deps;
+    const { policy } = governance();
+    const waiting = await queries.readCandidates(
+      store.db,
+      "candidate_ready",
+      Number.MAX_SAFE_INTEGER,
+    );
+    if (waiting.length === 0) return null;
+    const earliest = Math.min(...waiting.map((row) => row.ready_at_ms));
+    return earliest + policy.governance.challenge_window_ms;
+  }
+
+  async proofFor(taskId: string): Promise<Uint8Array> {
+    const proof = await queries.readProof(this.#deps.store.db, taskId);
+    if (proof !== undefined) return proof;
+    throw new RefusedError(
+      { code: "SETTLEMENT_NOT_FINAL" },
+      "settlement: expected a finalized task, got one that is not",
+    );
+  }
+
+  async challengesFor(taskId: string): Promise<readonly Uint8Array[]> {
+    const row = await queries.readChallenge(this.#deps.store.db, taskId);
+    return row === undefined ? [] : [row.signed];
+  }
+
+  async payouts(epochId: number): Promise<readonly PayoutInstruction[]> {
+    return await this.#deps.store.write(async (trx) => {
+      const root = await queries.readRoot(trx, epochId);
+      if (root === undefined) {
+        throw new RefusedError(
+          { code: "PAYOUT_NOT_FINAL", epoch_id: epochId },
+          `payouts of epoch ${epochId}: expected a finalized settlement, got none`,
+        );
+      }
+      const proofs = await queries.readProofs(trx, epochId);
+      const entries = proofs.map((bytes) =>
+        SETTLEMENT_ENTRY.decode(SETTLEMENT_PROOF.decode(bytes).entry),
+      );
+      for (const row of payoutsOf(root.digest, entries)) await queries.insertPayout(trx, row);
+      return await queries.readPayouts(trx, root.digest);
+    });
+  }
+
+  /** Candidates whose window is over and that no challenge holds back. */
+  async #due(trx: Trx, readyByMs: number): Promise<queries.CandidateRow[]> {
+    const ready = await queries.readCandidates(trx, "candidate_ready", readyByMs);
+    const open = await queries.readChallenges(trx, UNRESOLVED_CHALLENGE_STATES);
+    const held = new Set(open.map((row) => row.task_id));
+    return ready.filter((row) => !held.has(row.task_id));
+  }
+
+  async #settle(
+    trx: Trx,
+    due: readonly queries.CandidateRow[],
+    at: { readonly state: GovernanceState; readonly nowMs: number },
+  ): Promise<Omit<FinalizedEpoch, "reason">> {
+    const { signingKey, epochs, log } = this.#deps;
+    const last = await queries.readLastRoot(trx);
+    const epochId = epochs.current().epoch_id;
+    const { root, entries } = composeSettlement({
+      state: at.state,
+      epochId,
+      previousRoot: last?.digest ?? new Uint8Array(32),
+      entries: due.map((row) => SETTLEMENT_ENTRY.decode(row.entry)),
+      finalizedMs: at.nowMs,
+    });
+    const signedRoot = SETTLEMENT_ROOT.sign(root, signingKey);
+    const rootDigest = SETTLEMENT_ROOT.digest(root);
+    await queries.insertRoot(trx, {
+      epoch_id: epochId,
+      digest: rootDigest,
+      signed: signedRoot,
+      finalized_ms: at.nowMs,
+    });
+    for (const { entry, bytes, index, proof } of entries) {
+      const encoded = SETTLEMENT_PROOF.encode({ root: signedRoot, entry: bytes, index, proof });
+      const row = { task_id: entry.task_id, epoch_id: epochId, proof: encoded };
+      await queries.insertProof(trx, row);
+      const state = this.#finalized(await queries.readCandidate(trx, entry.task_id));
+      await queries.updateCandidate(trx, { task_id: entry.task_id, state, entry: bytes });
+      await this.#recordPenalty(trx, entry.task_id);
+      await log.append(trx, {
+        type: "settlement_finalized",
+        taskId: entry.task_id,
+        body: { settlement_root: rootDigest, epoch_id: epochId, index },
+      });
+    }
+    return { root, rootDigest, signedRoot, taskIds: entries.map(({ entry }) => entry.task_id) };
+  }
+
+  #finalized(row: queries.CandidateRow | undefined): string {
+    const from = row?.state ?? "none";
+    SETTLEMENT_LIFECYCLE.assertTransition(from, "finalizing");
+    SETTLEMENT_LIFECYCLE.assertTransition("finalizing", "finalized");
+    return "finalized";
+  }
+
+  /** The penalty of an approved challenge is recorded once its entry is under a root. */
+  async #recordPenalty(trx: Trx, taskId: string): Promise<void> {
+    const row = await queries.readChallenge(trx, taskId);
+    if (row?.state !== "approved") return;
+    await this.#move(trx, row, ["penalty_recorded"]);
+  }
+
+  async #end(trx: Trx, row: queries.ChallengeRow, resolution: ChallengeResolution): Promise<void> {
+    const candidate = await queries.readCandidate(trx, row.task_id);
+    if (candidate === undefined) {
+      throw new ConflictError(
+        { code: "SETTLEMENT_INVALID", task_id: row.task_id },
+        "challenge: expected the candidate it was opened against, got none",
+      );
+    }
+    const envelope = TASK_ENVELOPE.decode(candidate.envelope);
+    const challenge = CHALLENGE.decode(parseCose(row.signed).payload);
+    const entry = applyChallenge(
+      SETTLEMENT_ENTRY.decode(candidate.entry),
+      { challenge, resolution },
+      { envelope, policy: this.#deps.governance().policy },
+    );
+    const state = SETTLEMENT_LIFECYCLE.replay([
+      { from: "collecting", to: "verifying_inputs" },
+      { from: "verifying_inputs", to: "candidate_ready" },
+      { from: "candidate_ready", to: "verifying_inputs" },
+      { from: "verifying_inputs", to: "candidate_ready" },
+    ]);
+    await queries.updateCandidate(trx, {
+      task_id: row.task_id,
+      state,
+      entry: SETTLEMENT_ENTRY.encode(entry),
+    });
+    await this.#move(trx, row, resolutionPath(resolution));
+  }
+
+  async #move(trx: Trx, row: queries.ChallengeRow, path: readonly string[]): Promise<void> {
+    const challenge = CHALLENGE.decode(parseCose(row.signed).payload);
+    let from = challengeStateOf(row.state);
+    for (const step of path) {
+      CHALLENGE_LIFECYCLE.assertTransition(from, step);
+      const to = challengeStateOf(step);
+      await queries.updateChallengeState(trx, row.task_id, to);
+      await this.#logChallenge(trx, challenge, { from, to });
+      from = to;
+    }
+  }
+
+  async #logChallenge(
+    trx: Trx,
+    challenge: Challenge,
+    step: { readonly from: string | null; readonly to: string },
+  ): Promise<void> {
+    await this.#deps.log.append(trx, {
+      type: "challenge_transition",
+      taskId: challenge.task_id,
+      body: {
+        from: step.from,
+        to: step.to,
+        challenge: CHALLENGE.digest(challenge),
+        challenger: challenge.challenger,
+      },
+    });
+  }
+}
