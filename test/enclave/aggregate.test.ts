@@ -1,0 +1,115 @@
+import { beforeAll, expect, test } from "vitest";
+
+import { loadModel } from "../../enclave/adapters/onnx.ts";
+import { buildLogisticStepGraph } from "../../enclave/workloads/train/index.ts";
+import { sha256, type TrainParameters } from "../../protocol/index.ts";
+import { openResult, runRound, type RoundOptions } from "../helpers/enclave-round.ts";
+import { customerData } from "../helpers/network-data.ts";
+import { testTask, type TestTask } from "../helpers/network-task.ts";
+import {
+  artifactRegistered,
+  createNetwork,
+  governanceSnapshot,
+  type TestNetwork,
+} from "../helpers/network.ts";
+
+const VAULTS = ["vault-1", "vault-2", "vault-3"];
+const STEP = buildLogisticStepGraph({ features: 1 });
+const TRAIN: TrainParameters = {
+  task_class: "train",
+  model_digest: sha256(STEP),
+  features: [
+    {
+      attribute: "customer.age",
+      mean_micro: 48_000_000,
+      scale_micro: 18_000_000,
+      min_micro: 0,
+      max_micro: 120_000_000,
+    },
+  ],
+  label: { attribute: "customer.subscribed", positive: 1 },
+  rounds: 2,
+  groups: 64,
+  local_steps: 4,
+  batch_size: 16,
+  learning_rate_micro: 1_000_000,
+  clip_norm_micro: 1_000_000,
+  fraction_bits: 12,
+};
+
+let network: TestNetwork;
+let task: TestTask;
+let options: RoundOptions;
+
+beforeAll(async () => {
+  network = await createNetwork();
+  task = await testTask(network, {
+    parameters: TRAIN,
+    data: customerData(VAULTS, 200),
+    request: { epsilon_micro: 40_000_000 },
+  });
+  const governance = governanceSnapshot(network, [artifactRegistered(STEP, "step_graph")]);
+  options = { governance, artifact: STEP };
+});
+
+test("[RT-4][CT-3] trains over two rounds, each with its bundle, state passing by commitment", async () => {
+  const first = await runRound(task, options);
+  expect(first.bundle).toMatchObject({ round: 0, final: false, input_state: null });
+  expect(first.bundle.epsilon_micro).toBe(20_000_000);
+  const second = await runRound(task, { ...options, round: 1, previous: first });
+  expect(second.bundle).toMatchObject({ round: 1, final: true });
+  expect(second.bundle.input_state).toEqual(first.bundle.output_commitment);
+  const { result } = await openResult(task, second);
+  if (result.result.kind !== "model") throw new Error("no model");
+  await using model = await loadModel(result.result.model, { bytesMax: 1_000_000 });
+  const { probability } = await model.run({
+    attributes: { data: Float32Array.of(20, 75), dims: [2, 1] },
+  });
+  const [young = 0, old = 0] = probability?.data ?? [];
+  expect(Number(old)).toBeGreaterThan(Number(young));
+});
+
+test("[XP-7] training twice from equal shares gives equal commitments", async () => {
+  const [first, second] = [await runRound(task, options), await runRound(task, options)];
+  expect(second.bundle.output_commitment).toEqual(first.bundle.output_commitment);
+});
+
+test("[CT-3] refuses a state that is not the one the orders name", async () => {
+  const first = await runRound(task, options);
+  const other = await runRound(task, { ...options, vaultIds: ["vault-1", "vault-2"] });
+  const forged = { ...first, bundle: other.bundle };
+  await expect(runRound(task, { ...options, round: 1, previous: forged })).rejects.toMatchObject({
+    method: "begin",
+    code: "PROOF_COMMITMENT_MISMATCH",
+  });
+  const flipped = first.outcome.ciphertext.with(0, (first.outcome.ciphertext[0] ?? 0) ^ 1);
+  await expect(
+    runRound(task, {
+      ...options,
+      round: 1,
+      previous: { ...first, outcome: { ...first.outcome, ciphertext: flipped } },
+    }),
+  ).rejects.toMatchObject({ method: "begin", code: "PROOF_COMMITMENT_MISMATCH" });
+});
+
+test("[CT-3] refuses a later round without the state before it", async () => {
+  const refused = runRound(task, { ...options, round: 1 });
+  await expect(refused).rejects.toMatchObject({ code: "EXECUTION_ORDER_MISMATCH" });
+});
+
+test("[PB-7] refuses to train over fewer Vaults than the policy's minimum", async () => {
+  const strict = await createNetwork({
+    policy: (policy) => ({
+      ...policy,
+      privacy: { ...policy.privacy, minimum_train_vaults: 3 },
+    }),
+  });
+  const training = await testTask(strict, { parameters: TRAIN, data: customerData(VAULTS, 40) });
+  const governance = governanceSnapshot(strict, [artifactRegistered(STEP, "step_graph")]);
+  const refused = runRound(training, {
+    governance,
+    artifact: STEP,
+    vaultIds: ["vault-1", "vault-2"],
+  });
+  await expect(refused).rejects.toMatchObject({ code: "COORDINATION_QUORUM_NOT_MET" });
+});
