@@ -39,7 +39,8 @@ export const OUTPUT_BYTES_MAX = 1024 * 1024;
 
 /**
  * Starts a simulated enclave: its own process, under bubblewrap and Node's permission model, with the channel
- * as descriptor 3 and a simulated NSM as descriptor 4. The NSM's signing key stays in this process.
+ * as descriptor 3 and a simulated NSM as descriptor 4. The NSM's signing key stays in this process. One image
+ * serves every role; the enclave learns its role from its host's first message and attests it.
  *
  * @throws {@link UnavailableError} TEE_ISOLATION_UNAVAILABLE when bubblewrap does not work and `isolation`
  * is not "none"; TEE_ENCLAVE_DIED when the process cannot be started.

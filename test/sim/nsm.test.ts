@@ -157,7 +157,7 @@ test("[RT-3] says SIMULATED in every certificate, which have the genuine shape",
   const { cabundle, certificate } = parseNitroDocument(attest(nsmOf()));
   const chain = [...cabundle, certificate].map((item) => new X509Certificate(item));
   expect(chain).toHaveLength(5);
-  for (const { subject, issuer } of chain) expect([subject, issuer].join()).toMatch(/SIMULATED/);
+  for (const { subject } of chain) expect(subject).toContain("O=Symphony SIMULATED");
   chain.forEach((item, position) => {
     const issuer = chain[Math.max(0, position - 1)];
     expect(issuer !== undefined && item.verify(issuer.publicKey)).toBe(true);
