@@ -91,12 +91,15 @@ function compile(predicate: QueryPredicate): Scan {
 }
 
 function fold(scans: readonly Scan[], start: number, join: (a: number, b: number) => number): Scan {
+  // Nine outcomes are tabled once, so that the loop over rows calls nothing.
+  const table = Uint8Array.from({ length: 9 }, (_, i) => join(Math.floor(i / 3), i % 3));
   return (columns, rows) => {
     const result = new Uint8Array(rows).fill(start);
     for (const scan of scans) {
       const next = scan(columns, rows);
-      for (let row = 0; row < rows; row += 1)
-        result[row] = join(result[row] ?? NO, next[row] ?? NO);
+      for (let row = 0; row < rows; row += 1) {
+        result[row] = table[(result[row] ?? NO) * 3 + (next[row] ?? NO)] ?? NO;
+      }
     }
     return result;
   };
@@ -113,7 +116,13 @@ function compileOperand(operand: QueryOperand): Scan {
         `columns: expected ${attribute} with one value per row, got none or another number of values`,
       );
     }
-    return Uint8Array.from(column, (value) => (value === null ? UNKNOWN : test(value) ? YES : NO));
+    const states = new Uint8Array(rows);
+    for (let row = 0; row < rows; row += 1) {
+      const value = column[row] ?? null;
+      if (value === null) states[row] = UNKNOWN;
+      else if (test(value)) states[row] = YES;
+    }
+    return states;
   };
 }
 

@@ -1,3 +1,4 @@
+export { countCorrect, type Evaluation } from "./evaluate.ts";
 export {
   featureMatrix,
   featureRows,

@@ -8,6 +8,7 @@ import {
 import type { OnnxModel } from "../../../enclave/adapters/onnx.ts";
 import {
   applyAverage,
+  countCorrect,
   subjectGroups,
   trainLocally,
   updateEntryBound,
@@ -95,15 +96,6 @@ export async function federate(federation: Federation): Promise<Int32Array> {
 
 /** The share of rows whose label the linear model gets right. */
 export function accuracy(weights: Float32Array, { features, labels }: FeatureMatrix): number {
-  const width = weights.length - 1;
-  const right = labels.filter((label, row) => {
-    const logit = weights
-      .subarray(0, width)
-      .reduce(
-        (sum, weight, j) => sum + weight * (features[row * width + j] ?? 0),
-        weights[width] ?? 0,
-      );
-    return (logit > 0 ? 1 : 0) === label;
-  });
-  return right.length / labels.length;
+  const include = new Uint8Array(labels.length).fill(1);
+  return countCorrect({ weights, features, labels, include }) / labels.length;
 }

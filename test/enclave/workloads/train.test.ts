@@ -9,6 +9,7 @@ import {
   buildLogisticModel,
   buildLogisticStepGraph,
   clipNormUnits,
+  countCorrect,
   encodeModel,
   featureMatrix,
   subjectGroups,
@@ -297,6 +298,28 @@ describe("one Vault's contribution", () => {
     expect(before.every((entry) => Math.abs(entry) <= updateEntryBound(plain))).toBe(true);
   });
 
+  test("[AG-1] moves by at most the declared sensitivity when one subject leaves", async () => {
+    const plain = training(model);
+    const before = await trainLocally(plain);
+    for (const gone of [0, 17, 31, ROWS - 1]) {
+      const kept = [...plain.rowGroup.keys()].filter((row) => row !== gone);
+      const after = await trainLocally(
+        training(model, {
+          features: Float32Array.from(
+            kept.flatMap((row) => [
+              ...plain.features.subarray(row * FEATURES, (row + 1) * FEATURES),
+            ]),
+          ),
+          labels: Float32Array.from(kept, (row) => plain.labels[row] ?? 0),
+          rowGroup: Int32Array.from(kept, (row) => plain.rowGroup[row] ?? 0),
+        }),
+      );
+      const moved = norm(after.map((entry, i) => entry - (before[i] ?? 0)));
+      expect(moved).toBeLessThanOrEqual(updateSensitivity({ ...plain, vaultsPerSubject: 1 }));
+      expect(moved).toBeGreaterThan(0);
+    }
+  });
+
   test("is the same bytes again, and other bytes for another order", async () => {
     const first = await trainLocally(training(model));
     expect(await trainLocally(training(model))).toEqual(first);
@@ -372,6 +395,27 @@ describe("the average", () => {
       const weights = await federate({ model, members, parameters, noisy, seed: "s" });
       expect(accuracy(toFloats(weights, 16), held.matrix)).toBeGreaterThan(0.85);
     }
+  });
+});
+
+describe("evaluation", () => {
+  const rows = { features: Float32Array.of(1, 2, -3, 0.5), labels: Float32Array.of(1, 0, 0, 0) };
+
+  test("counts the included rows that are labelled right", () => {
+    const weights = Float32Array.of(1, 0.25);
+    const of = (...include: number[]): number =>
+      countCorrect({ weights, ...rows, include: Uint8Array.from(include) });
+    expect([of(1, 1, 1, 1), of(0, 1, 1, 0), of(0, 0, 0, 0)]).toEqual([2, 1, 0]);
+  });
+
+  test("refuses sizes that do not fit together", () => {
+    const include = new Uint8Array(3);
+    expect(() => countCorrect({ weights: Float32Array.of(1, 0), ...rows, include })).toThrow(
+      expect.objectContaining({ code: "EXECUTION_INPUT_MISMATCH" }),
+    );
+    expect(() =>
+      countCorrect({ weights: Float32Array.of(1), ...rows, include: new Uint8Array(4) }),
+    ).toThrow(/evaluation/);
   });
 });
 
