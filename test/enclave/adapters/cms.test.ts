@@ -2,6 +2,7 @@ import { createPrivateKey, generateKeyPairSync } from "node:crypto";
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 
+import fc from "fast-check";
 import { expect, test } from "vitest";
 
 import { openCiphertextForRecipient } from "../../../enclave/adapters/cms.ts";
@@ -104,4 +105,24 @@ test("[RT-5] gives one error for a wrong key, a wrong OAEP block and wrong paddi
   expect(new Set(faults)).toEqual(
     new Set(["TEE_KMS_MALFORMED cms: expected a blob for this key, got something else"]),
   );
+});
+
+test("[RT-5] gives a plaintext or TEE_KMS_MALFORMED for any bytes, and for any damage to a blob", () => {
+  const blob = seal(utf8("a data key"));
+  const onlyMalformed = (bytes: Uint8Array): boolean => {
+    try {
+      return openCiphertextForRecipient(bytes, privateKey).length <= bytes.length;
+    } catch (error) {
+      return error instanceof SymphonyError && error.code === "TEE_KMS_MALFORMED";
+    }
+  };
+  const at = fc.nat({ max: blob.length - 1 });
+  const damage = fc.tuple(at, fc.nat({ max: 255 })).map(([index, byte]) => blob.with(index, byte));
+  fc.assert(fc.property(damage, onlyMalformed), { numRuns: 150 });
+  fc.assert(fc.property(fc.uint8Array({ maxLength: 200 }), onlyMalformed), { numRuns: 150 });
+  expect(onlyMalformed(new Uint8Array(16 * 1024).fill(0x30))).toBe(true);
+  expect(onlyMalformed(new Uint8Array(16 * 1024).fill(0x80).with(0, 0x30))).toBe(true);
+  const nested = Uint8Array.from({ length: 16_000 }, (_, index) => (index % 2 === 0 ? 0x30 : 0x80));
+  expect(onlyMalformed(nested)).toBe(true);
+  expect(onlyMalformed(new Uint8Array(16 * 1024 + 1))).toBe(true);
 });

@@ -197,6 +197,26 @@ test("[RT-5] refuses an answer that carries plaintext beside the recipient's cip
   impostor.closeAllConnections();
 });
 
+test("answers what is no request of its protocol with an error of AWS's naming", async () => {
+  const send = async (init: RequestInit): Promise<unknown> =>
+    (await fetch(server.endpoint, init)).json();
+  const target = { "x-amz-target": "TrentService.Decrypt" };
+  const answers = [
+    await send({ method: "GET" }),
+    await send({ method: "POST", headers: { "x-amz-target": "Other.Decrypt" }, body: "{}" }),
+    await send({ method: "POST", headers: target, body: "{" }),
+    await send({ method: "POST", headers: target, body: JSON.stringify({ Ciphertext: "" }) }),
+    await send({ method: "POST", headers: target, body: "x".repeat(600_000) }),
+  ];
+  expect(answers).toMatchObject([
+    { __type: "UnknownOperationException" },
+    { __type: "UnknownOperationException" },
+    { __type: "SerializationException" },
+    { __type: "ValidationException" },
+    { __type: "ValidationException" },
+  ]);
+});
+
 test("says that a key service is unavailable", async () => {
   const client = connect("http://127.0.0.1:1");
   await expect(client.encrypt(keyId, utf8("x"))).rejects.toMatchObject({
