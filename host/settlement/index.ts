@@ -14,6 +14,7 @@ export {
   type VerifiedExecution,
 } from "./verification.ts";
 export { verifyEnvelope } from "./verify-envelope.ts";
+export { expectSame, required } from "./reject.ts";
 export { verifyConsumption } from "./consumption.ts";
 export { verifyChallenge } from "./challenges.ts";
 export { applyChallenge, type AccountingEntry, type ResolvedChallenge } from "./accounting.ts";

@@ -67,6 +67,8 @@ export interface Settlement {
     execution: VerifiedExecution,
     consumption: readonly Uint8Array[],
   ): Promise<{ readonly windowEndsMs: number }>;
+  /** Whether the task was taken as a candidate before. */
+  knows(taskId: string): Promise<boolean>;
   /** Opens a challenge; the same bytes twice are one. @throws as `verifyChallenge` and `appraiseChallenge` */
   openChallenge(signed: Uint8Array): Promise<Challenge>;
   /** Ends what governance has decided, and closes without penalty what nobody decided by its deadline. */
@@ -142,6 +144,10 @@ class StoredSettlement implements Settlement {
       });
       return { windowEndsMs: ready_at_ms + windowMs };
     });
+  }
+
+  async knows(taskId: string): Promise<boolean> {
+    return (await queries.readCandidate(this.#deps.store.db, taskId)) !== undefined;
   }
 
   async openChallenge(signed: Uint8Array): Promise<Challenge> {

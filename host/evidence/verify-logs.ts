@@ -1,0 +1,93 @@
+import {
+  TASK_LIFECYCLE,
+  VerificationError,
+  actorLogOrigin,
+  eventLeaf,
+  parseWith,
+  verifyCheckpoint,
+  verifyConsistency,
+  verifyEvent,
+  verifyInclusion,
+  type GovernanceState,
+  type LogEvent,
+  type LogExcerpt,
+} from "#protocol";
+import { z } from "zod";
+
+import { expectSame, required } from "../settlement/index.ts";
+
+/** A log whose checkpoint and events hold. */
+export interface VerifiedLog {
+  readonly actorId: string;
+  readonly events: readonly LogEvent[];
+  /** Actors that cosigned the checkpoint. */
+  readonly cosigners: readonly string[];
+  /** Verifies that `root` was this log's root at `size`. @throws VerificationError */
+  verifyHead(size: number, root: Uint8Array): void;
+}
+
+/**
+ * Verifies what an actor's log says of a task: the actor signed the checkpoint and each event, each event is of this
+ * task and stands where it says.
+ *
+ * Cosignatures are verified and counted, and none is required.
+ *
+ * @throws {@link VerificationError} PROOF_CHECKPOINT_INVALID, PROOF_SIGNATURE_INVALID, PROOF_INCLUSION_INVALID,
+ * PROOF_COMMITMENT_MISMATCH
+ */
+export function verifyLog(
+  excerpt: LogExcerpt,
+  taskId: string,
+  governance: GovernanceState,
+): VerifiedLog {
+  const actor = required(governance.actors.get(excerpt.actor_id), "actor of a log");
+  const others = [...governance.actors.values()].filter(
+    (each) => each.role === "enterprise" && each.actor_id !== actor.actor_id,
+  );
+  const checkpoint = verifyCheckpoint(excerpt.checkpoint, {
+    origin: actorLogOrigin(governance.genesis.network, actor.actor_id),
+    log: { name: actor.actor_id, publicKey: actor.signing_key },
+    witnesses: others.map((each) => ({ name: each.actor_id, publicKey: each.signing_key })),
+    quorum: 0,
+  });
+  const { size, root } = checkpoint;
+  const events = excerpt.events.map(({ sequence, event, proof }) => {
+    const verified = verifyEvent(event, actor.signing_key);
+    const subject = `event ${sequence} of ${actor.actor_id}`;
+    const expected = [actor.actor_id, sequence, taskId];
+    expectSame(subject, expected, [verified.actor_id, verified.sequence, verified.task_id]);
+    verifyInclusion({ leafHash: eventLeaf(event), index: sequence, size, proof, root });
+    return verified;
+  });
+  return {
+    actorId: actor.actor_id,
+    events,
+    cosigners: checkpoint.witnessNames,
+    verifyHead: (oldSize, oldRoot) => {
+      const head = excerpt.heads.find((each) => each.size === oldSize);
+      if (head === undefined) {
+        throw new VerificationError(
+          { code: "PROOF_BUNDLE_INCOMPLETE", actor_id: actor.actor_id, size: oldSize },
+          `log of ${actor.actor_id}: expected a proof of its head at size ${oldSize}, got none`,
+        );
+      }
+      verifyConsistency({ oldSize, oldRoot, newSize: size, newRoot: root, proof: head.proof });
+    },
+  };
+}
+
+const transitionBody = z.object({ task_id: z.string(), from: z.string(), to: z.string() });
+
+/**
+ * Replays a task's transitions as the coordinator's log has them.
+ *
+ * @returns The state they lead to.
+ * @throws ConflictError EXECUTION_ILLEGAL_TRANSITION for a history the lifecycle does not have (TL-7)
+ */
+export function replayTransitions(log: VerifiedLog, taskId: string): string {
+  const steps = log.events
+    .filter((event) => event.type === "task_transition")
+    .map((event) => parseWith(transitionBody, event.body, "transition event"))
+    .filter((step) => step.task_id === taskId);
+  return TASK_LIFECYCLE.replay(steps);
+}
