@@ -20,6 +20,7 @@ import {
   type EnclaveRequest,
   type EnclaveResponse,
   type ExecutionResultBundle,
+  type SealedOrder,
   type SealedOutcome,
   type SlicePresentation,
   type SliceReference,
@@ -59,6 +60,8 @@ export interface RoundOptions {
   readonly share?: (vaultId: string, share: Uint8Array) => Uint8Array;
   readonly begin?: (request: BeginRequest, round: StartedRound) => BeginRequest;
   readonly run?: (request: RunRequest, vaultId: string) => RunRequest;
+  /** Changes what a Vault seals to its slice enclave. */
+  readonly sealedOrder?: (order: SealedOrder) => SealedOrder;
   readonly finish?: (request: FinishRequest) => FinishRequest;
 }
 
@@ -216,7 +219,7 @@ export async function runRound(
     const vaultId = slice.vault.actorId;
     const secret = begun.secrets.find((candidate) => candidate.vault_id === vaultId);
     const request: RunRequest = {
-      ...(await runRequest(task, slice, common)),
+      ...(await runRequest(task, slice, { ...common, sealedOrder: options.sealedOrder })),
       aggregator: {
         manifest: started.aggregator.manifestBytes,
         evidence: slice.aggregatorEvidence,
@@ -256,13 +259,16 @@ async function expectSuccess(end: EnclaveEnd, request: EnclaveRequest): Promise<
 export async function runRequest(
   task: TestTask,
   slice: Pick<StartedSlice, "vault" | "enclave" | "vaultEvidence" | "order" | "presentation">,
-  common: Pick<RunRequest, "envelope" | "governance" | "round" | "attempt">,
+  options: Pick<RunRequest, "envelope" | "governance" | "round" | "attempt"> & {
+    readonly sealedOrder?: RoundOptions["sealedOrder"] | undefined;
+  },
 ): Promise<RunRequest> {
+  const { sealedOrder: change = (order: SealedOrder) => order, ...common } = options;
   const vaultId = slice.vault.actorId;
   const index = task.envelope.inputs.findIndex((input) => input.vault_id === vaultId);
   const data = task.data[index];
   if (data === undefined) throw new Error("no data for this vault");
-  const sealedOrder = SEALED_ORDER.encode({
+  const honest: SealedOrder = {
     order: slice.presentation.order,
     batch_secrets: data.batches.map((batch) => ({
       batch_id: batch.batchId,
@@ -271,7 +277,7 @@ export async function runRequest(
     consent_bitmap: data.consentBitmap,
     consent_key: data.consentKey,
     noise_share: noiseShare(task.request, vaultId, common.round),
-  });
+  };
   return {
     method: "run",
     ...common,
@@ -279,7 +285,7 @@ export async function runRequest(
       to: slice.enclave.manifest.box_key,
       info: SEAL_INFO.order,
       aad: sessionAad(referenceOf(task, vaultId, common.round), slice.vaultEvidence),
-      plaintext: sealedOrder,
+      plaintext: SEALED_ORDER.encode(change(honest)),
     }),
     vault_id: vaultId,
     evidence: slice.vaultEvidence,
@@ -304,7 +310,10 @@ export function batchKey(
 /** Runs a task of a single Vault in one enclave. @throws {@link RoundRefused} */
 export async function runSoleTask(
   task: TestTask,
-  options: Pick<RoundOptions, "governance" | "artifact" | "run" | "order"> & {
+  options: Pick<
+    RoundOptions,
+    "governance" | "artifact" | "run" | "order" | "signOrder" | "sealedOrder"
+  > & {
     readonly end?: EnclaveEnd;
   } = {},
 ): Promise<{
@@ -332,7 +341,7 @@ export async function runSoleTask(
   const presentation = {
     vault_id: vault.actorId,
     peer: { manifest: enclave.manifestBytes, evidence: vaultEvidence },
-    order: signOrder(task, order),
+    order: options.signOrder?.(order) ?? signOrder(task, order),
     contribution: new Uint8Array(0),
   };
   const request = await runRequest(
@@ -343,6 +352,7 @@ export async function runSoleTask(
       governance: options.governance ?? governanceSnapshot(task.network),
       round: 0,
       attempt: 0,
+      sealedOrder: options.sealedOrder,
     },
   );
   const honest = { ...request, artifact: options.artifact ?? null };
