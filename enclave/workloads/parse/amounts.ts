@@ -6,9 +6,11 @@ export interface Amount {
   readonly currency: string | null;
   /** The decimal point was not read, so the last two digits are taken as the minor units. */
   readonly implied: boolean;
-  /** Place in the text, [from, to). */
+  /** Place in the text, [from, to), with sign and currency. */
   readonly from: number;
   readonly to: number;
+  /** Place of the digits alone, [from, to). */
+  readonly digits: readonly [from: number, to: number];
 }
 
 /** The largest amount read, in minor units: ten million, less one cent. */
@@ -22,7 +24,7 @@ const PRINTED = new RegExp(
   `(?<![\\w.,/:-]|[.,] )(?<sign>- ?)?(?:(?<before>${CURRENCY}) ?)?(?<inner>-)?` +
     `(?<whole>${DIGIT}{1,3}(?:,${DIGIT}{3})+|${DIGIT}{1,7}) ?[.,] ?(?<cents>${DIGIT}{2})` +
     `(?![0-9]|[.,/:-][0-9]|-[A-Z0-9]| ?%)(?: ?(?<after>RM|MYR|USD|EUR|GBP|SGD|AUD|CHF|[€])\\b)?`,
-  "g",
+  "dg",
 );
 
 /** A currency sign and at least three digits: the point got lost. */
@@ -46,6 +48,7 @@ export function amountsIn(text: string): Amount[] {
       implied: true,
       from: index,
       to: index + whole.length,
+      digits: [index + whole.search(/[0-9]/), index + whole.length] as const,
     }));
   return [...printed, ...pointless]
     .filter(({ minor }) => Math.abs(minor) <= AMOUNT_MINOR_MAX)
@@ -58,6 +61,7 @@ function overlaps(amount: Amount, match: RegExpExecArray): boolean {
 
 function amountOfMatch(match: RegExpExecArray): Amount[] {
   const groups = match.groups ?? {};
+  const places = match.indices?.groups ?? {};
   const whole = groups["whole"] ?? "";
   const cents = groups["cents"] ?? "";
   if (!/[0-9]/.test(whole + cents)) return [];
@@ -70,6 +74,7 @@ function amountOfMatch(match: RegExpExecArray): Amount[] {
       implied: false,
       from: match.index,
       to: match.index + match[0].length,
+      digits: [places["whole"]?.[0] ?? match.index, places["cents"]?.[1] ?? match.index] as const,
     },
   ];
 }

@@ -1,5 +1,5 @@
 import { digitsOf } from "./amounts.ts";
-import { evidenceOf, joinBoxes, type Evidence, type Row } from "./rows.ts";
+import { evidenceOf, type Evidence, type Row } from "./rows.ts";
 import type { ReadRow } from "./totals.ts";
 
 /** One article of a receipt; amounts are integer minor units. */
@@ -42,7 +42,7 @@ function itemAt(rows: readonly ReadRow[], index: number, used: Set<number>): Fou
   const description =
     ownDescription(read, quantity?.from) ?? neighbourDescription(rows, index, used);
   if (description === undefined) return undefined;
-  const evidence = evidenceOf(read.row, amount.from, amount.to);
+  const evidence = evidenceOf(read.row, ...amount.digits);
   return {
     description,
     amount: { value: amount.minor, evidence },
@@ -104,10 +104,4 @@ function describe(row: Row, to: number): FoundItem["description"] | undefined {
     .replace(/^[\s:|*@.-]+/u, "");
   if ((value.match(/\p{L}/gu) ?? []).length < DESCRIPTION_LETTERS_MIN) return undefined;
   return { value, evidence: evidenceOf(row, lead, lead + value.length) };
-}
-
-/** The box around everything of an item. */
-export function boxOfItem(item: FoundItem): Evidence["box"] {
-  const box = joinBoxes(item.description.evidence.box, item.amount.evidence.box);
-  return item.quantity === null ? box : joinBoxes(box, item.quantity.evidence.box);
 }

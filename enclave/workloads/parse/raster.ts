@@ -66,7 +66,10 @@ function predict(filter: number, left: number, up: number, corner: number): numb
   return toUp <= toCorner ? up : corner;
 }
 
-/** Taps of one resampled position: four source indexes and their weights, which sum to 256. */
+/** The weight of a whole sample, in fixed point. */
+const ONE = 4_096;
+
+/** Taps of one resampled position: four source indexes and their weights, which sum to {@link ONE}. */
 interface Taps {
   readonly indexes: Int32Array;
   readonly weights: Int32Array;
@@ -81,9 +84,9 @@ interface Taps {
 export function enlarge(image: GreyImage, scale: number): GreyImage {
   const width = Math.round(image.width * scale);
   const height = Math.round(image.height * scale);
-  const across = tapsOf(image.width, width);
-  const down = tapsOf(image.height, height);
-  const wide = new Int16Array(width * image.height);
+  const across = tapsOf(image.width, width, scale);
+  const down = tapsOf(image.height, height, scale);
+  const wide = new Int32Array(width * image.height);
   for (let y = 0; y < image.height; y += 1) {
     for (let x = 0; x < width; x += 1) {
       wide[y * width + x] = blend(image.pixels, { offset: y * image.width, stride: 1 }, across, x);
@@ -92,23 +95,23 @@ export function enlarge(image: GreyImage, scale: number): GreyImage {
   const pixels = new Uint8Array(width * height);
   for (let y = 0; y < height; y += 1) {
     for (let x = 0; x < width; x += 1) {
-      const value = blend(wide, { offset: x, stride: width }, down, y);
-      pixels[y * width + x] = value < 0 ? 0 : value > 255 ? 255 : value;
+      const sum = blend(wide, { offset: x, stride: width }, down, y);
+      pixels[y * width + x] = Math.min(255, Math.max(0, Math.round(sum / (ONE * ONE))));
     }
   }
   return { width, height, pixels };
 }
 
-function tapsOf(from: number, to: number): Taps {
+function tapsOf(from: number, to: number, scale: number): Taps {
   const indexes = new Int32Array(to * 4);
   const weights = new Int32Array(to * 4);
   for (let position = 0; position < to; position += 1) {
-    const source = ((position + 0.5) * from) / to - 0.5;
+    const source = (position + 0.5) / scale - 0.5;
     const base = Math.floor(source);
-    let rest = 256;
+    let rest = ONE;
     for (let tap = 0; tap < 4; tap += 1) {
       indexes[position * 4 + tap] = Math.min(from - 1, Math.max(0, base + tap - 1));
-      const weight = Math.round(256 * cubic(Math.abs(source - base - tap + 1)));
+      const weight = Math.round(ONE * cubic(Math.abs(source - base - tap + 1)));
       weights[position * 4 + tap] = weight;
       rest -= weight;
     }
@@ -124,15 +127,15 @@ function cubic(distance: number): number {
 }
 
 function blend(
-  samples: Uint8Array | Int16Array,
+  samples: Uint8Array | Int32Array,
   line: { readonly offset: number; readonly stride: number },
   taps: Taps,
   position: number,
 ): number {
-  let sum = 128;
+  let sum = 0;
   for (let tap = position * 4; tap < position * 4 + 4; tap += 1) {
     const sample = samples[line.offset + (taps.indexes[tap] ?? 0) * line.stride] ?? 0;
     sum += sample * (taps.weights[tap] ?? 0);
   }
-  return sum >> 8;
+  return sum;
 }

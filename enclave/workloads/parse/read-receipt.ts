@@ -31,8 +31,7 @@ export function readReceipt(page: OcrPage): ParsedReceipt {
     merchant: textField(findMerchant(rows)),
     date: field(findDate(rows)),
     total: total === null ? null : field(total),
-    currency:
-      total?.currency == null ? null : field({ value: total.currency, evidence: total.evidence }),
+    currency: field(total?.currency ?? null),
     line_items: items.map(itemOf),
   });
 }

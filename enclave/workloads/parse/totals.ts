@@ -34,7 +34,7 @@ const WEIGHTS = [
     words: ["INCLUDES", "INCLUDED", "DISCOUNT", "SAVING", "SAVINGS", "SAVED", "POINTS"],
     weight: -60,
   },
-  { words: ["QTY", "QUANTITY", "ITEM", "ITEMS", "CHANGE", "ROUNDING", "SUMMARY"], weight: -50 },
+  { words: ["QTY", "QUANTITY", "ITEM", "ITEMS", "CHANGE", "ROUNDING", "SUMMARY"], weight: -80 },
 ] as const;
 
 /** Reads kind, words and amounts of every row, from top to bottom. */
@@ -103,8 +103,12 @@ function isInclusive(words: readonly string[]): boolean {
 export function findTotal(
   rows: readonly ReadRow[],
   itemsMinor: number,
-): { value: number; currency: string | null; evidence: Evidence } | null {
-  const claims = rows.flatMap((_, index) => claimOf(rows, index));
+): {
+  value: number;
+  currency: { value: string; evidence: Evidence } | null;
+  evidence: Evidence;
+} | null {
+  const claims = [...rows.flatMap((_, index) => claimOf(rows, index)), ...derivedClaims(rows)];
   const context = contextOf(rows, claims, itemsMinor);
   let best: { claim: Claim; score: number } | undefined;
   for (const claim of claims) {
@@ -112,10 +116,14 @@ export function findTotal(
     if (best === undefined || score > best.score) best = { claim, score };
   }
   if (best === undefined || best.claim.minor < 0 || best.score <= 0) return null;
-  const { amount, row } = best.claim;
-  const evidence = evidenceOf(row, amount.from, amount.to);
+  const { minor, amount, row } = best.claim;
+  const evidence = evidenceOf(row, ...amount.digits);
   const confidence = amount.implied ? Math.min(50, evidence.confidence) : evidence.confidence;
-  return { value: amount.minor, currency: amount.currency, evidence: { ...evidence, confidence } };
+  const currency =
+    amount.currency === null
+      ? null
+      : { value: amount.currency, evidence: evidenceOf(row, amount.from, amount.to) };
+  return { value: minor, currency, evidence: { ...evidence, confidence } };
 }
 
 /** What the rest of the receipt says about amounts. */
@@ -176,15 +184,16 @@ function roundedTo(minor: number, roundings: readonly number[]): number[] {
 function supportOf({ minor, kind, amount, row }: Claim, context: Context): number {
   const { rows, paid, change, rounded, unrounded, sum, largest } = context;
   let support = 6 * Math.min(3, printedTimes(rows, minor) - 1);
-  support += evidenceOf(row, amount.from, amount.to).confidence / 10;
+  support += evidenceOf(row, ...amount.digits).confidence / 10;
   if (paid.includes(minor)) support += 25;
   if (kind !== "tender" && rounded.includes(minor)) support += 30;
   if (unrounded.includes(minor)) support -= 30;
   if (minor === sum) support += 20;
   if (minor === largest) support += 3;
-  // A "total" that leaves a printed amount after the change is what was handed over.
+  // What leaves a printed amount after the change, or is tendered and gives any, was handed over.
   if (change.some((back) => back > 0 && back < minor && printedTimes(rows, minor - back) > 0))
     support -= 35;
+  else if (kind === "tender" && !amount.implied && change.some((back) => back > 0)) support -= 35;
   if (minor <= 0) support -= 60;
   return amount.implied ? support - 10 : support;
 }
@@ -204,6 +213,28 @@ function claimOf(rows: readonly ReadRow[], index: number): Claim[] {
   return [
     { minor: alone.minor, kind: read.kind, score: score - 10, amount: alone, row: below.row },
   ];
+}
+
+/** Claims of what was tendered less the change given, for receipts whose total was not read. */
+function derivedClaims(rows: readonly ReadRow[]): Claim[] {
+  const change = rows
+    .filter(({ kind }) => kind === "change")
+    .flatMap(({ amounts }) => amounts.slice(-1).map(({ minor }) => Math.abs(minor)));
+  return rows
+    .filter(({ kind }) => kind === "tender")
+    .flatMap(({ row, amounts }) =>
+      amounts.slice(-1).flatMap((amount) =>
+        change
+          .filter((back) => back > 0 && back < amount.minor)
+          .map((back) => ({
+            minor: amount.minor - back,
+            kind: "tender" as const,
+            score: 15,
+            amount: { ...amount, implied: true },
+            row,
+          })),
+      ),
+    );
 }
 
 function wordScore({ kind, words, amounts }: ReadRow): number | undefined {
