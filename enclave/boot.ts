@@ -7,12 +7,16 @@ import {
   VerificationError,
   equalBytes,
   generateBoxKeyPair,
+  open,
+  peerNonce,
+  sessionAad,
   sha256,
   signingKeyFromSeed,
   type BoxKeyPair,
   type EnclaveRole,
   type SessionManifest,
   type SigningKey,
+  type SliceReference,
 } from "#protocol";
 
 import { secretBytes, type EnclaveEnvironment, type RecipientKey } from "./environment.ts";
@@ -88,17 +92,37 @@ class BootedEnclave {
   }
 
   /**
-   * The last document given out over `nonce`.
+   * Opens what a peer sealed to this enclave after appraising the evidence given out over its challenge.
    *
-   * @throws {@link VerificationError} TEE_NONCE_MISMATCH when there is none: the host skipped a challenge.
+   * A host may have asked twice over one challenge and handed on either document; which one the peer appraised is
+   * found by trying, the last first.
+   *
+   * @throws {@link VerificationError} TEE_NONCE_MISMATCH when the peer's challenge was never answered;
+   *   INTERNAL_OPEN_FAILED when nothing opens
    */
-  issuedFor(nonce: Uint8Array): Uint8Array {
-    const issued = this.#issued.findLast((candidate) => equalBytes(candidate.nonce, nonce));
-    if (issued !== undefined) return issued.document;
-    throw new VerificationError(
+  async openFromPeer(box: {
+    readonly peer: SessionManifest;
+    readonly reference: SliceReference;
+    readonly info: string;
+    readonly sealed: Uint8Array;
+  }): Promise<Uint8Array> {
+    const nonce = peerNonce(box.peer.challenge, this.manifestDigest);
+    const issued = this.#issued.filter((candidate) => equalBytes(candidate.nonce, nonce));
+    let failure = new VerificationError(
       { code: "TEE_NONCE_MISMATCH" },
       "evidence: expected one given out over the peer's challenge, got none",
     );
+    for (const { document } of issued.toReversed()) {
+      const aad = sessionAad(box.reference, document);
+      try {
+        // One after the other: nearly always the first opens.
+        return await open({ key: this.box, info: box.info, aad, sealed: box.sealed });
+      } catch (error) {
+        if (!(error instanceof VerificationError)) throw error;
+        failure = error;
+      }
+    }
+    throw failure;
   }
 
   /**

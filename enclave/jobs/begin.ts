@@ -15,10 +15,8 @@ import {
   hex,
   hkdf,
   keyCommitment,
-  open,
   outcomeAad,
   parseCose,
-  peerNonce,
   seal,
   sealedOutcomeDigest,
   sessionAad,
@@ -48,8 +46,6 @@ export type BeginRequest = Extract<EnclaveRequest, { method: "begin" }>;
 export interface BegunSlice {
   readonly vaultId: string;
   readonly peer: VerifiedPeer;
-  /** This enclave's evidence made for the slice; what the slice seals to is bound to it. */
-  readonly evidence: Uint8Array;
   readonly order: WorkOrder;
   readonly contribution: Contribution;
 }
@@ -165,18 +161,17 @@ async function verifySlice(
     aggregatorManifest: enclave.manifestDigest,
     timeMs: own.timeMs,
   });
-  const evidence = enclave.issuedFor(peerNonce(peer.manifest.challenge, enclave.manifestDigest));
-  const opened = await open({
-    key: enclave.box,
+  const opened = await enclave.openFromPeer({
+    peer: peer.manifest,
+    reference: task.reference(vaultId),
     info: SEAL_INFO.contribution,
-    aad: sessionAad(task.reference(vaultId), evidence),
     sealed: presented.contribution,
   });
   const contribution = CONTRIBUTION.decode(opened);
   requireCommitted(order.share_commitment, shareCommitment(contribution.noise_share), {
     subject: "noise share",
   });
-  return { vaultId, peer, evidence, order, contribution };
+  return { vaultId, peer, order, contribution };
 }
 
 /** One enclave speaks for one Vault. */

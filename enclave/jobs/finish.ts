@@ -7,11 +7,9 @@ import {
   epsilonOfRound,
   equalBytes,
   noiseKey,
-  open,
   outputCommitment,
   policyDigest,
   sealedOutputDigest,
-  sessionAad,
   sliceOutputKey,
   utf8,
   type CborValue,
@@ -113,10 +111,10 @@ async function openOutput(
   requireCommitted(bundle.sealed_output_digest, sealedOutputDigest(output.sealed_output), {
     subject: "sealed output",
   });
-  const padded = await open({
-    key: enclave.box,
+  const padded = await enclave.openFromPeer({
+    peer: slice.peer.manifest,
+    reference: task.reference(slice.vaultId),
     info: SEAL_INFO.sliceOutput,
-    aad: sessionAad(task.reference(slice.vaultId), slice.evidence),
     sealed: output.sealed_output,
   });
   const commitment = outputCommitment(sliceOutputKey(slice.contribution.noise_share), padded);

@@ -10,7 +10,6 @@ import {
   noiseKey,
   open,
   outputCommitment,
-  peerNonce,
   policyDigest,
   seal,
   sealedOutputDigest,
@@ -167,12 +166,10 @@ async function openSecret(
   { enclave, task, request }: VerifiedJob,
   aggregator: VerifiedPeer,
 ): Promise<RoundSecret> {
-  const challenged = peerNonce(aggregator.manifest.challenge, enclave.manifestDigest);
-  const evidence = enclave.issuedFor(challenged);
-  const opened = await open({
-    key: enclave.box,
+  const opened = await enclave.openFromPeer({
+    peer: aggregator.manifest,
+    reference: task.reference(request.vault_id),
     info: SEAL_INFO.secret,
-    aad: sessionAad(task.reference(request.vault_id), evidence),
     sealed: request.sealed_secret ?? new Uint8Array(0),
   });
   return ROUND_SECRET.decode(opened);

@@ -1,0 +1,373 @@
+import { mkdtempSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+
+import { beforeAll, describe, expect, test } from "vitest";
+
+import {
+  SLICE_RESULT_BUNDLE,
+  TASK_ENVELOPE,
+  WORK_ORDER,
+  sealedOutputDigest,
+  type GovernanceStatement,
+  type QueryParameters,
+  type SlicePresentation,
+} from "../../protocol/index.ts";
+import { createInsecureSimPlatform } from "../../sim/platform.ts";
+import { startEnclave } from "../helpers/enclave-rig.ts";
+import { runRound, type BeginRequest, type FinishRequest } from "../helpers/enclave-round.ts";
+import { customerData } from "../helpers/network-data.ts";
+import { testTask, type TestTask } from "../helpers/network-task.ts";
+import {
+  NETWORK_TIME_MS,
+  TEST_MEASUREMENT,
+  createNetwork,
+  governanceSnapshot,
+  testSeed,
+  type TestNetwork,
+} from "../helpers/network.ts";
+
+const VAULTS = ["vault-1", "vault-2", "vault-3"];
+const ADULTS: QueryParameters = {
+  task_class: "query",
+  predicate: {
+    operator: "AND",
+    operands: [{ attribute: "customer.age", op: "range", min: 18, max: 200 }],
+  },
+  audience_cap: 1000,
+};
+const OTHER = testSeed("another value");
+const DEBUG = { pcr0: "00".repeat(48), pcr1: "00".repeat(48), pcr2: "00".repeat(48) };
+
+let network: TestNetwork;
+let task: TestTask;
+
+beforeAll(async () => {
+  network = await createNetwork();
+  task = await testTask(network, { parameters: ADULTS, data: customerData(VAULTS, 20) });
+});
+
+/** Presents something else in the place of the first slice. */
+function first(change: (slice: SlicePresentation) => Partial<SlicePresentation>) {
+  return (request: BeginRequest): BeginRequest => ({
+    ...request,
+    slices: request.slices.map((slice, at) => (at === 0 ? { ...slice, ...change(slice) } : slice)),
+  });
+}
+
+describe("who takes part", () => {
+  test("[MV-4] refuses to begin below the quorum", async () => {
+    const refused = runRound(task, { vaultIds: ["vault-2"] });
+    await expect(refused).rejects.toMatchObject({
+      method: "begin",
+      code: "COORDINATION_QUORUM_NOT_MET",
+    });
+  });
+
+  test("[MV-4] refuses to finish below the quorum", async () => {
+    const refused = runRound(task, {
+      finish: (request) => ({ ...request, outputs: request.outputs.slice(0, 1) }),
+    });
+    await expect(refused).rejects.toMatchObject({
+      method: "finish",
+      code: "COORDINATION_QUORUM_NOT_MET",
+    });
+  });
+
+  test("[MV-4] counts a Vault once, however often it is presented", async () => {
+    const begin = (request: BeginRequest): BeginRequest => {
+      const [slice] = request.slices;
+      return { ...request, slices: slice === undefined ? [] : [slice, slice] };
+    };
+    await expect(runRound(task, { begin })).rejects.toMatchObject({
+      method: "begin",
+      code: "COORDINATION_CONFLICT",
+    });
+    const finish = (request: FinishRequest): FinishRequest => {
+      const [output] = request.outputs;
+      return { ...request, outputs: output === undefined ? [] : [output, output] };
+    };
+    await expect(runRound(task, { finish })).rejects.toMatchObject({
+      method: "finish",
+      code: "COORDINATION_CONFLICT",
+    });
+  });
+
+  test("[MV-4] refuses a Vault outside the envelope", async () => {
+    const refused = runRound(task, { begin: first(() => ({ vault_id: "vault-9" })) });
+    await expect(refused).rejects.toMatchObject({ code: "EXECUTION_ORDER_MISMATCH" });
+  });
+
+  test("[MV-4] one enclave does not speak for two Vaults", async () => {
+    const shared = startEnclave();
+    let booted: ReturnType<typeof shared.call> | undefined;
+    const startSlice = (vaultId: string) => {
+      if (vaultId === "vault-3") return startEnclave();
+      return {
+        call: (request: Parameters<typeof shared.call>[0]) => {
+          if (request.method !== "boot") return shared.call(request);
+          booted ??= shared.call(request);
+          return booted;
+        },
+      };
+    };
+    await expect(runRound(task, { startSlice })).rejects.toMatchObject({
+      method: "begin",
+      code: "COORDINATION_CONFLICT",
+    });
+  });
+
+  test("[AG-3][XP-13] refuses an aggregator who is the submitter", async () => {
+    const own = await createNetwork({
+      genesis: (genesis) => ({ ...genesis, aggregator_id: "analyst" }),
+    });
+    const combined = await testTask(own, {
+      parameters: ADULTS,
+      data: customerData(VAULTS, 20),
+      envelope: (envelope) => ({
+        ...envelope,
+        coordination_envelope:
+          envelope.coordination_envelope === null
+            ? null
+            : { ...envelope.coordination_envelope, aggregator_id: "analyst" },
+      }),
+    });
+    await expect(runRound(combined)).rejects.toMatchObject({
+      method: "begin",
+      code: "COORDINATION_ROLE_REFUSED",
+    });
+  });
+
+  test("[XP-13] refuses a submitter whom governance calls an aggregator too", async () => {
+    const own = await createNetwork({
+      genesis: (genesis) => ({
+        ...genesis,
+        aggregator_id: "analyst",
+        actors: genesis.actors.map((actor) =>
+          actor.actor_id === "analyst" ? { ...actor, role: "aggregator" } : actor,
+        ),
+      }),
+    });
+    const combined = await testTask(own, {
+      parameters: ADULTS,
+      data: customerData(VAULTS, 20),
+      envelope: (envelope) => ({
+        ...envelope,
+        coordination_envelope:
+          envelope.coordination_envelope === null
+            ? null
+            : { ...envelope.coordination_envelope, aggregator_id: "analyst" },
+      }),
+    });
+    await expect(runRound(combined)).rejects.toMatchObject({ code: "COORDINATION_ROLE_REFUSED" });
+  });
+
+  test.for([
+    { title: "environment", change: { aggregation_environment: "mpc" } as const },
+    { title: "method", change: { aggregation_method: "secure_sum" } as const },
+  ])("[AG-1][AG-2] refuses an envelope with another $title than its class", async ({ change }) => {
+    const odd = await testTask(network, {
+      parameters: ADULTS,
+      data: customerData(VAULTS, 20),
+      envelope: (envelope) => ({
+        ...envelope,
+        coordination_envelope:
+          envelope.coordination_envelope === null
+            ? null
+            : { ...envelope.coordination_envelope, ...change },
+      }),
+    });
+    await expect(runRound(odd)).rejects.toMatchObject({
+      method: "begin",
+      code: "EXECUTION_ORDER_MISMATCH",
+    });
+  });
+});
+
+describe("the slices an aggregator takes", () => {
+  test("[XP-10] refuses an order that another Vault signed", async () => {
+    const [, second] = network.vaults;
+    const refused = runRound(task, {
+      signOrder: (order) => WORK_ORDER.sign(order, (second ?? network.submitter).signing),
+    });
+    await expect(refused).rejects.toMatchObject({
+      method: "begin",
+      code: "PROOF_SIGNATURE_INVALID",
+    });
+  });
+
+  test("[XP-10] refuses an order to another aggregator", async () => {
+    const refused = runRound(task, { order: () => ({ aggregator_manifest: OTHER }) });
+    await expect(refused).rejects.toMatchObject({ code: "EXECUTION_ORDER_MISMATCH" });
+  });
+
+  test("[AG-4] refuses a noise share that was not committed to", async () => {
+    const refused = runRound(task, { share: () => OTHER });
+    await expect(refused).rejects.toMatchObject({ code: "PROOF_COMMITMENT_MISMATCH" });
+  });
+
+  test("[XP-10] refuses evidence over another challenge", async () => {
+    const refused = runRound(task, {
+      begin: (request, { slices }) =>
+        first((slice) => ({
+          peer: {
+            manifest: slice.peer.manifest,
+            evidence: slices[0]?.vaultEvidence ?? OTHER,
+          },
+        }))(request),
+    });
+    await expect(refused).rejects.toMatchObject({ method: "begin", code: "TEE_NONCE_MISMATCH" });
+  });
+
+  test("[XP-10] refuses evidence replayed from another round", async () => {
+    const earlier = await runRound(task);
+    const refused = runRound(task, {
+      begin: first(() => earlier.started.slices[0]?.presentation ?? {}),
+    });
+    await expect(refused).rejects.toMatchObject({ method: "begin", code: "TEE_NONCE_MISMATCH" });
+  });
+
+  test("[XP-10] refuses a manifest that its evidence does not name", async () => {
+    const refused = runRound(task, {
+      begin: (request, { slices }) =>
+        first((slice) => ({
+          peer: {
+            manifest: slices[1]?.enclave.manifestBytes ?? OTHER,
+            evidence: slice.peer.evidence,
+          },
+        }))(request),
+    });
+    await expect(refused).rejects.toMatchObject({ method: "begin", code: "TEE_NONCE_MISMATCH" });
+  });
+
+  test.for([
+    {
+      title: "another image",
+      measurement: { ...TEST_MEASUREMENT, pcr2: "cd".repeat(48) },
+      code: "TEE_MEASUREMENT_MISMATCH",
+    },
+    { title: "debug mode", measurement: DEBUG, code: "TEE_DEBUG_REFUSED" },
+  ])("[XP-10][AG-2] refuses a slice in $title", async ({ measurement, code }) => {
+    const refused = runRound(task, {
+      startSlice: (vaultId) => startEnclave(vaultId === "vault-2" ? { measurement } : {}),
+    });
+    await expect(refused).rejects.toMatchObject({ method: "begin", code });
+  });
+
+  test("[XP-10] refuses a slice of a platform it has no root for", async () => {
+    const platform = createInsecureSimPlatform(mkdtempSync(join(tmpdir(), "symphony-other-")));
+    const refused = runRound(task, {
+      startSlice: (vaultId) => startEnclave(vaultId === "vault-2" ? { platform } : {}),
+    });
+    await expect(refused).rejects.toMatchObject({ method: "begin", code: "TEE_PLATFORM_REFUSED" });
+  });
+
+  test("[XP-10] refuses evidence that is too old for the policy", async () => {
+    const refused = runRound(task, {
+      startSlice: () => startEnclave({ timeMs: NETWORK_TIME_MS - 700_000 }),
+    });
+    await expect(refused).rejects.toMatchObject({ method: "begin", code: "TEE_DOCUMENT_STALE" });
+  });
+
+  test("[XP-10] refuses an enclave whose platform governance has revoked", async () => {
+    const plain = await runRound(task);
+    const moduleId = "i-0123456789abcdef";
+    expect(plain.bundle.platform).toBe("sim");
+    const decisions: GovernanceStatement["decision"][] = [
+      { type: "platform_revoked", module_id: moduleId },
+      { type: "measurement_revoked", pcr0: TEST_MEASUREMENT.pcr0 },
+    ];
+    const refused = runRound(task, { governance: governanceSnapshot(network, decisions) });
+    await expect(refused).rejects.toMatchObject({
+      method: "begin",
+      code: "TEE_MEASUREMENT_REVOKED",
+    });
+  });
+
+  test("[XP-10] refuses a slice booted for another network", async () => {
+    const other = await createNetwork({ genesis: (genesis) => ({ ...genesis, network: "other" }) });
+    const refused = runRound(task, { genesisOfSlice: () => other.genesisBytes });
+    await expect(refused).rejects.toMatchObject({
+      method: "begin",
+      code: "GOVERNANCE_GENESIS_MISMATCH",
+    });
+  });
+
+  test("[XP-10] refuses governance of another genesis", async () => {
+    const other = await createNetwork({ genesis: (genesis) => ({ ...genesis, network: "other" }) });
+    const refused = runRound(task, {
+      begin: (request) => ({ ...request, governance: governanceSnapshot(other) }),
+    });
+    await expect(refused).rejects.toMatchObject({ code: "GOVERNANCE_GENESIS_MISMATCH" });
+  });
+
+  test("[TE-2] refuses another envelope than the orders name", async () => {
+    const changed = { ...task.envelope, task_timeout: task.envelope.task_timeout + 1 };
+    const refused = runRound(task, {
+      begin: (request) => ({ ...request, envelope: TASK_ENVELOPE.encode(changed) }),
+    });
+    await expect(refused).rejects.toMatchObject({
+      method: "begin",
+      code: "EXECUTION_ORDER_MISMATCH",
+    });
+  });
+});
+
+describe("the outputs an aggregator takes", () => {
+  function output(change: (request: FinishRequest) => FinishRequest["outputs"]) {
+    return runRound(task, { finish: (request) => ({ ...request, outputs: change(request) }) });
+  }
+
+  test("[AG-4] refuses a bundle that its enclave did not sign", async () => {
+    const refused = output(({ outputs }) =>
+      outputs.map((each, at) => ({
+        ...each,
+        bundle: outputs[(at + 1) % outputs.length]?.bundle ?? each.bundle,
+      })),
+    );
+    await expect(refused).rejects.toMatchObject({
+      method: "finish",
+      code: "PROOF_SIGNATURE_INVALID",
+    });
+  });
+
+  test("[AG-4] refuses a sealed output that its bundle does not name", async () => {
+    const refused = output(({ outputs }) =>
+      outputs.map((each) => ({ ...each, sealed_output: each.sealed_output.with(0, 1) })),
+    );
+    await expect(refused).rejects.toMatchObject({
+      method: "finish",
+      code: "PROOF_COMMITMENT_MISMATCH",
+    });
+  });
+
+  test("[AG-4] refuses a bundle from another round of the same enclaves' task", async () => {
+    const earlier = await runRound(task);
+    const [ran] = earlier.ran;
+    const refused = output(({ outputs }) =>
+      outputs.map((each, at) =>
+        at === 0 && ran?.result === "ran" ? { ...each, bundle: ran.bundle } : each,
+      ),
+    );
+    await expect(refused).rejects.toMatchObject({
+      method: "finish",
+      code: "PROOF_SIGNATURE_INVALID",
+    });
+  });
+
+  test("[AG-4] the signed bundle names what each Vault's enclave said", async () => {
+    const round = await runRound(task);
+    for (const [at, slice] of round.started.slices.entries()) {
+      const ran = round.ran[at];
+      if (ran?.result !== "ran") throw new Error("no slice");
+      const signed = SLICE_RESULT_BUNDLE.verify(ran.bundle, slice.enclave.manifest.signing_key);
+      expect(round.bundle.slices[at]).toMatchObject({
+        vault_id: slice.vault.actorId,
+        manifest: slice.enclave.manifestDigest,
+        order_digest: WORK_ORDER.digest(slice.order),
+        output_commitment: signed.output_commitment,
+        sealed_output_digest: sealedOutputDigest(ran.sealed),
+      });
+    }
+  });
+});
