@@ -1,0 +1,75 @@
+import {
+  ATTRIBUTE_TEXT_MAX,
+  MalformedError,
+  SymphonyError,
+  fromBase64,
+  type AttributeValue,
+  type CanonicalAttribute,
+} from "#protocol";
+
+const INTEGER = /^-?(?:0|[1-9][0-9]*)$/;
+const DECIMAL = /^(-?(?:0|[1-9][0-9]*))(?:\.([0-9]+))?$/;
+
+/**
+ * The canonical value of a cell: null for an empty one, the scaled integer of a decimal, text as NFC, bytes from
+ * base64. Numbers have no plus sign, no leading zero, no exponent, and lie in the attribute's range.
+ *
+ * @throws {@link MalformedError} SCHEMA_ROW_MALFORMED with what was expected; never says the value.
+ */
+export function parseAttributeValue(text: string, attribute: CanonicalAttribute): AttributeValue {
+  if (text === "") return null;
+  switch (attribute.type) {
+    case "integer":
+      return parseInteger(text, attribute);
+    case "decimal":
+      return parseDecimal(text, attribute);
+    case "text":
+      return parseText(text);
+    case "bytes":
+      return parseBytes(text);
+  }
+}
+
+function parseInteger(text: string, attribute: CanonicalAttribute): number {
+  if (!INTEGER.test(text)) throw expected("a whole number");
+  return inRange(Number(text), attribute);
+}
+
+function parseDecimal(text: string, attribute: CanonicalAttribute): number {
+  const { scale } = attribute;
+  const [, whole = "", fraction = ""] = DECIMAL.exec(text) ?? [];
+  if (whole === "" || fraction.length > scale) {
+    throw expected(`a number with at most ${scale} decimals`);
+  }
+  return inRange(Number(whole + fraction.padEnd(scale, "0")), attribute);
+}
+
+/** Minus zero becomes zero: canonical CBOR has one zero. */
+function inRange(value: number, { range }: CanonicalAttribute): number {
+  if (!Number.isSafeInteger(value)) throw expected("a number of at most 15 digits");
+  if (range !== null && (value < range.min || value > range.max)) {
+    throw expected(`a value whose scaled integer is in [${range.min}, ${range.max}]`);
+  }
+  return value === 0 ? 0 : value;
+}
+
+function parseText(text: string): string {
+  const normal = text.normalize("NFC");
+  if (!normal.isWellFormed()) throw expected("text without lone surrogates");
+  if (normal.length > ATTRIBUTE_TEXT_MAX)
+    throw expected(`at most ${ATTRIBUTE_TEXT_MAX} characters`);
+  return normal;
+}
+
+function parseBytes(text: string): Uint8Array {
+  try {
+    return fromBase64(text);
+  } catch (cause) {
+    if (!(cause instanceof SymphonyError)) throw cause;
+    throw expected("standard base64");
+  }
+}
+
+function expected(what: string): MalformedError {
+  return new MalformedError({ code: "SCHEMA_ROW_MALFORMED", expected: what }, `expected ${what}`);
+}

@@ -1,0 +1,213 @@
+import {
+  ConflictError,
+  MalformedError,
+  WORK_ORDER,
+  epsilonOfRound,
+  shareCommitment,
+  type GovernanceState,
+  type SliceReference,
+  type TaskEnvelope,
+  type WorkOrder,
+} from "#protocol";
+
+import { requireDispatchable, type Dispatch, type RoundReference } from "./dispatch.ts";
+import { batchesNamed } from "./queries.ts";
+import { noteOf } from "./reservations.ts";
+import type { VaultContext } from "./vault-context.ts";
+
+/** One encrypted batch of a slice, and what its enclave needs to open it. */
+export interface PlannedBatch {
+  readonly batchId: Uint8Array;
+  /** Still wraps the data key after the key service has released it. Secret. */
+  readonly secret: Uint8Array;
+  /** What key custody keeps; see KeyCustody.release. */
+  readonly blob: Uint8Array;
+  /** The sealed batch as it is stored. */
+  read(): Promise<Uint8Array>;
+}
+
+/** All that a slice of a task needs. Holds secrets: they leave the Vault only sealed to appraised enclaves. */
+export interface SlicePlan {
+  readonly reference: SliceReference;
+  readonly role: "slice" | "sole";
+  readonly inputCommitment: Uint8Array;
+  readonly consentCommitment: Uint8Array;
+  readonly consentKey: Uint8Array;
+  readonly consentBitmap: Uint8Array;
+  readonly noiseShare: Uint8Array;
+  readonly shareCommitment: Uint8Array;
+  readonly batches: readonly PlannedBatch[];
+}
+
+/** See {@link beginExecution}. */
+export interface Beginning {
+  readonly envelope: TaskEnvelope;
+  readonly plan: SlicePlan;
+  readonly governance: GovernanceState;
+  readonly enclaveManifestDigest: Uint8Array;
+  /** Null for a sole enclave, which has no peer. */
+  readonly aggregatorManifestDigest: Uint8Array | null;
+  /** Key the result bundle will be signed with: the aggregator's, or the sole enclave's. */
+  readonly resultSigningKey: Uint8Array;
+  /** Output commitment of the round before; null in the first. */
+  readonly previousState: Uint8Array | null;
+  /** When the order ends, Unix milliseconds. */
+  readonly expiresMs: number;
+}
+
+/**
+ * Checks an envelope again and gathers what its slice needs. Changes nothing, so it can be asked for repeatedly.
+ *
+ * @throws As `requireDispatchable`; {@link ConflictError} EXECUTION_INPUT_MISMATCH when a batch is gone.
+ */
+export async function prepareSlice(
+  context: VaultContext,
+  args: {
+    readonly envelope: TaskEnvelope;
+    readonly governance: GovernanceState;
+    readonly reference: RoundReference;
+  },
+): Promise<SlicePlan> {
+  const dispatch = await requireDispatchable(context, context.store.db, args);
+  const { requestDigest, plan, round, role } = dispatch;
+  const stored = await batchesNamed(context.store.db, plan.batch_ids);
+  if (stored.length !== plan.batch_ids.length) {
+    throw new ConflictError(
+      { code: "EXECUTION_INPUT_MISMATCH", expected: plan.batch_ids.length, actual: stored.length },
+      `inputs: expected ${plan.batch_ids.length} batches, got ${stored.length}`,
+    );
+  }
+  const noiseShare = context.secrets.noiseShare({
+    requestDigest,
+    inputCommitment: plan.input_commitment,
+    round,
+  });
+  return {
+    reference: referenceOf(context, dispatch),
+    role,
+    inputCommitment: plan.input_commitment,
+    consentCommitment: plan.consent_commitment,
+    consentKey: context.secrets.consentKey(requestDigest),
+    consentBitmap: plan.consent_bitmap,
+    noiseShare,
+    shareCommitment: shareCommitment(noiseShare),
+    batches: stored.map(({ batch_id, root, protected_key }) => ({
+      batchId: batch_id,
+      secret: context.secrets.batchSecret(batch_id),
+      blob: protected_key,
+      read: () => context.files.read(batch_id, root),
+    })),
+  };
+}
+
+/**
+ * Records that a round executes and signs the order for it. The ledger entry, its event and the order's identity are
+ * durable before this returns, so that nothing can be sealed for an execution that was not charged (PB-4).
+ *
+ * Everything is checked again inside the write. A round begins once: a second call is refused, also after a crash
+ * between the two, since nobody knows then what was sealed.
+ *
+ * @returns The signed WorkOrder.
+ * @throws As `requireDispatchable`, of which PRIVACY_BUDGET_STATE_CONFLICT for a round that has begun.
+ * @throws {@link MalformedError} SCHEMA_MALFORMED for arguments that no order of this role and round has.
+ */
+export async function beginExecution(context: VaultContext, args: Beginning): Promise<Uint8Array> {
+  const { envelope, governance, plan } = args;
+  const { round, attempt } = plan.reference;
+  return await context.store.write(async (trx) => {
+    const reference = { round, attempt };
+    const dispatch = await requireDispatchable(context, trx, { envelope, governance, reference });
+    requireArguments(context, dispatch, args);
+    const { reservation_id: reservationId } = dispatch.plan;
+    const epsilonMicro = epsilonOfRound(envelope);
+    const note = await noteOf(context, trx, { reservationId, epochId: envelope.epoch_id });
+    const entry = { kind: "executing", reservationId, round, epsilonMicro } as const;
+    await context.books.enter(trx, entry, note);
+    const head = await context.log.append(trx, {
+      type: "budget.executing",
+      taskId: envelope.task_id,
+      body: {
+        reservation_id: reservationId,
+        envelope_digest: dispatch.envelopeDigest,
+        request_digest: dispatch.requestDigest,
+        round,
+        attempt,
+        epsilon_micro: epsilonMicro,
+        enclave_manifest: args.enclaveManifestDigest,
+        aggregator_manifest: args.aggregatorManifestDigest,
+        input_commitment: dispatch.plan.input_commitment,
+        consent_commitment: dispatch.plan.consent_commitment,
+      },
+    });
+    const order = orderOf(context, dispatch, args, head);
+    await trx
+      .insertInto("execution")
+      .values({
+        request_digest: dispatch.requestDigest,
+        round,
+        attempt,
+        envelope_digest: dispatch.envelopeDigest,
+        order_digest: WORK_ORDER.digest(order),
+        executor_manifest: args.aggregatorManifestDigest ?? args.enclaveManifestDigest,
+        result_signing_key: args.resultSigningKey,
+        at_ms: context.nowMs(),
+      })
+      .execute();
+    return WORK_ORDER.sign(order, context.signingKey);
+  });
+}
+
+function orderOf(
+  context: VaultContext,
+  dispatch: Dispatch,
+  args: Beginning,
+  head: { readonly root: Uint8Array; readonly size: number },
+): WorkOrder {
+  const { envelope, plan, requestDigest, round } = dispatch;
+  const inputCommitment = plan.input_commitment;
+  const noiseShare = context.secrets.noiseShare({ requestDigest, inputCommitment, round });
+  return {
+    version: 1,
+    ...referenceOf(context, dispatch),
+    request_digest: requestDigest,
+    genesis_digest: envelope.genesis_digest,
+    policy_digest: envelope.policy_digest,
+    role: dispatch.role,
+    enclave_manifest: args.enclaveManifestDigest,
+    aggregator_manifest: args.aggregatorManifestDigest,
+    input_commitment: inputCommitment,
+    consent_commitment: plan.consent_commitment,
+    share_commitment: shareCommitment(noiseShare),
+    previous_state: args.previousState,
+    ledger_root: head.root,
+    ledger_size: head.size,
+    expires_ms: args.expiresMs,
+  };
+}
+
+function requireArguments({ nowMs }: VaultContext, dispatch: Dispatch, args: Beginning): void {
+  if ((args.aggregatorManifestDigest === null) !== (dispatch.role === "sole")) {
+    throw malformed("aggregator_manifest", `one for role slice only, got role ${dispatch.role}`);
+  }
+  if ((args.previousState === null) !== (dispatch.round === 0)) {
+    throw malformed("previous_state", `one after round 0 only, got round ${dispatch.round}`);
+  }
+  if (args.resultSigningKey.length !== 32) throw malformed("result signing key", "32 bytes");
+  if (args.expiresMs <= nowMs()) throw malformed("expires_ms", "a time to come");
+}
+
+function referenceOf(context: VaultContext, dispatch: Dispatch): SliceReference {
+  return {
+    envelope_digest: dispatch.envelopeDigest,
+    vault_id: context.vaultId,
+    round: dispatch.round,
+    attempt: dispatch.attempt,
+  };
+}
+
+function malformed(field: string, expected: string): MalformedError {
+  return new MalformedError(
+    { code: "SCHEMA_MALFORMED", field },
+    `work order ${field}: expected ${expected}`,
+  );
+}

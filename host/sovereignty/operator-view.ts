@@ -1,0 +1,110 @@
+import type { UsageScope } from "#protocol";
+
+import type { BudgetSummary } from "./ledger.ts";
+import { subjectCount } from "./queries.ts";
+import type { VaultContext } from "./vault-context.ts";
+
+const COMMITMENT_BYTES = 32;
+const STATEMENT_LINES_MAX = 1_000;
+
+/** A record as a parse task names it. */
+export interface RecordCommitment {
+  readonly commitment: Uint8Array;
+  readonly batch_id: Uint8Array;
+  readonly row: number;
+}
+
+/** For the Vault's operator only: these numbers are about private data. */
+export interface VaultStatus {
+  readonly vault_id: string;
+  readonly records: number;
+  readonly batches: number;
+  readonly subjects: number;
+  readonly consents: readonly { readonly usageScope: UsageScope; readonly granted: number }[];
+  readonly budgets: readonly BudgetSummary[];
+  readonly reservations: { readonly reserved: number; readonly executing: number };
+  readonly log: { readonly size: number; readonly root: Uint8Array };
+}
+
+/** One line of the privacy budget ledger, as it was appended (PB-1, PB-8). */
+export interface LedgerLine {
+  readonly position: number;
+  readonly kind: "reserve" | "executing" | "commit" | "release";
+  readonly reservation_id: string;
+  readonly task_id: string;
+  readonly record_scope: string;
+  readonly usage_scope: string;
+  readonly round: number | null;
+  readonly epsilon_micro: number;
+  readonly privacy_class: number;
+  readonly epoch_id: number | null;
+  readonly at_ms: number;
+}
+
+/** Commitments of a scope's records, in the order in which they were ingested. */
+export async function recordCommitments(
+  { store }: VaultContext,
+  recordScope: string,
+): Promise<RecordCommitment[]> {
+  const batches = await store.db
+    .selectFrom("batch")
+    .select(["batch_id", "record_count", "commitments"])
+    .where("record_scope", "=", recordScope)
+    .where("published", "=", 1)
+    .orderBy("position")
+    .execute();
+  return batches.flatMap(({ batch_id, record_count, commitments }) =>
+    Array.from({ length: record_count }, (_, row) => ({
+      commitment: commitments.slice(row * COMMITMENT_BYTES, (row + 1) * COMMITMENT_BYTES),
+      batch_id,
+      row,
+    })),
+  );
+}
+
+/** What the Vault holds, and how its budgets stand. */
+export async function statusOf({
+  vaultId,
+  store,
+  books,
+  log,
+  nowMs,
+}: VaultContext): Promise<VaultStatus> {
+  const totals = await store.db
+    .selectFrom("batch")
+    .select((select) => [
+      select.fn.countAll<number>().as("batches"),
+      select.fn.sum<number | null>("record_count").as("records"),
+    ])
+    .where("published", "=", 1)
+    .executeTakeFirst();
+  const open = books.ledger.open();
+  return {
+    vault_id: vaultId,
+    records: totals?.records ?? 0,
+    batches: totals?.batches ?? 0,
+    subjects: await subjectCount(store.db),
+    consents: books.consents.counts(nowMs()),
+    budgets: books.ledger.summary(),
+    reservations: {
+      reserved: open.filter(({ state }) => state === "reserved").length,
+      executing: open.filter(({ state }) => state === "executing").length,
+    },
+    log: { size: log.size, root: log.root() },
+  };
+}
+
+/** Ledger lines after position `after`, oldest first; at most 1 000 at a time. */
+export async function ledgerStatement(
+  { store }: VaultContext,
+  args: { readonly after: number; readonly limit: number },
+): Promise<LedgerLine[]> {
+  return await store.db
+    .selectFrom("ledger")
+    .select(["position", "kind", "reservation_id", "task_id", "record_scope", "usage_scope"])
+    .select(["round", "epsilon_micro", "privacy_class", "epoch_id", "at_ms"])
+    .where("position", ">", args.after)
+    .orderBy("position")
+    .limit(Math.min(Math.max(0, args.limit), STATEMENT_LINES_MAX))
+    .execute();
+}

@@ -1,0 +1,191 @@
+import type { Kysely, Transaction } from "../store/index.ts";
+import type { VaultSchema } from "./schema.ts";
+
+/** Subject ids that one query looks up. */
+const LOOKUP_MAX = 500;
+const SUBJECT_ID_BYTES = 32;
+const COMMITMENT_BYTES = 32;
+
+export type Reading = Kysely<VaultSchema>;
+export type Writing = Transaction<VaultSchema>;
+
+/** Value of a name in `vault_meta`. */
+export async function metaOf(db: Reading, name: string): Promise<Uint8Array | undefined> {
+  const row = await db
+    .selectFrom("vault_meta")
+    .select("value")
+    .where("name", "=", name)
+    .executeTakeFirst();
+  return row?.value;
+}
+
+/** Number of subjects that have an ordinal; ordinals are [0, count). */
+export async function subjectCount(db: Reading): Promise<number> {
+  const row = await db
+    .selectFrom("subject")
+    .select((select) => select.fn.max("ordinal").as("last"))
+    .executeTakeFirst();
+  return (row?.last ?? -1) + 1;
+}
+
+/** The ordinal of each subject id in order; subjects not seen before get the next free ones. */
+export async function allocateOrdinals(
+  trx: Writing,
+  subjectIds: readonly Uint8Array[],
+): Promise<Uint32Array> {
+  const known = await findOrdinals(trx, subjectIds);
+  let next = await subjectCount(trx);
+  const added: { ordinal: number; subject_id: Uint8Array }[] = [];
+  const ordinals = Uint32Array.from(subjectIds, (subject_id) => {
+    const key = keyOf(subject_id);
+    const ordinal = known.get(key);
+    if (ordinal !== undefined) return ordinal;
+    known.set(key, next);
+    added.push({ ordinal: next, subject_id });
+    next += 1;
+    return next - 1;
+  });
+  for (let at = 0; at < added.length; at += LOOKUP_MAX) {
+    await trx
+      .insertInto("subject")
+      .values(added.slice(at, at + LOOKUP_MAX))
+      .execute();
+  }
+  return ordinals;
+}
+
+async function findOrdinals(
+  db: Reading,
+  subjectIds: readonly Uint8Array[],
+): Promise<Map<string, number>> {
+  const found = new Map<string, number>();
+  for (let at = 0; at < subjectIds.length; at += LOOKUP_MAX) {
+    const rows = await db
+      .selectFrom("subject")
+      .selectAll()
+      .where("subject_id", "in", subjectIds.slice(at, at + LOOKUP_MAX))
+      .execute();
+    for (const { ordinal, subject_id } of rows) found.set(keyOf(subject_id), ordinal);
+  }
+  return found;
+}
+
+/** The subject ids of a staged batch, one for each record. */
+export function splitSubjectIds(bytes: Uint8Array): Uint8Array[] {
+  return Array.from({ length: bytes.length / SUBJECT_ID_BYTES }, (_, index) =>
+    bytes.slice(index * SUBJECT_ID_BYTES, (index + 1) * SUBJECT_ID_BYTES),
+  );
+}
+
+/** What a task needs of a published batch; no record is read. */
+export interface StoredBatch {
+  readonly batch_id: Uint8Array;
+  readonly root: Uint8Array;
+  readonly record_count: number;
+  readonly protected_key: Uint8Array;
+  readonly ordinals: Uint8Array;
+}
+
+const BATCH_COLUMNS = ["batch_id", "root", "record_count", "protected_key", "ordinals"] as const;
+
+/** The published batches of a record scope, in their order. */
+export async function batchesOf(db: Reading, recordScope: string): Promise<StoredBatch[]> {
+  return await db
+    .selectFrom("batch")
+    .select(BATCH_COLUMNS)
+    .where("record_scope", "=", recordScope)
+    .where("published", "=", 1)
+    .orderBy("position")
+    .execute();
+}
+
+/** The published batches with these ids, in the order of `batchIds`; fewer when some are gone. */
+export async function batchesNamed(
+  db: Reading,
+  batchIds: readonly Uint8Array[],
+): Promise<StoredBatch[]> {
+  const found: StoredBatch[] = [];
+  for (const batchId of batchIds) {
+    const batch = await db
+      .selectFrom("batch")
+      .select(BATCH_COLUMNS)
+      .where("batch_id", "=", batchId)
+      .where("published", "=", 1)
+      .executeTakeFirst();
+    if (batch !== undefined) found.push(batch);
+  }
+  return found;
+}
+
+/** The published batch and row of the record with `commitment`, if the scope has one. */
+export async function findRecord(
+  db: Reading,
+  recordScope: string,
+  commitment: Uint8Array,
+): Promise<{ readonly batch: StoredBatch; readonly row: number } | undefined> {
+  const batch = await db
+    .selectFrom("batch")
+    .select([...BATCH_COLUMNS, "commitments"])
+    .where("record_scope", "=", recordScope)
+    .where("published", "=", 1)
+    .where((where) => where(where.fn("instr", ["commitments", where.val(commitment)]), ">", 0))
+    .orderBy("position")
+    .executeTakeFirst();
+  if (batch === undefined) return undefined;
+  const offset = Buffer.from(batch.commitments).indexOf(commitment);
+  return offset % COMMITMENT_BYTES === 0 ? { batch, row: offset / COMMITMENT_BYTES } : undefined;
+}
+
+/** A decision on a request, as it was signed, with its stored plan. */
+export async function decisionOf(db: Reading, requestDigest: Uint8Array) {
+  return await db
+    .selectFrom("decision")
+    .selectAll()
+    .where("request_digest", "=", requestDigest)
+    .executeTakeFirst();
+}
+
+/** The rounds of a request that have begun, in order. */
+export async function executionsOf(db: Reading, requestDigest: Uint8Array) {
+  return await db
+    .selectFrom("execution")
+    .selectAll()
+    .where("request_digest", "=", requestDigest)
+    .orderBy("round")
+    .execute();
+}
+
+/** What a request's task was settled as. */
+export async function settledOf(db: Reading, requestDigest: Uint8Array) {
+  return await db
+    .selectFrom("settled")
+    .selectAll()
+    .where("request_digest", "=", requestDigest)
+    .executeTakeFirst();
+}
+
+/** The share that was released for a request's task. */
+export async function releasedOf(db: Reading, requestDigest: Uint8Array) {
+  return await db
+    .selectFrom("released")
+    .selectAll()
+    .where("request_digest", "=", requestDigest)
+    .executeTakeFirst();
+}
+
+/** The grants of an actor for a task class that are not revoked, oldest first. */
+export async function grantsOf(db: Reading, actorId: string, taskClass: string) {
+  return await db
+    .selectFrom("access_grant")
+    .selectAll()
+    .where("actor_id", "=", actorId)
+    .where("task_class", "=", taskClass)
+    .where("revoked_ms", "is", null)
+    .orderBy("created_ms")
+    .orderBy("grant_id")
+    .execute();
+}
+
+function keyOf(bytes: Uint8Array): string {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString("latin1");
+}

@@ -1,0 +1,120 @@
+import { ConflictError, usageScope } from "#protocol";
+
+import type { LedgerNote } from "./books.ts";
+import type { Writing } from "./queries.ts";
+import type { VaultContext } from "./vault-context.ts";
+
+/** How long after its expiry an executing reservation waits for its settlement before the estimate is committed. */
+export const SETTLEMENT_GRACE_MS = 600_000;
+
+/** Why a reservation ended. */
+export type EndReason = "settled" | "aborted" | "expired" | "deadline";
+
+/** Where the log stood after an entry. */
+export interface LogPosition {
+  readonly root: Uint8Array;
+  readonly size: number;
+}
+
+/** Gives a reservation back that never executed (PB-4). */
+export async function releaseReservation(
+  context: VaultContext,
+  trx: Writing,
+  args: { readonly reservationId: string; readonly reason: EndReason },
+): Promise<LogPosition> {
+  const { reservationId, reason } = args;
+  const note = await noteOf(context, trx, { reservationId, epochId: null });
+  await context.books.enter(trx, { kind: "release", reservationId }, note);
+  return await context.log.append(trx, {
+    type: "budget.released",
+    taskId: note.taskId,
+    body: { reservation_id: reservationId, reason },
+  });
+}
+
+/** Commits what an executing reservation consumed; nothing undoes it (PB-3, PB-5). */
+export async function commitReservation(
+  context: VaultContext,
+  trx: Writing,
+  args: {
+    readonly reservationId: string;
+    readonly reason: EndReason;
+    readonly epsilonMicro: number;
+    readonly epochId: number | null;
+    readonly flagged: boolean;
+  },
+): Promise<LogPosition> {
+  const { reservationId, reason, epsilonMicro, epochId, flagged } = args;
+  const note = await noteOf(context, trx, { reservationId, epochId });
+  await context.books.enter(trx, { kind: "commit", reservationId, epsilonMicro }, note);
+  return await context.log.append(trx, {
+    type: "budget.committed",
+    taskId: note.taskId,
+    body: {
+      reservation_id: reservationId,
+      record_scope: note.recordScope,
+      usage_scope: note.usageScope,
+      privacy_class: note.privacyClass,
+      epsilon_micro: epsilonMicro,
+      epoch_id: epochId,
+      flagged,
+      reason,
+    },
+  });
+}
+
+/** What the rounds of a reservation that have begun were estimated at. */
+export function estimateMicro(context: VaultContext, reservationId: string): number {
+  const { executed } = context.books.ledger.reservation(reservationId);
+  return [...executed.values()].reduce((sum, epsilon) => sum + epsilon, 0);
+}
+
+/**
+ * Ends what time has ended: releases reservations that expired without executing, commits the estimate of executing
+ * ones whose settlement did not come. Every admission begins with it.
+ */
+export async function endOverdue(context: VaultContext, trx: Writing): Promise<void> {
+  const nowMs = context.nowMs();
+  for (const { reservationId, state, expiresMs } of context.books.ledger.open()) {
+    if (state === "reserved" && expiresMs <= nowMs) {
+      await releaseReservation(context, trx, { reservationId, reason: "expired" });
+    }
+    if (state === "executing" && expiresMs + SETTLEMENT_GRACE_MS <= nowMs) {
+      await commitReservation(context, trx, {
+        reservationId,
+        reason: "deadline",
+        epsilonMicro: estimateMicro(context, reservationId),
+        epochId: null,
+        flagged: false,
+      });
+    }
+  }
+}
+
+/** What a later entry of a reservation repeats of its first. */
+export async function noteOf(
+  context: VaultContext,
+  trx: Writing,
+  args: { readonly reservationId: string; readonly epochId: number | null },
+): Promise<LedgerNote> {
+  const first = await trx
+    .selectFrom("ledger")
+    .select(["task_id", "record_scope", "usage_scope", "privacy_class"])
+    .where("reservation_id", "=", args.reservationId)
+    .where("kind", "=", "reserve")
+    .executeTakeFirst();
+  if (first === undefined) {
+    throw new ConflictError(
+      { code: "PRIVACY_BUDGET_UNKNOWN_RESERVATION", reservation_id: args.reservationId },
+      `reservation ${args.reservationId}: expected one of this ledger`,
+    );
+  }
+  return {
+    taskId: first.task_id,
+    recordScope: first.record_scope,
+    usageScope: usageScope.parse(first.usage_scope),
+    privacyClass: first.privacy_class,
+    epochId: args.epochId,
+    atMs: context.nowMs(),
+  };
+}

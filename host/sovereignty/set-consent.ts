@@ -1,0 +1,56 @@
+import { LimitError, unixMs } from "#protocol";
+
+import { allocateOrdinals, subjectCount } from "./queries.ts";
+import { encodeOrdinals, firstOrdinals, ordinalSet } from "./subject-set.ts";
+import type { VaultContext } from "./vault-context.ts";
+import type { ConsentChange } from "./vault.ts";
+
+/** Subjects that one call may name. */
+export const CONSENT_SUBJECTS_MAX = 100_000;
+
+/**
+ * Records a consent decision (CO-1, CO-2). Withdrawal blocks new admission and freezes the subjects' budget for the
+ * purpose; it does not stop what was dispatched. A subject may be named before there is a record of theirs.
+ *
+ * The event in the log carries a keyed commitment to the subjects, not the subjects (CO-3).
+ *
+ * @returns How many subjects the decision is about.
+ * @throws {@link LimitError} SCHEMA_TOO_LARGE above {@link CONSENT_SUBJECTS_MAX} named subjects.
+ */
+export async function setConsent(
+  context: VaultContext,
+  change: ConsentChange,
+): Promise<{ readonly subjects: number }> {
+  const { usageScope, subjects: named, decision } = change;
+  if (named !== "all-known" && named.length > CONSENT_SUBJECTS_MAX) {
+    throw new LimitError(
+      { code: "SCHEMA_TOO_LARGE", max: CONSENT_SUBJECTS_MAX, actual: named.length },
+      `subjects: expected at most ${CONSENT_SUBJECTS_MAX}, got ${named.length}`,
+    );
+  }
+  if (decision.state === "granted" && decision.expiresMs !== null) unixMs.parse(decision.expiresMs);
+  const { store, books, log, secrets, nowMs } = context;
+  return await store.write(async (trx) => {
+    const subjects =
+      named === "all-known"
+        ? firstOrdinals(await subjectCount(trx))
+        : ordinalSet(
+            await allocateOrdinals(
+              trx,
+              named.map((name) => secrets.subjectId(name)),
+            ),
+          );
+    if (subjects.length === 0) return { subjects: 0 };
+    await books.consent(trx, { usageScope, subjects, decision, atMs: nowMs() });
+    await log.append(trx, {
+      type: `consent.${decision.state}`,
+      taskId: null,
+      body: {
+        usage_scope: usageScope,
+        expires_ms: decision.state === "granted" ? decision.expiresMs : null,
+        subjects: secrets.subjectSetCommitment(encodeOrdinals(subjects)),
+      },
+    });
+    return { subjects: subjects.length };
+  });
+}

@@ -1,0 +1,24 @@
+import type { BoxKeyPair, SigningKey } from "#protocol";
+
+import type { ActorLog } from "../evidence/actor-log.ts";
+import type { Store } from "../store/index.ts";
+import type { BatchFiles } from "./batch-files.ts";
+import type { Books } from "./books.ts";
+import type { KeyCustody } from "./key-custody.ts";
+import type { VaultSchema } from "./schema.ts";
+import type { VaultSecrets } from "./secrets.ts";
+
+/** Everything the parts of one Vault share. */
+export interface VaultContext {
+  readonly vaultId: string;
+  readonly signingKey: SigningKey;
+  readonly boxKey: BoxKeyPair;
+  readonly custody: KeyCustody;
+  readonly nowMs: () => number;
+  readonly random: (bytes: number) => Uint8Array;
+  readonly store: Store<VaultSchema>;
+  readonly log: ActorLog;
+  readonly secrets: VaultSecrets;
+  readonly books: Books;
+  readonly files: BatchFiles;
+}

@@ -1,0 +1,181 @@
+import * as fs from "node:fs";
+import path from "node:path";
+
+import {
+  actorLogOrigin,
+  type BoxKeyPair,
+  type ExecutionResultBundle,
+  type GovernanceState,
+  type SigningKey,
+  type TaskEnvelope,
+  type UsageScope,
+} from "#protocol";
+
+import { openActorLog, type ActorLog } from "../evidence/actor-log.ts";
+import { openStore, storeUnavailable } from "../store/index.ts";
+import { BatchFiles } from "./batch-files.ts";
+import { Books } from "./books.ts";
+import type { ConsentDecision } from "./consent.ts";
+import { decide } from "./decide.ts";
+import type { RoundReference } from "./dispatch.ts";
+import { beginExecution, prepareSlice, type Beginning, type SlicePlan } from "./execution.ts";
+import { governanceHead, recordGovernanceHead, type GovernanceHead } from "./governance-head.ts";
+import { addGrant, revokeGrant, type AccessGrant } from "./grants.ts";
+import {
+  ingestCsv,
+  ingestDocuments,
+  type CsvIngest,
+  type DocumentIngest,
+  type IngestReport,
+} from "./ingest.ts";
+import type { KeyCustody } from "./key-custody.ts";
+import {
+  ledgerStatement,
+  recordCommitments,
+  statusOf,
+  type LedgerLine,
+  type RecordCommitment,
+  type VaultStatus,
+} from "./operator-view.ts";
+import { metaOf } from "./queries.ts";
+import { releaseShare, type Release } from "./release.ts";
+import { VAULT_MIGRATIONS, type VaultSchema } from "./schema.ts";
+import { openSecrets, requireSameSecrets } from "./secrets.ts";
+import { abort, settle, verifyRound } from "./settle.ts";
+import { setConsent } from "./set-consent.ts";
+import type { VaultContext } from "./vault-context.ts";
+
+/** What {@link openVault} needs. */
+export interface VaultOptions {
+  /** Holds the store, the secrets and the batches; created with mode 0700. */
+  readonly directory: string;
+  readonly vaultId: string;
+  /** Name of the network; part of the origin of the Vault's checkpoints. */
+  readonly network: string;
+  readonly signingKey: SigningKey;
+  readonly boxKey: BoxKeyPair;
+  readonly custody: KeyCustody;
+  /** Unix milliseconds. */
+  readonly nowMs: () => number;
+  /** Secret random bytes. */
+  readonly random: (bytes: number) => Uint8Array;
+}
+
+/** Consent of some subjects for one purpose. */
+export interface ConsentChange {
+  readonly usageScope: UsageScope;
+  /** Every subject that the Vault knows now, or those with these values of the subject attribute. */
+  readonly subjects: "all-known" | readonly string[];
+  readonly decision: ConsentDecision;
+}
+
+/**
+ * One organisation's Data Sovereignty Service: its records, grants, consents and privacy budget, and the only way to
+ * any of them (DS-7). Each call is described at the function that it stands for.
+ */
+export interface Vault {
+  readonly vaultId: string;
+  /** The Vault's one log, for export, checkpoints and proofs. */
+  readonly log: ActorLog;
+  ingestCsv(args: CsvIngest): Promise<IngestReport>;
+  ingestDocuments(args: DocumentIngest): Promise<IngestReport>;
+  grant(grant: AccessGrant): Promise<void>;
+  revokeGrant(grantId: string): Promise<void>;
+  setConsent(change: ConsentChange): Promise<{ readonly subjects: number }>;
+  decide(signedRequest: Uint8Array, governance: GovernanceState): Promise<Uint8Array>;
+  prepareSlice(
+    envelope: TaskEnvelope,
+    governance: GovernanceState,
+    reference: RoundReference,
+  ): Promise<SlicePlan>;
+  beginExecution(args: Beginning): Promise<Uint8Array>;
+  verifyRound(envelope: TaskEnvelope, signedBundle: Uint8Array): Promise<ExecutionResultBundle>;
+  settle(envelope: TaskEnvelope, signedBundles: readonly Uint8Array[]): Promise<Uint8Array>;
+  abort(args: {
+    readonly envelopeDigest: Uint8Array;
+    readonly requestDigest: Uint8Array;
+  }): Promise<void>;
+  releaseShare(args: Release): Promise<Uint8Array>;
+  governanceHead(): Promise<GovernanceHead | null>;
+  recordGovernanceHead(head: GovernanceHead): Promise<void>;
+  recordCommitments(recordScope: string): Promise<RecordCommitment[]>;
+  status(): Promise<VaultStatus>;
+  statement(args: { readonly after: number; readonly limit: number }): Promise<LedgerLine[]>;
+  close(): Promise<void>;
+}
+
+/**
+ * Opens the Vault in `directory`, creating it when it is new. One process at a time.
+ *
+ * Removes what an interrupted ingest left behind; reads ledger, consents and log, and refuses an altered one.
+ *
+ * @throws UnavailableError INTERNAL_STORE_LOCKED, INTERNAL_STORE_UNAVAILABLE; ConflictError VERSION_STORE_NEWER,
+ * SCHEMA_CONFIG_MALFORMED for secrets that are not this store's; VerificationError PROOF_CONSISTENCY_INVALID.
+ */
+export async function openVault(options: VaultOptions): Promise<Vault> {
+  const context = await openContext(options);
+  return {
+    vaultId: options.vaultId,
+    log: context.log,
+    ingestCsv: (args) => ingestCsv(context, args),
+    ingestDocuments: (args) => ingestDocuments(context, args),
+    grant: (grant) => addGrant(context, grant),
+    revokeGrant: (grantId) => revokeGrant(context, grantId),
+    setConsent: (change) => setConsent(context, change),
+    decide: (signedRequest, governance) => decide(context, signedRequest, governance),
+    prepareSlice: (envelope, governance, reference) =>
+      prepareSlice(context, { envelope, governance, reference }),
+    beginExecution: (args) => beginExecution(context, args),
+    verifyRound: (envelope, signedBundle) => verifyRound(context, envelope, signedBundle),
+    settle: (envelope, signedBundles) => settle(context, envelope, signedBundles),
+    abort: (args) => abort(context, args),
+    releaseShare: (args) => releaseShare(context, args),
+    governanceHead: () => governanceHead(context),
+    recordGovernanceHead: (head) => recordGovernanceHead(context, head),
+    recordCommitments: (recordScope) => recordCommitments(context, recordScope),
+    status: () => statusOf(context),
+    statement: (args) => ledgerStatement(context, args),
+    close: () => context.store.close(),
+  };
+}
+
+async function openContext(options: VaultOptions): Promise<VaultContext> {
+  const { directory, vaultId, signingKey, boxKey, custody, nowMs, random } = options;
+  const file = path.join(directory, "vault.db");
+  const store = await openStore<VaultSchema>({ file, migrations: VAULT_MIGRATIONS });
+  try {
+    const secretsFile = path.join(directory, "vault-secrets.cbor");
+    const recorded = await metaOf(store.db, "secrets_fingerprint");
+    if (recorded !== undefined && !fs.existsSync(secretsFile)) {
+      throw storeUnavailable(secretsFile, new Error("the secrets of this store are gone"));
+    }
+    const secrets = openSecrets(secretsFile, random);
+    if (recorded === undefined) {
+      const value = secrets.fingerprint;
+      await store.write((trx) =>
+        trx.insertInto("vault_meta").values({ name: "secrets_fingerprint", value }).execute(),
+      );
+    } else {
+      requireSameSecrets(secrets, recorded);
+    }
+    const origin = actorLogOrigin(options.network, vaultId);
+    const log = await openActorLog({ store, actorId: vaultId, key: signingKey, origin, nowMs });
+    const books = await Books.open(store);
+    const files = new BatchFiles(path.join(directory, "batches"));
+    const context: VaultContext = {
+      ...{ vaultId, signingKey, boxKey, custody, nowMs, random },
+      ...{ store, log, secrets, books, files },
+    };
+    await removeLeftovers(context);
+    return context;
+  } catch (cause) {
+    await store.close();
+    throw cause;
+  }
+}
+
+async function removeLeftovers({ store, files }: VaultContext): Promise<void> {
+  await store.write((trx) => trx.deleteFrom("batch").where("published", "=", 0).execute());
+  const kept = await store.db.selectFrom("batch").select("batch_id").execute();
+  files.removeOthers(kept.map((batch) => batch.batch_id));
+}
