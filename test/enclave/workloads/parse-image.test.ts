@@ -1,4 +1,5 @@
 import { spawnSync } from "node:child_process";
+import { realpathSync } from "node:fs";
 import path from "node:path";
 import { pathToFileURL } from "node:url";
 
@@ -16,7 +17,9 @@ import {
 import { generateDemoReceipts } from "../../../sim/data/index.ts";
 
 const ROOT = path.resolve(import.meta.dirname, "../../..");
-const RECEIPTS = generateDemoReceipts(4);
+/** Elsewhere when node_modules is a link. */
+const PACKAGES = realpathSync(path.join(ROOT, "node_modules"));
+const RECEIPTS = generateDemoReceipts(3);
 
 let ocr: Ocr;
 
@@ -43,7 +46,7 @@ function jpegHead(width: number, height: number): Uint8Array {
 }
 
 describe("a generated receipt", () => {
-  test.for([0, 1, 2, 3])("[RT-4] is read off its image right, number %i", (index) => {
+  test.for([0, 1, 2])("[RT-4] is read off its image right, number %i", (index) => {
     const { spec, image } = RECEIPTS[index] ?? expect.fail("no such receipt");
     const { merchant, date, total, currency, line_items: items } = parseReceiptImage(ocr, image);
     expect(merchant?.value).toBe(spec.merchant.toUpperCase());
@@ -78,7 +81,7 @@ describe("a generated receipt", () => {
     expect(bytes(0)).toBe(first);
   });
 
-  test("[RT-4] is read the same in a process that may only read this folder", () => {
+  test("[RT-4] is read the same in a process that may do nothing but read this folder", () => {
     const file = (name: string): string => pathToFileURL(path.join(ROOT, name)).href;
     const script = `
       import { readFileSync } from "node:fs";
@@ -86,7 +89,8 @@ describe("a generated receipt", () => {
       import { parseReceiptImage } from ${JSON.stringify(file("enclave/workloads/parse/index.ts"))};
       const receipt = parseReceiptImage(await createOcr(), new Uint8Array(readFileSync(0)));
       process.stdout.write(JSON.stringify(receipt));`;
-    const permissions = ["--permission", `--allow-fs-read=${ROOT}/`, "--allow-addons"];
+    const folders = [ROOT, PACKAGES].map((folder) => `--allow-fs-read=${folder}/`);
+    const permissions = ["--permission", ...folders, "--allow-addons"];
     const child = spawnSync(
       path.join(ROOT, "node_modules/.bin/node"),
       ["--no-warnings", ...permissions, "--input-type=module", "--eval", script],
