@@ -9,6 +9,7 @@ import {
   equalBytes,
   isSortedSet,
   policyDigest,
+  resolveRequest,
   roundsOf,
   verifyGovernanceSnapshot,
   type Actor,
@@ -143,8 +144,9 @@ export function mismatch(expected: string): VerificationError {
  *
  * @throws {@link VerificationError} GOVERNANCE_GENESIS_MISMATCH, GOVERNANCE_EVENT_INVALID, PROOF_CHECKPOINT_INVALID,
  *   PROOF_SIGNATURE_INVALID, EXECUTION_ORDER_MISMATCH
- * @throws {@link RefusedError} GOVERNANCE_QUORUM_NOT_MET, AUTH_UNKNOWN_ACTOR
- * @throws {@link MalformedError} SCHEMA_MALFORMED, SCHEMA_CBOR_MALFORMED
+ * @throws {@link RefusedError} GOVERNANCE_QUORUM_NOT_MET, AUTH_UNKNOWN_ACTOR; DERIVATION_UNRESOLVED for an attribute
+ *   that the registry does not allow in a task (TC-3)
+ * @throws {@link MalformedError} SCHEMA_MALFORMED, SCHEMA_CBOR_MALFORMED, COMPOSITION_INVALID
  */
 export function verifyTask(presented: PresentedTask, genesisDigest: Uint8Array): VerifiedTask {
   const snapshot = GOVERNANCE_SNAPSHOT.decode(presented.governance);
@@ -179,6 +181,7 @@ function requireRequested(envelope: TaskEnvelope, state: GovernanceState): void 
   const { caller_context: caller } = envelope;
   const submitter = activeActor(state, caller.actor_id);
   const request = TASK_REQUEST.verify(caller.signed_request, submitter.signing_key);
+  const resolution = resolveRequest(request, state);
   const pairs: readonly (readonly [string, CborValue, CborValue])[] = [
     ["the digest of the request", caller.request_digest, TASK_REQUEST.digest(request)],
     ["the submitter of the request", caller.actor_id, request.actor_id],
@@ -189,6 +192,11 @@ function requireRequested(envelope: TaskEnvelope, state: GovernanceState): void 
     ["the parameters of the request", envelope.parameters, request.parameters],
     ["the epsilon of the request", envelope.epsilon_micro, request.epsilon_micro],
     ["the delivery key of the request", envelope.delivery_key, request.delivery_key],
+    [
+      "the composition of the request",
+      envelope.attribute_composition,
+      resolution.attribute_composition,
+    ],
     ["the rounds of the request", envelope.iteration_policy?.maximum_rounds ?? 1, rounds(request)],
   ];
   for (const [expected, actual, wanted] of pairs) {

@@ -32,7 +32,7 @@ const ADULTS: QueryParameters = {
   task_class: "query",
   predicate: {
     operator: "AND",
-    operands: [{ attribute: "customer.age", op: "range", min: 18, max: 200 }],
+    operands: [{ attribute: "customer.age", op: "range", min: 18, max: 121 }],
   },
   audience_cap: 1000,
 };

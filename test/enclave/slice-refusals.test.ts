@@ -289,6 +289,43 @@ describe("envelopes", () => {
     });
   });
 
+  test("[TC-3] refuses a query by an attribute that is not queryable", async () => {
+    const task = await testTask(network, {
+      parameters: {
+        task_class: "query",
+        predicate: {
+          operator: "AND",
+          operands: [{ attribute: "customer.email", op: "eq", value: "Person-1@example.org" }],
+        },
+        audience_cap: 1000,
+      },
+      data: sole.data,
+    });
+    await expect(runSoleTask(task, { governance: honest.governance })).rejects.toMatchObject({
+      code: "DERIVATION_UNRESOLVED",
+    });
+  });
+
+  test("[TE-2] refuses an envelope with another composition than its request", async () => {
+    const task = await testTask(network, {
+      parameters: SCORES,
+      data: sole.data,
+      envelope: (envelope) => ({
+        ...envelope,
+        attribute_composition: {
+          composition_id: "other",
+          operator: "OR",
+          operand_attributes: [{ attribute: "customer.age", op: "eq", value: 1 }],
+          combined_privacy_class: 0,
+          minimum_result_cardinality: 0,
+        },
+      }),
+    });
+    await expect(runSoleTask(task, honest)).rejects.toMatchObject({
+      code: "EXECUTION_ORDER_MISMATCH",
+    });
+  });
+
   test("[TE-2] refuses a request that its submitter did not sign", async () => {
     const stranger = await testActor("stranger", "submitter");
     const forger = { ...network, submitter: { ...network.submitter, signing: stranger.signing } };

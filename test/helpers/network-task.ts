@@ -9,6 +9,8 @@ import type { TaskParameters } from "../../protocol/task-parameters.ts";
 import { policyDigest } from "../../protocol/policy.ts";
 import { boxKeyPairFromSeed, type BoxKeyPair } from "../../protocol/sealed-box.ts";
 import { NETWORK_TIME_MS, testSeed, type TestActor, type TestNetwork } from "./network.ts";
+import { genesisState } from "../../protocol/governance.ts";
+import { resolveRequest } from "../../protocol/resolution.ts";
 import type { VaultData } from "./network-data.ts";
 
 const DAY_MS = 86_400_000;
@@ -185,7 +187,7 @@ function freeze(network: TestNetwork, admitted: Admitted): TaskEnvelope {
     policy_version: policy.policy_version_id,
     policy_digest: policyDigest(policy),
     epoch_id: 0,
-    attribute_composition: compositionOf(network, request),
+    attribute_composition: compositionOf(request, network),
     derivation_rule_refs: [],
     budget_lock_ref: null,
     privacy_budget_reservation: reserved.map(({ decision, outcome }) => ({
@@ -221,20 +223,16 @@ function freeze(network: TestNetwork, admitted: Admitted): TaskEnvelope {
   };
 }
 
+/** Null for a request that does not resolve: a test of refusals still wants an envelope around it. */
 function compositionOf(
-  network: TestNetwork,
   request: TaskRequest,
+  network: TestNetwork,
 ): TaskEnvelope["attribute_composition"] {
-  if (request.parameters.task_class !== "query") return null;
-  const { predicate } = request.parameters;
-  if (predicate.operands.length < 2) return null;
-  return {
-    composition_id: "composition-1",
-    operator: predicate.operator,
-    operand_attributes: predicate.operands,
-    combined_privacy_class: 2,
-    minimum_result_cardinality: network.genesis.policy.privacy.minimum_result_cardinality,
-  };
+  try {
+    return resolveRequest(request, genesisState(network.genesisBytes)).attribute_composition;
+  } catch {
+    return null;
+  }
 }
 
 function coordinationOf(
