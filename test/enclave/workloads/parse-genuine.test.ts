@@ -12,7 +12,10 @@ const SHARED = path.resolve(process.env["SYMPHONY_SHARED"] ?? "../shared");
 const PRESENT = existsSync(path.join(SHARED, "data", "sroie-mini"));
 const FULL = process.env["SYMPHONY_FULL"] === "1";
 
-/** All 60 receipts with SYMPHONY_FULL=1; else every fifth, twelve of them. */
+/**
+ * All 60 receipts with SYMPHONY_FULL=1; else every fifth, twelve of them. Twelve are too few to rank two
+ * recognisers (one receipt is 8 %), so that there both are printed and only all 60 are compared.
+ */
 function chosen(): GenuineReceipt[] {
   return readSroieReceipts(SHARED).filter((_, index) => FULL || index % 5 === 0);
 }
@@ -30,7 +33,7 @@ function sharesRead(ocr: Ocr, receipts: readonly GenuineReceipt[]) {
 }
 
 describe.skipIf(!PRESENT)("genuine receipts (skipped without data/sroie-mini)", () => {
-  test("[RT-4] are read right: dates 60 %, totals 50 %, no worse than by the installed program", async (context) => {
+  test("[RT-4] are read right: dates 60 %, totals 50 %, all 60 no worse than by the installed program", async (context) => {
     const receipts = chosen();
     const ours = sharesRead(await createOcr(), receipts);
     const lines = [`${receipts.length} genuine receipts, ours: ${JSON.stringify(ours)}`];
@@ -39,8 +42,10 @@ describe.skipIf(!PRESENT)("genuine receipts (skipped without data/sroie-mini)", 
     if (hasTesseractProgram()) {
       const theirs = sharesRead(tesseractProgram, receipts);
       lines.push(`the installed tesseract program: ${JSON.stringify(theirs)}`);
-      expect(ours.date).toBeGreaterThanOrEqual(theirs.date);
-      expect(ours.total).toBeGreaterThanOrEqual(theirs.total);
+      if (FULL) {
+        expect(ours.date).toBeGreaterThanOrEqual(theirs.date);
+        expect(ours.total).toBeGreaterThanOrEqual(theirs.total);
+      }
     }
     await context.annotate(lines.join("; "));
     console.log(lines.join("\n"));
