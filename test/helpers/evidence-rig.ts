@@ -43,6 +43,7 @@ import {
   verifyGovernanceSnapshot,
   verifySettlementProof,
   type ConsumptionRecord,
+  type QueryParameters,
   type GovernanceState,
   type RoundMessage,
   type TaskEnvelope,
@@ -67,7 +68,7 @@ import {
 } from "./network.ts";
 
 /** A query over the generated customers, whose composition has two operands. */
-export const QUERY: TaskParameters = {
+export const QUERY: QueryParameters = {
   task_class: "query",
   predicate: {
     operator: "AND",

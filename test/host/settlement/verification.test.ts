@@ -1,0 +1,538 @@
+import { beforeAll, afterAll, expect, test } from "vitest";
+
+import {
+  verifyExecution,
+  type RoundEvidence,
+  type VerifiedExecution,
+} from "../../../host/settlement/index.ts";
+import {
+  GOVERNANCE_SNAPSHOT,
+  TASK_ENVELOPE,
+  TASK_REQUEST,
+  parseCose,
+  policyDigest,
+  resolveRequest,
+  sha256,
+  sha384,
+  hex,
+  utf8,
+  verifyGovernanceSnapshot,
+  type GovernanceState,
+  type Policy,
+  type TaskEnvelope,
+  type TaskParameters,
+} from "../../../protocol/index.ts";
+import { QUERY, closeRun, runTask, verifyRun, type TestRun } from "../../helpers/evidence-rig.ts";
+import { rigPlatform } from "../../helpers/enclave-rig.ts";
+import { customerData } from "../../helpers/network-data.ts";
+import { testTask, type TestTask } from "../../helpers/network-task.ts";
+import {
+  TEST_MEASUREMENT,
+  artifactRegistered,
+  createNetwork,
+  governanceSnapshot,
+  type TestNetwork,
+} from "../../helpers/network.ts";
+import {
+  someDigest,
+  syntheticRound,
+  type SyntheticOptions,
+} from "../../helpers/synthetic-round.ts";
+
+const MODEL = utf8("a step graph");
+const FEATURE = {
+  attribute: "customer.age",
+  mean_micro: 0,
+  scale_micro: 1,
+  min_micro: 0,
+  max_micro: 1,
+};
+const COMPUTE: TaskParameters = {
+  task_class: "compute",
+  model_digest: sha256(MODEL),
+  features: [FEATURE],
+  bin_edges_micro: [0, 1],
+  work_units_max: 1,
+};
+const TRAIN: TaskParameters = {
+  task_class: "train",
+  model_digest: sha256(MODEL),
+  features: [FEATURE],
+  label: { attribute: "customer.subscribed", positive: 1 },
+  rounds: 2,
+  groups: 4,
+  local_steps: 1,
+  batch_size: 1,
+  learning_rate_micro: 1,
+  clip_norm_micro: 1,
+  fraction_bits: 8,
+};
+const PARSE: TaskParameters = { task_class: "parse", record_commitment: someDigest("record") };
+
+/** A task admitted on a network, ready for made-up rounds. */
+interface Case {
+  readonly task: TestTask;
+  readonly governance: GovernanceState;
+}
+
+async function caseOf(
+  parameters: TaskParameters,
+  options: {
+    readonly network?: TestNetwork;
+    readonly policy?: (policy: Policy) => Policy;
+    readonly decisions?: Parameters<typeof governanceSnapshot>[1];
+    readonly envelope?: (envelope: TaskEnvelope) => TaskEnvelope;
+    readonly vaults?: number;
+  } = {},
+): Promise<Case> {
+  const network =
+    options.network ??
+    (await createNetwork(options.policy === undefined ? {} : { policy: options.policy }));
+  const decisions = options.decisions ?? [
+    artifactRegistered(MODEL, parameters.task_class === "compute" ? "model" : "step_graph"),
+  ];
+  const snapshot = GOVERNANCE_SNAPSHOT.decode(governanceSnapshot(network, decisions));
+  const governance = verifyGovernanceSnapshot(snapshot, network.genesisDigest);
+  const vaultIds = network.vaults.map((vault) => vault.actorId).slice(0, options.vaults ?? 3);
+  const task = await testTask(network, {
+    parameters,
+    data: customerData(vaultIds, 4),
+    envelope: (plain) => {
+      const { payload } = parseCose(plain.caller_context.signed_request);
+      const request = TASK_REQUEST.decode(payload);
+      const { attribute_composition } = resolveRequest(request, governance);
+      const envelope = { ...plain, attribute_composition };
+      return options.envelope?.(envelope) ?? envelope;
+    },
+  });
+  return { task, governance };
+}
+
+function verify({ task, governance }: Case, rounds: readonly RoundEvidence[]): VerifiedExecution {
+  const anchors = [rigPlatform().anchor];
+  return verifyExecution({ envelope: task.envelope, governance, anchors, rounds });
+}
+
+function trainRounds(task: TestTask, second: SyntheticOptions = {}): RoundEvidence[] {
+  const first = syntheticRound(task);
+  return [first, syntheticRound(task, { round: 1, previous: first, ...second })];
+}
+
+const refused = (code: string) => expect.objectContaining({ code });
+
+let run: TestRun;
+let query: Case;
+
+beforeAll(async () => {
+  run = await runTask();
+  query = await caseOf(QUERY);
+});
+
+afterAll(() => closeRun(run));
+
+test("[SP-1][TT-2][AG-4][VR-2] accepts what real enclaves did, from archived evidence alone", () => {
+  const checks: string[] = [];
+  const execution = verifyRun(run, { observe: (check) => checks.push(check) });
+  expect(checks).toEqual(["request and envelope", "round 0", "acceptance criteria"]);
+  expect(execution.participants).toEqual(["vault-1", "vault-2", "vault-3"]);
+  expect(execution.reports).toHaveLength(9);
+  expect(execution.simulated).toBe(true);
+  expect(execution.outputCommitment).toEqual(run.finished[0]?.bundle.output_commitment);
+});
+
+test("[SP-8] leaves the evidence it judged as it was", () => {
+  const before = structuredClone(run.rounds);
+  verifyRun(run);
+  expect(run.rounds).toEqual(before);
+});
+
+test("[SP-1][DT-1] accepts an honest made-up round, twice with equal result", () => {
+  const rounds = [syntheticRound(query.task)];
+  expect(verify(query, rounds).bundleDigests).toEqual(verify(query, rounds).bundleDigests);
+});
+
+const ENVELOPES: readonly {
+  title: string;
+  code: string;
+  damage: (envelope: TaskEnvelope) => TaskEnvelope;
+}[] = [
+  {
+    title: "another genesis",
+    code: "GOVERNANCE_GENESIS_MISMATCH",
+    damage: (envelope) => ({ ...envelope, genesis_digest: someDigest("other") }),
+  },
+  {
+    title: "[GS-6] another policy version",
+    code: "POLICY_NOT_ACTIVE",
+    damage: (envelope) => ({ ...envelope, policy_version: "policy-2" }),
+  },
+  {
+    title: "[GS-6] the same version name over another policy",
+    code: "POLICY_NOT_ACTIVE",
+    damage: (envelope) => ({ ...envelope, policy_digest: someDigest("other") }),
+  },
+  {
+    title: "a request that somebody else signed",
+    code: "PROOF_COMMITMENT_MISMATCH",
+    damage: (envelope) => ({ ...envelope, epsilon_micro: envelope.epsilon_micro + 1 }),
+  },
+  {
+    title: "another delivery key",
+    code: "PROOF_COMMITMENT_MISMATCH",
+    damage: (envelope) => ({ ...envelope, delivery_key: new Uint8Array(1216) }),
+  },
+  {
+    title: "[AP-9] a composition that the request does not resolve to",
+    code: "PROOF_COMMITMENT_MISMATCH",
+    damage: (envelope) => ({ ...envelope, attribute_composition: null }),
+  },
+  {
+    title: "another task id",
+    code: "PROOF_COMMITMENT_MISMATCH",
+    damage: (envelope) => ({ ...envelope, task_id: `t-${"0".repeat(32)}` }),
+  },
+];
+
+test.for(ENVELOPES)("refuses an envelope with $title", ({ code, damage }) => {
+  const envelope = damage(run.task.envelope);
+  expect(() => verifyRun(run, { envelope })).toThrow(refused(code));
+});
+
+const [FIRST = "vault-1", SECOND = "vault-2"] = ["vault-1", "vault-2"];
+
+const ROUNDS: readonly {
+  title: string;
+  code: string;
+  damage: (round: RoundEvidence) => RoundEvidence;
+}[] = [
+  {
+    title: "another ciphertext than its bundle names",
+    code: "PROOF_COMMITMENT_MISMATCH",
+    damage: (round) => ({
+      ...round,
+      outcome: { ...round.outcome, ciphertext: someDigest("other") },
+    }),
+  },
+  {
+    title: "another key share than its bundle names",
+    code: "PROOF_COMMITMENT_MISMATCH",
+    damage: (round) => ({ ...round, outcome: { ...round.outcome, shares: [] } }),
+  },
+  {
+    title: "[TT-2] Vault evidence made for another nonce",
+    code: "TEE_NONCE_MISMATCH",
+    damage: (round) => ({
+      ...round,
+      slices: round.slices.map((slice) => ({ ...slice, vault_random: someDigest("other") })),
+    }),
+  },
+  {
+    title: "[TT-2] evidence of the slice of another Vault",
+    code: "TEE_NONCE_MISMATCH",
+    damage: (round) => {
+      const other = round.slices.find((slice) => slice.vault_id === SECOND);
+      return {
+        ...round,
+        slices: round.slices.map((slice) =>
+          slice.vault_id === FIRST && other !== undefined
+            ? { ...slice, vault_evidence: other.vault_evidence, vault_random: other.vault_random }
+            : slice,
+        ),
+      };
+    },
+  },
+  {
+    title: "[AG-4] no aggregator evidence",
+    code: "VERIFY_RESULT_REJECTED",
+    damage: (round) => ({
+      ...round,
+      aggregator: round.aggregator && { ...round.aggregator, evidence: [] },
+    }),
+  },
+  {
+    title: "[AG-4] no aggregator at all",
+    code: "PROOF_SIGNATURE_INVALID",
+    damage: (round) => ({ ...round, aggregator: null }),
+  },
+  {
+    title: "a slice that is not there",
+    code: "VERIFY_RESULT_REJECTED",
+    damage: (round) => ({ ...round, slices: round.slices.slice(1) }),
+  },
+  {
+    title: "a slice bundle that is not there",
+    code: "VERIFY_RESULT_REJECTED",
+    damage: (round) => ({
+      ...round,
+      slices: round.slices.map((slice) => ({ ...slice, bundle: null })),
+    }),
+  },
+  {
+    title: "a slice output that travelled as other bytes",
+    code: "PROOF_COMMITMENT_MISMATCH",
+    damage: (round) => ({
+      ...round,
+      slices: round.slices.map((slice) => ({ ...slice, sealed_output_digest: someDigest("x") })),
+    }),
+  },
+  {
+    title: "the bundles of two Vaults swapped",
+    code: "PROOF_SIGNATURE_INVALID",
+    damage: (round) => {
+      const [one, two, ...more] = round.slices;
+      if (one === undefined || two === undefined) throw new Error("too few slices");
+      return {
+        ...round,
+        slices: [{ ...one, bundle: two.bundle }, { ...two, bundle: one.bundle }, ...more],
+      };
+    },
+  },
+  {
+    title: "another round number",
+    code: "PROOF_COMMITMENT_MISMATCH",
+    damage: (round) => ({ ...round, round: 1 }),
+  },
+];
+
+test.for(ROUNDS)("[SP-1] refuses a round with $title", ({ code, damage }) => {
+  expect(() => verifyRun(run, { rounds: run.rounds.map(damage) })).toThrow(refused(code));
+});
+
+test("[SP-1] refuses no rounds, and a round too many", () => {
+  expect(() => verifyRun(run, { rounds: [] })).toThrow(refused("VERIFY_RESULT_REJECTED"));
+  const doubled = [...run.rounds, ...run.rounds];
+  expect(() => verifyRun(run, { rounds: doubled })).toThrow(refused("PROOF_COMMITMENT_MISMATCH"));
+});
+
+const OTHER_IMAGE = { ...TEST_MEASUREMENT, pcr0: hex(sha384(utf8("another image"))) };
+
+const LIES: readonly { title: string; code: string; lie: SyntheticOptions }[] = [
+  {
+    title: "[TT-2] a slice enclave of another image",
+    code: "TEE_MEASUREMENT_MISMATCH",
+    lie: { enclave: { measurement: OTHER_IMAGE } },
+  },
+  {
+    title: "[AG-4] an aggregator of another image",
+    code: "TEE_MEASUREMENT_MISMATCH",
+    lie: { aggregatorEnclave: { measurement: OTHER_IMAGE } },
+  },
+  {
+    title: "a slice enclave in another role",
+    code: "TEE_USER_DATA_MISMATCH",
+    lie: { manifest: (manifest) => ({ ...manifest, role: "aggregate" }) },
+  },
+  {
+    title: "an enclave that pins another genesis",
+    code: "TEE_USER_DATA_MISMATCH",
+    lie: { manifest: (manifest) => ({ ...manifest, genesis_digest: someDigest("other") }) },
+  },
+  {
+    title: "an order over other input",
+    code: "EXECUTION_ORDER_MISMATCH",
+    lie: { order: (order) => ({ ...order, input_commitment: someDigest("other") }) },
+  },
+  {
+    title: "an order without the consent of admission",
+    code: "EXECUTION_ORDER_MISMATCH",
+    lie: { order: (order) => ({ ...order, consent_commitment: someDigest("other") }) },
+  },
+  {
+    title: "an order with another noise share",
+    code: "EXECUTION_ORDER_MISMATCH",
+    lie: { order: (order) => ({ ...order, share_commitment: someDigest("other") }) },
+  },
+  {
+    title: "an order for another enclave",
+    code: "PROOF_COMMITMENT_MISMATCH",
+    lie: { order: (order) => ({ ...order, enclave_manifest: someDigest("other") }) },
+  },
+  {
+    title: "an order that had expired",
+    code: "VERIFY_RESULT_REJECTED",
+    lie: { order: (order) => ({ ...order, expires_ms: 1 }) },
+  },
+  {
+    title: "another method than the envelope's",
+    code: "PROOF_COMMITMENT_MISMATCH",
+    lie: { bundle: (bundle) => ({ ...bundle, aggregation_method: "intersection" }) },
+  },
+  {
+    title: "full coverage that is partial",
+    code: "PROOF_COMMITMENT_MISMATCH",
+    lie: {
+      vaultIds: [FIRST, SECOND],
+      bundle: (bundle) => ({ ...bundle, partial_coverage: false }),
+    },
+  },
+  {
+    title: "a lower share threshold",
+    code: "PROOF_COMMITMENT_MISMATCH",
+    lie: { bundle: (bundle) => ({ ...bundle, share_threshold: 1 }) },
+  },
+  {
+    title: "another output for a slice than the slice signed",
+    code: "PROOF_COMMITMENT_MISMATCH",
+    lie: {
+      bundle: (bundle) => ({
+        ...bundle,
+        slices: bundle.slices.map((slice) => ({ ...slice, output_commitment: someDigest("x") })),
+      }),
+    },
+  },
+  {
+    title: "a slice bundle under another model",
+    code: "PROOF_COMMITMENT_MISMATCH",
+    lie: { slice: (bundle) => ({ ...bundle, model_digest: someDigest("x") }) },
+  },
+  {
+    title: "[XP-11][VR-2] more epsilon than was declared",
+    code: "VERIFY_RESULT_REJECTED",
+    lie: { bundle: (bundle) => ({ ...bundle, epsilon_micro: bundle.epsilon_micro + 1 }) },
+  },
+  {
+    title: "[XP-11] a slice that cost more than was reserved",
+    code: "VERIFY_RESULT_REJECTED",
+    lie: { slice: (bundle) => ({ ...bundle, epsilon_micro: bundle.epsilon_micro + 1 }) },
+  },
+  {
+    title: "a platform it is not attested by",
+    code: "PROOF_COMMITMENT_MISMATCH",
+    lie: { bundle: (bundle) => ({ ...bundle, platform: "aws-nitro" }) },
+  },
+];
+
+test.for(LIES)("[SP-1] refuses $title", ({ code, lie }) => {
+  expect(() => verify(query, [syntheticRound(query.task, lie)])).toThrow(refused(code));
+});
+
+test("[SP-1] refuses an order its Vault did not sign", () => {
+  const evidence = syntheticRound(query.task);
+  const [one, two] = evidence.slices;
+  if (one === undefined || two === undefined) throw new Error("too few slices");
+  const slices = evidence.slices.map((slice) =>
+    slice === one ? { ...one, order: two.order } : slice,
+  );
+  expect(() => verify(query, [{ ...evidence, slices }])).toThrow(
+    refused("PROOF_SIGNATURE_INVALID"),
+  );
+});
+
+test("[TT-2] replays evidence of a leaf that has long expired, under its root alone", () => {
+  const old = { timeMs: 1_600_000_000_000 };
+  const rounds = [syntheticRound(query.task, { enclave: old, aggregatorEnclave: old })];
+  expect(verify(query, rounds).participants).toHaveLength(3);
+  const { task, governance } = query;
+  const claim = { envelope: task.envelope, governance, rounds };
+  expect(() => verifyExecution({ ...claim, anchors: [] })).toThrow(refused("TEE_POLICY_EMPTY"));
+});
+
+test("[TT-2] refuses a measurement that governance has revoked", async () => {
+  const { pcr0 } = TEST_MEASUREMENT;
+  const revoked = await caseOf(QUERY, { decisions: [{ type: "measurement_revoked", pcr0 }] });
+  const rounds = [syntheticRound(revoked.task)];
+  expect(() => verify(revoked, rounds)).toThrow(refused("TEE_MEASUREMENT_REVOKED"));
+});
+
+test("[MV-4] refuses fewer slices than the quorum, and partial coverage where policy refuses it", async () => {
+  const lonely = syntheticRound(query.task, { vaultIds: [FIRST] });
+  expect(() => verify(query, [lonely])).toThrow(refused("COORDINATION_QUORUM_NOT_MET"));
+  const partial = { vaultIds: [FIRST, SECOND] };
+  expect(verify(query, [syntheticRound(query.task, partial)]).participants).toEqual([
+    FIRST,
+    SECOND,
+  ]);
+  const strict = await caseOf(QUERY, {
+    policy: (policy) => ({
+      ...policy,
+      multi_vault: { ...policy.multi_vault, partial_coverage_accepted: false },
+    }),
+  });
+  const rounds = [syntheticRound(strict.task, partial)];
+  expect(() => verify(strict, rounds)).toThrow(refused("VERIFY_RESULT_REJECTED"));
+});
+
+test("[GS-6] a deprecated policy still governs what it admitted; a retired one nothing", async () => {
+  const deprecated = await caseOf(QUERY, {
+    policy: (policy) => ({ ...policy, status: "deprecated" }),
+  });
+  expect(verify(deprecated, [syntheticRound(deprecated.task)]).participants).toHaveLength(3);
+  const retired = await caseOf(QUERY, { policy: (policy) => ({ ...policy, status: "retired" }) });
+  const rounds = [syntheticRound(retired.task)];
+  expect(() => verify(retired, rounds)).toThrow(refused("POLICY_NOT_ACTIVE"));
+  expect(policyDigest(retired.governance.policy)).not.toEqual(
+    policyDigest(deprecated.governance.policy),
+  );
+});
+
+test("[VR-2] refuses a query without an audience cap", async () => {
+  const uncapped = await caseOf({ ...QUERY, audience_cap: 0 });
+  const rounds = [syntheticRound(uncapped.task)];
+  expect(() => verify(uncapped, rounds)).toThrow(refused("VERIFY_RESULT_REJECTED"));
+});
+
+test("[VR-3] compute runs a registered model once", async () => {
+  const compute = await caseOf(COMPUTE);
+  expect(verify(compute, [syntheticRound(compute.task)]).participants).toHaveLength(3);
+  const wrongKind = await caseOf(COMPUTE, { decisions: [artifactRegistered(MODEL, "step_graph")] });
+  const rounds = [syntheticRound(wrongKind.task)];
+  expect(() => verify(wrongKind, rounds)).toThrow(refused("EXECUTION_WORKLOAD_UNREGISTERED"));
+});
+
+test("[VR-1] parse is one slice of one Vault that commits to its input record", async () => {
+  const parse = await caseOf(PARSE, { vaults: 1 });
+  expect(verify(parse, [syntheticRound(parse.task)]).participants).toEqual([FIRST]);
+  const unlinked = syntheticRound(parse.task, {
+    bundle: (bundle) => ({
+      ...bundle,
+      slices: bundle.slices.map((slice) => ({ ...slice, output_commitment: someDigest("x") })),
+    }),
+  });
+  expect(() => verify(parse, [unlinked])).toThrow(refused("PROOF_COMMITMENT_MISMATCH"));
+});
+
+test("[VR-4][CT-5] train takes every round, each from the state the last one committed to", async () => {
+  const train = await caseOf(TRAIN);
+  const honest = trainRounds(train.task);
+  expect(verify(train, honest).bundles.map((bundle) => bundle.final)).toEqual([false, true]);
+  expect(() => verify(train, honest.slice(0, 1))).toThrow(refused("PROOF_COMMITMENT_MISMATCH"));
+  expect(() => verify(train, honest.toReversed())).toThrow(refused("PROOF_COMMITMENT_MISMATCH"));
+  const forked = trainRounds(train.task, {
+    bundle: (bundle) => ({ ...bundle, input_state: someDigest("other") }),
+  });
+  expect(() => verify(train, forked)).toThrow(refused("PROOF_COMMITMENT_MISMATCH"));
+  const dear = trainRounds(train.task, {
+    bundle: (bundle) => ({ ...bundle, epsilon_micro: bundle.epsilon_micro + 1 }),
+  });
+  expect(() => verify(train, dear)).toThrow(refused("VERIFY_RESULT_REJECTED"));
+});
+
+test("[VR-4] train refuses a round over fewer Vaults than the policy's minimum", async () => {
+  const strict = await caseOf(TRAIN, {
+    policy: (policy) => ({
+      ...policy,
+      privacy: { ...policy.privacy, minimum_train_vaults: 3 },
+    }),
+  });
+  const rounds = trainRounds(strict.task, { vaultIds: [FIRST, SECOND] });
+  expect(() => verify(strict, rounds)).toThrow(refused("VERIFY_RESULT_REJECTED"));
+});
+
+test("refuses an offer below the price of its composition", async () => {
+  const cheap = await createNetwork({
+    genesis: (genesis) => ({
+      ...genesis,
+      semantics: {
+        ...genesis.semantics,
+        attributes: genesis.semantics.attributes.map((attribute) => ({
+          ...attribute,
+          privacy_impact_epsilon_micro: 8_000_000,
+        })),
+      },
+    }),
+  });
+  const underpriced = await caseOf(QUERY, { network: cheap });
+  const rounds = [syntheticRound(underpriced.task)];
+  expect(TASK_ENVELOPE.digest(underpriced.task.envelope)).toHaveLength(32);
+  expect(() => verify(underpriced, rounds)).toThrow(refused("VERIFY_RESULT_REJECTED"));
+});
