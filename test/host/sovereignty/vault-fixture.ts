@@ -54,6 +54,12 @@ export const QUERY: TaskParameters = {
   audience_cap: 1000,
 };
 
+/** The header of a PNG of 40 by 30 pixels. */
+export const PNG = Uint8Array.of(
+  ...[0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a, 0, 0, 0, 13, 0x49, 0x48, 0x44, 0x52],
+  ...[0, 0, 0, 40, 0, 0, 0, 30, 8, 0, 0, 0, 0, 1, 2, 3, 4],
+);
+
 /** One Vault of a generated network, with a clock that tests move. */
 export interface Fixture {
   readonly network: TestNetwork;
@@ -114,7 +120,7 @@ export async function newFixture(
       boxKey: actor.box,
       custody: options.custody ?? OPEN_CUSTODY,
       nowMs: () => clock.nowMs,
-      random: counted(`${directory} ${opened}`),
+      random: counted(`opening ${opened}`),
     });
     vaults.push(vault);
     return vault;
@@ -312,4 +318,33 @@ export function beginning(fixture: Fixture, envelope: TaskEnvelope, plan: SliceP
     previousState: plan.reference.round === 0 ? null : testSeed("previous state"),
     expiresMs: fixture.clock.nowMs + 30_000,
   };
+}
+
+/** Ingests one receipt of `subject` and gives its commitment. */
+export async function ingestReceipt(fixture: Fixture, subject = "anna"): Promise<Uint8Array> {
+  async function* documents() {
+    yield await Promise.resolve({ name: "receipt", bytes: PNG, subject });
+  }
+  await fixture.vault.ingestDocuments({
+    ...targetOf(fixture, "receipts"),
+    documents: documents(),
+  });
+  const records = await fixture.vault.recordCommitments("receipts");
+  return records.at(-1)?.commitment ?? new Uint8Array(0);
+}
+
+/** A request of one record, with consent for personal use as its purpose. */
+export async function parseRequest(
+  fixture: Fixture,
+  name: string,
+  record_commitment: Uint8Array,
+  epsilon_micro = 0,
+) {
+  const changes = {
+    record_scope: "receipts",
+    usage_scope: "personal_use" as const,
+    vault_ids: [fixture.actor.actorId],
+    epsilon_micro,
+  };
+  return await requestOf(fixture, name, changes, { task_class: "parse", record_commitment });
 }

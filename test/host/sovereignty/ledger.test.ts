@@ -1,0 +1,254 @@
+import fc from "fast-check";
+import { expect, test } from "vitest";
+
+import { setDigestOf } from "../../../host/sovereignty/books.ts";
+import { Ledger, type LedgerEntry } from "../../../host/sovereignty/ledger.ts";
+import {
+  decodeOrdinals,
+  encodeOrdinals,
+  firstOrdinals,
+  ordinalBytes,
+  ordinalSet,
+  ordinalsOf,
+} from "../../../host/sovereignty/subject-set.ts";
+
+const ALLOWANCE = 100;
+
+function reserve(reservationId: string, epsilonMicro: number, ...subjects: number[]): LedgerEntry {
+  const set = ordinalSet(subjects);
+  return {
+    kind: "reserve",
+    reservationId,
+    usageScope: "marketing",
+    setDigest: setDigestOf(set),
+    subjects: set,
+    epsilonMicro,
+    expiresMs: 1,
+  };
+}
+
+function fits(ledger: Ledger, epsilonMicro: number, ...subjects: number[]): boolean {
+  return ledger.fits({
+    usageScope: "marketing",
+    subjects: ordinalSet(subjects),
+    epsilonMicro,
+    allowanceMicro: ALLOWANCE,
+  });
+}
+
+test("[DS-3] reserve and commit move the balances of every subject of the set, and of no other", () => {
+  const ledger = Ledger.replay([reserve("a", 60, 1, 3), reserve("b", 10, 3)]);
+  expect(ledger.reservedMicro("marketing", 1)).toBe(60);
+  expect(ledger.reservedMicro("marketing", 3)).toBe(70);
+  ledger.apply({ kind: "executing", reservationId: "a", round: 0, epsilonMicro: 60 });
+  ledger.apply({ kind: "commit", reservationId: "a", epsilonMicro: 55 });
+  ledger.apply({ kind: "release", reservationId: "b" });
+  expect(ledger.consumedMicro("marketing", 1)).toBe(55);
+  expect(ledger.consumedMicro("marketing", 3)).toBe(55);
+  expect(ledger.reservedMicro("marketing", 3)).toBe(0);
+  expect(ledger.consumedMicro("marketing", 2)).toBe(0);
+  expect(ledger.consumedMicro("analytics", 1)).toBe(0);
+});
+
+test("[AP-4] one subject without enough left refuses the whole set", () => {
+  const ledger = Ledger.replay([reserve("a", 60, 1)]);
+  expect(fits(ledger, 40, 1, 2)).toBe(true);
+  expect(fits(ledger, 41, 1, 2)).toBe(false);
+  expect(fits(ledger, 41, 2)).toBe(true);
+});
+
+test("[PB-8] a frozen subject takes no new reservation until thawed", () => {
+  const ledger = new Ledger();
+  ledger.setFrozen("marketing", ordinalSet([5]), true);
+  expect(fits(ledger, 1, 4, 5)).toBe(false);
+  expect(fits(ledger, 1, 4)).toBe(true);
+  ledger.setFrozen("marketing", ordinalSet([5]), false);
+  expect(fits(ledger, 1, 4, 5)).toBe(true);
+});
+
+const EXECUTING: LedgerEntry = {
+  kind: "executing",
+  reservationId: "a",
+  round: 0,
+  epsilonMicro: 1,
+};
+
+test.for<{ title: string; entries: LedgerEntry[]; code: string }>([
+  {
+    title: "a commit before execution",
+    entries: [reserve("a", 1, 1), { kind: "commit", reservationId: "a", epsilonMicro: 1 }],
+    code: "PRIVACY_BUDGET_STATE_CONFLICT",
+  },
+  {
+    title: "a release after execution began",
+    entries: [reserve("a", 1, 1), EXECUTING, { kind: "release", reservationId: "a" }],
+    code: "PRIVACY_BUDGET_STATE_CONFLICT",
+  },
+  {
+    title: "a second commit",
+    entries: [
+      reserve("a", 1, 1),
+      EXECUTING,
+      { kind: "commit", reservationId: "a", epsilonMicro: 1 },
+      { kind: "commit", reservationId: "a", epsilonMicro: 0 },
+    ],
+    code: "PRIVACY_BUDGET_STATE_CONFLICT",
+  },
+  {
+    title: "a commit of less than nothing",
+    entries: [
+      reserve("a", 1, 1),
+      EXECUTING,
+      { kind: "commit", reservationId: "a", epsilonMicro: -1 },
+    ],
+    code: "PRIVACY_BUDGET_PARAMETER_INVALID",
+  },
+  {
+    title: "a round that begins twice",
+    entries: [reserve("a", 1, 1), EXECUTING, EXECUTING],
+    code: "PRIVACY_BUDGET_STATE_CONFLICT",
+  },
+  {
+    title: "a second reservation of one name",
+    entries: [reserve("a", 1, 1), reserve("a", 1, 1)],
+    code: "PRIVACY_BUDGET_STATE_CONFLICT",
+  },
+  {
+    title: "an unknown reservation",
+    entries: [{ kind: "release", reservationId: "a" }],
+    code: "PRIVACY_BUDGET_UNKNOWN_RESERVATION",
+  },
+])("[PB-5] refuses $title and keeps the balances", ({ entries, code }) => {
+  const ledger = Ledger.replay(entries.slice(0, -1));
+  const before = ledger.summary();
+  const last = entries.slice(-1);
+  expect(() => last.forEach((entry) => ledger.apply(entry))).toThrow(
+    expect.objectContaining({ code }),
+  );
+  expect(ledger.summary()).toEqual(before);
+});
+
+/** The ledger as one would write it down first: a list of reservations, balances summed anew each time. */
+class NaiveLedger {
+  readonly #all = new Map<
+    string,
+    { set: number[]; reserved: number; consumed: number; executing: boolean }
+  >();
+
+  balance(subject: number): number {
+    return [...this.#all.values()]
+      .filter(({ set }) => set.includes(subject))
+      .reduce((sum, { reserved, consumed }) => sum + reserved + consumed, 0);
+  }
+
+  tryReserve(id: string, set: number[], epsilon: number): boolean {
+    if (set.some((subject) => this.balance(subject) + epsilon > ALLOWANCE)) return false;
+    this.#all.set(id, { set, reserved: epsilon, consumed: 0, executing: false });
+    return true;
+  }
+
+  end(id: string, kind: "executing" | "commit" | "release", epsilon: number): boolean {
+    const found = this.#all.get(id);
+    if (found === undefined || found.reserved < 0) return false;
+    if (kind === "executing") {
+      if (found.executing) return false;
+      found.executing = true;
+      return true;
+    }
+    if ((kind === "commit") !== found.executing) return false;
+    this.#all.set(id, {
+      ...found,
+      reserved: 0,
+      consumed: kind === "commit" ? epsilon : 0,
+      executing: kind === "commit",
+    });
+    this.#ended.add(id);
+    return true;
+  }
+
+  readonly #ended = new Set<string>();
+
+  hasEnded(id: string): boolean {
+    return this.#ended.has(id);
+  }
+}
+
+const step = fc.oneof(
+  fc.record({
+    kind: fc.constant("reserve" as const),
+    id: fc.integer({ min: 0, max: 9 }),
+    set: fc.uniqueArray(fc.integer({ min: 0, max: 40 }), { minLength: 1, maxLength: 12 }),
+    epsilon: fc.integer({ min: 0, max: 60 }),
+  }),
+  fc.record({
+    kind: fc.constantFrom("executing" as const, "commit" as const, "release" as const),
+    id: fc.integer({ min: 0, max: 9 }),
+    set: fc.constant<number[]>([]),
+    epsilon: fc.integer({ min: 0, max: 60 }),
+  }),
+);
+
+test("[PB-1] balances follow a naive model, whatever happens in whichever order, also when replayed", () => {
+  fc.assert(
+    fc.property(fc.array(step, { maxLength: 40 }), (steps) => {
+      const ledger = new Ledger();
+      const naive = new NaiveLedger();
+      const seen = new Set<string>();
+      const entries: LedgerEntry[] = [];
+      for (const { kind, id, set, epsilon } of steps) {
+        const reservationId = `r${id}`;
+        if (kind === "reserve") {
+          if (seen.has(reservationId)) continue;
+          const accepted = naive.tryReserve(reservationId, set, epsilon);
+          expect(fits(ledger, epsilon, ...set)).toBe(accepted);
+          if (!accepted) continue;
+          seen.add(reservationId);
+          entries.push(reserve(reservationId, epsilon, ...set));
+        } else {
+          const ended = naive.hasEnded(reservationId);
+          if (ended || !naive.end(reservationId, kind, epsilon)) {
+            expect(() => ledger.apply(entryOf(kind, reservationId, epsilon))).toThrow();
+            continue;
+          }
+          entries.push(entryOf(kind, reservationId, epsilon));
+        }
+        entries.slice(-1).forEach((entry) => ledger.apply(entry));
+      }
+      const replayed = Ledger.replay(entries);
+      for (let subject = 0; subject <= 40; subject += 1) {
+        for (const each of [ledger, replayed]) {
+          const balance =
+            each.consumedMicro("marketing", subject) + each.reservedMicro("marketing", subject);
+          expect(balance).toBe(naive.balance(subject));
+        }
+      }
+    }),
+    { seed: 7, numRuns: 300 },
+  );
+});
+
+function entryOf(
+  kind: "executing" | "commit" | "release",
+  reservationId: string,
+  epsilonMicro: number,
+): LedgerEntry {
+  if (kind === "executing") return { kind, reservationId, round: 0, epsilonMicro };
+  return kind === "commit" ? { kind, reservationId, epsilonMicro } : { kind, reservationId };
+}
+
+test("sets of subjects have one encoding each and come back as they were", () => {
+  fc.assert(
+    fc.property(fc.array(fc.integer({ min: 0, max: 3000 }), { maxLength: 200 }), (ordinals) => {
+      const set = ordinalSet(ordinals);
+      expect([...set]).toEqual([...new Set(ordinals)].sort((left, right) => left - right));
+      expect(decodeOrdinals(encodeOrdinals(set))).toEqual(set);
+      expect(ordinalsOf(ordinalBytes(Uint32Array.from(ordinals)))).toEqual(
+        Uint32Array.from(ordinals),
+      );
+    }),
+    { seed: 1 },
+  );
+  expect(encodeOrdinals(firstOrdinals(8000)).length).toBe(1001);
+  expect(() => decodeOrdinals(Uint8Array.of(0, 2, 0, 0, 0, 1, 0, 0, 0))).toThrow("subject set");
+  expect(() => decodeOrdinals(Uint8Array.of(2))).toThrow("subject set");
+});
