@@ -1,1 +1,29 @@
-export type { EnclaveExit, EnclaveHandle, EnclaveLauncher } from "./execution/enclave-launcher.ts";
+export { createKms, recipientKeyPolicy } from "./adapters/kms.ts";
+export { EXIT, UsageError, reportError, type CliIo } from "./cli/io.ts";
+export { networkFileSchema, type NetworkFile } from "./cli/network-files.ts";
+export { resultLine, resultView } from "./cli/result-view.ts";
+export { followTask } from "./cli/submit.ts";
+export { openDelivery } from "./delivery/index.ts";
+export { parseTrust, verifyBundle, type VerificationReport } from "./evidence/index.ts";
+export {
+  EnclaveClient,
+  type EnclaveExit,
+  type EnclaveHandle,
+  type EnclaveLauncher,
+} from "./execution/index.ts";
+export { createGovernanceEvent } from "./governance/index.ts";
+export { OperatorClient, TaskClient } from "./http/index.ts";
+export { runAggregator } from "./run/aggregator.ts";
+export {
+  aggregatorConfigSchema,
+  coordinatorConfigSchema,
+  readConfig,
+  readSeed,
+  vaultConfigSchema,
+  type AggregatorConfig,
+  type CoordinatorConfig,
+  type VaultConfig,
+} from "./run/config.ts";
+export { runCoordinator } from "./run/coordinator.ts";
+export type { EnclaveEnvironment, RunEnvironment } from "./run/environment.ts";
+export { runVault } from "./run/vault.ts";

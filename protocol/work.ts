@@ -55,6 +55,7 @@ export const workItemSchema = z.strictObject({
     z.strictObject({
       kind: z.literal("release"),
       envelope: bytesUpTo(MIB / 2),
+      governance: bytesUpTo(16 * MIB),
       settlement: bytesUpTo(128 * 1024),
       bundle: bytesUpTo(128 * 1024),
       sealed_share: bytesUpTo(4096),

@@ -18,8 +18,8 @@ export interface AdmissionContext {
   readonly issuer: WorkIssuer;
   readonly governanceState: () => GovernanceState;
   readonly governanceSnapshot: () => GovernanceSnapshot;
-  /** The epoch that is open now. */
-  readonly openEpoch: () => Promise<number>;
+  /** The epoch a task or sub-task belongs to: the one open when first asked. */
+  readonly assignEpoch: (taskId: string) => Promise<number>;
   readonly nowMs: () => number;
 }
 
@@ -62,7 +62,7 @@ export class AdmissionPlane {
       taskClass: plan.request.task_class,
       signedRequest,
       requestDigest: plan.requestDigest,
-      epochId: await this.#context.openEpoch(),
+      epochId: await this.#context.assignEpoch(taskId),
       policyVersion: state.policy.policy_version_id,
       deadlineMs: nowMs() + timeoutMs,
     });

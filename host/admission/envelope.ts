@@ -104,12 +104,7 @@ export function assembleEnvelope(args: {
     derivation_rule_refs: plan.resolution.derivation_rule_refs,
     budget_lock_ref:
       request.task_class === "parse" ? null : lockReference(args.taskId, request.budget_lock_minor),
-    privacy_budget_reservation: participants.map(({ vaultId, outcome }) => ({
-      vault_id: vaultId,
-      reservation_id: outcome.reservation_id,
-      epsilon_micro: outcome.epsilon_micro,
-      expires_ms: outcome.expires_ms,
-    })),
+    privacy_budget_reservation: participants.map(reservationOf),
     coordination_envelope: coordinationOf(args),
     iteration_policy: iterationOf(plan),
     admission_timestamp: args.admissionMs,
@@ -121,11 +116,24 @@ export function assembleEnvelope(args: {
     epsilon_micro: request.epsilon_micro,
     delta_pico: state.policy.privacy.delta_pico,
     delivery_key: request.delivery_key,
-    inputs: participants.map(({ vaultId, outcome }) => ({
-      vault_id: vaultId,
-      input_commitment: outcome.input_commitment,
-      share_commitments: outcome.share_commitments,
-    })),
+    inputs: participants.map(inputOf),
+  };
+}
+
+function reservationOf({ vaultId, outcome }: Participant) {
+  return {
+    vault_id: vaultId,
+    reservation_id: outcome.reservation_id,
+    epsilon_micro: outcome.epsilon_micro,
+    expires_ms: outcome.expires_ms,
+  };
+}
+
+function inputOf({ vaultId, outcome }: Participant) {
+  return {
+    vault_id: vaultId,
+    input_commitment: outcome.input_commitment,
+    share_commitments: outcome.share_commitments,
   };
 }
 

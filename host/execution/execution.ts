@@ -33,7 +33,7 @@ export interface ExecutionContext {
   readonly governanceSnapshot: () => GovernanceSnapshot;
   /** Bytes of a registered model or step graph. @throws when it was never uploaded. */
   readonly artifact: (digest: Uint8Array) => Promise<Uint8Array>;
-  readonly openEpoch: () => Promise<number>;
+  readonly assignEpoch: (taskId: string) => Promise<number>;
   readonly nowMs: () => number;
 }
 
@@ -220,7 +220,7 @@ export class ExecutionPlane {
       taskClass: row.task_class,
       signedRequest: row.signed_request,
       requestDigest: row.request_digest,
-      epochId: await this.#context.openEpoch(),
+      epochId: await this.#context.assignEpoch(taskId),
       policyVersion: row.policy_version,
       deadlineMs: nowMs() + this.#executionMs(envelope),
       envelope,

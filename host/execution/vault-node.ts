@@ -1,7 +1,7 @@
 import type { TrustAnchor } from "#attestation";
 import {
   GOVERNANCE_SNAPSHOT,
-  SETTLEMENT_PROOF,
+  LOG_EXCERPT,
   TASK_ENVELOPE,
   RefusedError,
   cosignCheckpoint,
@@ -10,6 +10,7 @@ import {
   type GovernanceState,
   type WorkItem,
 } from "#protocol";
+import { excerptOf } from "../evidence/index.ts";
 import { acceptSnapshot, extendHead } from "../governance/index.ts";
 import type { KeyCustody, Vault } from "../sovereignty/index.ts";
 import type { EnclaveLauncher } from "./enclave-launcher.ts";
@@ -77,7 +78,7 @@ async function perform(item: WorkItem, context: VaultNodeContext): Promise<Uint8
 /** Governance as the coordinator hands it over, accepted only forward from what this Vault has seen. */
 async function accept(snapshotBytes: Uint8Array, context: VaultNodeContext) {
   const snapshot = GOVERNANCE_SNAPSHOT.decode(snapshotBytes);
-  const previous = context.vault.governanceHead();
+  const previous = await context.vault.governanceHead();
   const { state, size, root } = acceptSnapshot({
     snapshot,
     pinnedGenesisDigest: context.genesisDigest,
@@ -124,12 +125,13 @@ async function release(
 ): Promise<Uint8Array> {
   const share = await context.vault.releaseShare({
     envelope: TASK_ENVELOPE.decode(work.envelope),
-    settlementProof: SETTLEMENT_PROOF.decode(work.settlement),
+    settlementProof: work.settlement,
     signedBundle: work.bundle,
     sealedShare: work.sealed_share,
-    coordinatorKey: context.self.coordinatorKey,
+    governance: await accept(work.governance, context),
   });
-  await context.coordinator.evidence(taskId, await context.vault.excerpt(taskId));
+  const excerpt = LOG_EXCERPT.encode(await excerptOf(context.vault.log, taskId));
+  await context.coordinator.evidence(taskId, excerpt);
   return share;
 }
 
@@ -146,7 +148,7 @@ async function cosign(
   const head = extendHead({
     snapshot,
     pinnedGenesisDigest: context.genesisDigest,
-    previous: context.vault.governanceHead(),
+    previous: await context.vault.governanceHead(),
   });
   await context.vault.recordGovernanceHead(head);
   const note = cosignCheckpoint(snapshot.checkpoint, {

@@ -3,6 +3,7 @@ import {
   equalBytes,
   leafHash,
   merkleRoot,
+  verifyGovernanceForCosigning,
   verifyGovernanceSnapshot,
   type GovernanceSnapshot,
   type GovernanceState,
@@ -38,6 +39,24 @@ export function acceptSnapshot(args: {
   const leaves = snapshot.events.map((event) => leafHash(event));
   if (previous !== null) requirePrefix(leaves, previous);
   return { state, size: leaves.length, root: merkleRoot(leaves) };
+}
+
+/**
+ * The head of a snapshot that this party is asked to cosign: every event approved, the log's own signature, and the
+ * known past unchanged. Says nothing of what other Vaults have seen.
+ *
+ * @throws {@link VerificationError} as {@link acceptSnapshot}
+ */
+export function extendHead(args: {
+  readonly snapshot: GovernanceSnapshot;
+  readonly pinnedGenesisDigest: Uint8Array;
+  readonly previous: GovernanceHead | null;
+}): GovernanceHead {
+  const { snapshot, previous } = args;
+  verifyGovernanceForCosigning(snapshot, args.pinnedGenesisDigest);
+  const leaves = snapshot.events.map((event) => leafHash(event));
+  if (previous !== null) requirePrefix(leaves, previous);
+  return { size: leaves.length, root: merkleRoot(leaves) };
 }
 
 function requirePrefix(leaves: readonly Uint8Array[], previous: GovernanceHead): void {

@@ -40,6 +40,8 @@ export interface Governance {
    * @throws as `applyGovernanceEvent`; {@link LimitError} POLICY_LIMIT_EXCEEDED when the log is full.
    */
   submit(eventBytes: Uint8Array): Promise<number>;
+  /** Every committed event, in order. */
+  events(): Uint8Array[];
   /** Checkpoint of the whole log with every cosignature known for it. */
   note(): string;
   /**
@@ -158,6 +160,10 @@ class StoredGovernance implements Governance {
       afterWrite(trx, (committed) => (committed ? this.replay(event) : undefined));
       return sequence;
     });
+  }
+
+  events(): Uint8Array[] {
+    return [...this.#events];
   }
 
   note(): string {

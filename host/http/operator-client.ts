@@ -33,7 +33,7 @@ export class OperatorClient {
     const query = new URLSearchParams({ scope: args.scope, on_error: args.onError });
     const body = args.body instanceof Uint8Array ? Buffer.from(args.body) : args.body;
     return reportSchema.parse(
-      await this.#send(`/v1/operator/ingest?${query}`, {
+      await this.#send(`/v1/operator/ingest?${query.toString()}`, {
         method: "POST",
         headers: { "content-type": "text/csv" },
         body,
@@ -54,7 +54,7 @@ export class OperatorClient {
       name: args.name,
     });
     return reportSchema.parse(
-      await this.#send(`/v1/operator/documents?${query}`, {
+      await this.#send(`/v1/operator/documents?${query.toString()}`, {
         method: "POST",
         headers: { "content-type": "application/octet-stream" },
         body: Buffer.from(args.image),
@@ -64,7 +64,7 @@ export class OperatorClient {
 
   async records(scope: string) {
     const query = new URLSearchParams({ scope });
-    return recordsSchema.parse(await this.#send(`/v1/operator/records?${query}`, {}));
+    return recordsSchema.parse(await this.#send(`/v1/operator/records?${query.toString()}`, {}));
   }
 
   async status(): Promise<unknown> {
@@ -100,7 +100,7 @@ export class OperatorClient {
     try {
       response = await fetch(`${this.#url}${path}`, {
         ...init,
-        headers: { ...init.headers, authorization: `Bearer ${this.#token}` },
+        headers: withToken(init.headers, this.#token),
       });
     } catch (cause) {
       throw new UnavailableError(
@@ -117,4 +117,10 @@ export class OperatorClient {
       problem.success ? problem.data.detail : `status ${response.status}`,
     );
   }
+}
+
+function withToken(headers: RequestInit["headers"], token: string): Headers {
+  const all = new Headers(headers);
+  all.set("authorization", `Bearer ${token}`);
+  return all;
 }

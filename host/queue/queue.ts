@@ -7,8 +7,7 @@ import {
   type RoundMessage,
   type WorkItem,
 } from "#protocol";
-import type { Transaction } from "kysely";
-import type { Store } from "../store/index.ts";
+import type { Store, Transaction } from "../store/index.ts";
 import { claimable, type QueueSchema } from "./queries.ts";
 import { Signals } from "./signals.ts";
 
@@ -41,6 +40,7 @@ export class Queue {
   readonly #store: Store<QueueSchema>;
   readonly #nowMs: () => number;
   readonly signals = new Signals();
+  readonly #taken = new Set<string>();
 
   constructor(store: Store<QueueSchema>, nowMs: () => number) {
     this.#store = store;
@@ -166,6 +166,14 @@ export class Queue {
       answer: row.answer,
       code: errorCode(row.code),
     }));
+  }
+
+  /** Answers of one kind that were not taken before; each is given once. */
+  async takeAnswers(taskId: string, kind: WorkItem["work"]["kind"]): Promise<FinishedWork[]> {
+    const done = await this.workOf(taskId, kind);
+    const fresh = done.filter((work) => work.done && !this.#taken.has(work.workId));
+    for (const { workId } of fresh) this.#taken.add(workId);
+    return fresh;
   }
 
   /** Puts a verified message on the board. @returns whether it is the first of its slot. */

@@ -6,4 +6,5 @@ export {
   type TaskRow,
   type Transition,
 } from "./register.ts";
-export { TASK_STATEMENTS, type TaskSchema } from "./queries.ts";
+export { ARTIFACT_BYTES_MAX, TaskBlobs } from "./blobs.ts";
+export { TASK_STATEMENTS, type BlobSchema, type TaskSchema } from "./queries.ts";

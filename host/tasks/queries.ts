@@ -1,4 +1,5 @@
 import type { TaskClass } from "#protocol";
+import type { Selectable } from "kysely";
 
 /** The coordinator's tasks and sub-tasks. Owned by the task register alone. */
 export interface TaskSchema {
@@ -25,6 +26,12 @@ export interface TaskSchema {
   };
 }
 
+/** Blobs that belong to tasks. Owned by `TaskBlobs` alone. */
+export interface BlobSchema {
+  artifact: { digest: string; bytes: Uint8Array };
+  log_excerpt: { task_id: string; actor_id: string; excerpt: Uint8Array };
+}
+
 export const TASK_STATEMENTS: readonly string[] = [
   `create table task (
      task_id text primary key, parent_task_id text, round integer not null,
@@ -35,4 +42,11 @@ export const TASK_STATEMENTS: readonly string[] = [
      delivered integer not null)`,
   `create index task_state on task (state)`,
   `create index task_parent on task (parent_task_id, round)`,
+  `create table artifact (digest text primary key, bytes blob not null)`,
+  `create table log_excerpt (
+     task_id text not null, actor_id text not null, excerpt blob not null,
+     primary key (task_id, actor_id))`,
 ];
+
+/** A task as a row gives it. */
+export type StoredTask = Selectable<TaskSchema["task"]>;

@@ -12,16 +12,15 @@ import {
   type TaskEnvelope,
   type TaskState,
 } from "#protocol";
-import type { Selectable, Transaction } from "kysely";
 import type { ActorLog, ActorLogSchema } from "../evidence/actor-log.ts";
-import type { Store } from "../store/index.ts";
-import type { TaskSchema } from "./queries.ts";
+import type { Store, Transaction } from "../store/index.ts";
+import type { StoredTask, TaskSchema } from "./queries.ts";
 
 /** What the register needs in its store: its own table and the log it writes in the same transaction. */
 type RegisterSchema = TaskSchema & ActorLogSchema;
 
 /** A task as the register keeps it. */
-export type TaskRow = Omit<Selectable<TaskSchema["task"]>, "state"> & { readonly state: TaskState };
+export type TaskRow = Omit<StoredTask, "state"> & { readonly state: TaskState };
 
 /** What is known of a task when it is first taken. */
 export interface NewTask {
@@ -211,6 +210,17 @@ export class TaskRegister {
       .orderBy("task_id")
       .execute();
     return rows.map((row) => row.task_id);
+  }
+
+  /** Tasks by state, parents and atomic ones only. */
+  async counts(): Promise<{ readonly state: string; readonly count: number }[]> {
+    return this.#store.db
+      .selectFrom("task")
+      .select((select) => ["state", select.fn.countAll<number>().as("count")])
+      .where("parent_task_id", "is", null)
+      .groupBy("state")
+      .orderBy("state")
+      .execute();
   }
 
   /** Sub-tasks of a composite task, in round order. */

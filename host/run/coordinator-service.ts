@@ -1,0 +1,264 @@
+import {
+  GOVERNANCE_SNAPSHOT,
+  LOG_EXCERPT,
+  UnavailableError,
+  parseEvent,
+  roundsOf,
+  sha256,
+  type RoundMessage,
+  type SigningKey,
+} from "#protocol";
+import type { AdmissionPlane } from "../admission/index.ts";
+import type { ActorLog, ActorLogSchema } from "../evidence/actor-log.ts";
+import { assembleBundle, excerptOf } from "../evidence/index.ts";
+import { readRoundMessage, requireEnvelope, type ExecutionPlane } from "../execution/index.ts";
+import type { EpochRegister, Governance, GovernanceSchema } from "../governance/index.ts";
+import type {
+  NodeRoutesContext,
+  TaskEventView,
+  TaskRoutesContext,
+  TaskView,
+} from "../http/index.ts";
+import type { Queue, QueueSchema, WorkIssuer } from "../queue/index.ts";
+import type { Settlement, SettlementSchema } from "../settlement/index.ts";
+import type { Store } from "../store/index.ts";
+import type { BlobSchema, TaskBlobs, TaskRegister, TaskSchema } from "../tasks/index.ts";
+import type { RunEnvironment } from "./environment.ts";
+import type { Footing } from "./files.ts";
+import { eventView } from "./event-view.ts";
+import type { Pipeline } from "./pipeline.ts";
+
+/** All tables of a coordinator. Each belongs to one service. */
+export type CoordinatorSchema = ActorLogSchema &
+  TaskSchema &
+  BlobSchema &
+  QueueSchema &
+  GovernanceSchema &
+  SettlementSchema;
+
+/** The services and planes of a coordinator. */
+export interface CoordinatorParts {
+  readonly coordinatorId: string;
+  readonly store: Store<CoordinatorSchema>;
+  readonly log: ActorLog;
+  readonly key: SigningKey;
+  readonly governance: Governance;
+  readonly epochs: EpochRegister;
+  readonly settlement: Settlement;
+  readonly footing: Footing;
+  readonly environment: RunEnvironment;
+  readonly register: TaskRegister;
+  readonly queue: Queue;
+  readonly issuer: WorkIssuer;
+  readonly blobs: TaskBlobs;
+  readonly admission: AdmissionPlane;
+  readonly execution: ExecutionPlane;
+  readonly pipeline: Pipeline;
+}
+
+const COSIGN_MS_MAX = 24 * 60 * 60 * 1000;
+
+/** What the coordinator's listeners and its clock drive. */
+export class CoordinatorService {
+  readonly #parts: CoordinatorParts;
+
+  constructor(parts: CoordinatorParts) {
+    this.#parts = parts;
+  }
+
+  /** Asks for cosignatures over the governance log as it stands; then everything else can go on. */
+  async start(): Promise<void> {
+    await this.#askCosignatures();
+  }
+
+  async tick(): Promise<void> {
+    await this.#takeCosignatures();
+    await this.#parts.pipeline.tick();
+  }
+
+  /** One piece of work for each Vault and size of the governance log. */
+  async #askCosignatures(): Promise<void> {
+    const { governance, footing, issuer } = this.#parts;
+    const state = governance.state();
+    const note = governance.note();
+    const events = governance.events();
+    for (const actor of footing.genesis.actors) {
+      if (actor.role !== "enterprise") continue;
+      await issuer.issue({
+        workId: `cosign:${state.sequence}:${actor.actor_id}`,
+        actorId: actor.actor_id,
+        taskId: "governance",
+        timeoutMs: COSIGN_MS_MAX,
+        work: {
+          kind: "cosign",
+          governance: GOVERNANCE_SNAPSHOT.encode({
+            genesis: footing.genesisBytes,
+            events,
+            checkpoint: note,
+          }),
+        },
+      });
+    }
+  }
+
+  async #takeCosignatures(): Promise<void> {
+    const { queue, governance } = this.#parts;
+    for (const { workId, answer } of await queue.takeAnswers("governance", "cosign")) {
+      if (answer === null) continue;
+      try {
+        await governance.addCosignature(new TextDecoder().decode(answer));
+      } catch (error) {
+        this.#parts.environment.report({ event: "cosignature_refused", work_id: workId });
+        if (!(error instanceof Error)) throw error;
+      }
+    }
+  }
+
+  nodeRoutes(): NodeRoutesContext {
+    const { queue, register, pipeline, governance, blobs, environment } = this.#parts;
+    return {
+      queue,
+      governanceState: () => governance.state(),
+      readRoundMessage,
+      roundOpen: async (taskId) => (await register.get(taskId)).state === "dispatched",
+      changed: (taskId) => {
+        if (taskId === "governance") return;
+        void pipeline.visit(taskId).then(() => queue.signals.notify(`task:${taskId}`));
+      },
+      posted: (taskId, message, signed) => this.#logMessage(taskId, message, signed),
+      keepExcerpt: async (taskId, actorId, excerpt) => {
+        LOG_EXCERPT.decode(excerpt);
+        await blobs.putExcerpt(taskId, actorId, excerpt);
+      },
+      nowMs: environment.nowMs,
+    };
+  }
+
+  async #logMessage(taskId: string, message: RoundMessage, signed: Uint8Array): Promise<void> {
+    const { round, sender, body } = message;
+    await this.#parts.register.note(taskId, "round_message", {
+      round,
+      sender,
+      kind: body.kind,
+      vault_id: "vault_id" in body ? body.vault_id : null,
+      digest: sha256(signed),
+    });
+  }
+
+  taskRoutes(): TaskRoutesContext {
+    const { admission, pipeline, queue, governance, blobs, settlement, register } = this.#parts;
+    return {
+      submit: async (signedRequest) => {
+        const accepted = await admission.submit(signedRequest);
+        void pipeline.visit(accepted.taskId);
+        return accepted;
+      },
+      view: (taskId) => this.#view(taskId),
+      events: (taskId, after) => this.#events(taskId, after),
+      wait: (taskId, waitMs) => queue.signals.wait(`task:${taskId}`, waitMs),
+      delivery: (taskId) => pipeline.delivery(taskId),
+      evidence: (taskId) => this.#evidence(taskId),
+      openChallenge: async (taskId, signed) => {
+        const challenge = await settlement.openChallenge(signed);
+        await register.transition(challenge.task_id, {
+          to: "challenged",
+          actorId: challenge.challenger,
+          role: "verifier",
+        });
+        queue.signals.notify(`task:${taskId}`);
+      },
+      governanceSnapshot: () => GOVERNANCE_SNAPSHOT.encode(governance.snapshot()),
+      submitGovernanceEvent: async (event) => {
+        await governance.submit(event);
+        await this.#askCosignatures();
+      },
+      uploadArtifact: (bytes) => blobs.putArtifact(bytes, governance.state()),
+      metrics: () => this.#metrics(),
+    };
+  }
+
+  async #view(taskId: string): Promise<TaskView> {
+    const { register, footing } = this.#parts;
+    const row = await register.get(taskId);
+    return {
+      task_id: row.task_id,
+      task_class: row.task_class,
+      state: row.state,
+      reason: row.reason,
+      epoch_id: row.epoch_id,
+      policy_version: row.policy_version,
+      rounds: row.envelope === null ? 0 : roundsOf(requireEnvelope(row)),
+      delivered: row.delivered === 1,
+      simulated: footing.genesis.simulated,
+    };
+  }
+
+  async #events(taskId: string, after: number): Promise<TaskEventView[]> {
+    const entries = await this.#parts.log.entriesForTask(taskId);
+    return entries
+      .filter(({ sequence }) => sequence >= after)
+      .map(({ event }) => eventView(parseEvent(event)));
+  }
+
+  /** The evidence file of a delivered task. @throws UnavailableError DELIVERY_NOT_READY */
+  async #evidence(taskId: string): Promise<Uint8Array> {
+    const { register, queue, settlement, log, key, governance, blobs } = this.#parts;
+    const row = await register.get(taskId);
+    if (row.delivered === 0) {
+      throw new UnavailableError(
+        { code: "DELIVERY_NOT_READY", state: row.state },
+        `evidence: expected a delivered task, got one ${row.state}`,
+      );
+    }
+    const envelope = requireEnvelope(row);
+    const participants = new Set(envelope.inputs.map((input) => input.vault_id));
+    const admitted = await queue.workOf(taskId, "admit");
+    const excerpts = await blobs.excerpts(taskId);
+    return assembleBundle(
+      {
+        governance: governance.snapshot(),
+        envelope,
+        decisions: admitted.flatMap(({ actorId, answer }) =>
+          answer !== null && participants.has(actorId) ? [answer] : [],
+        ),
+        messages: await this.#messages(taskId, roundsOf(envelope)),
+        consumption: answersOf(await queue.workOf(taskId, "settle")),
+        challenges: await settlement.challengesFor(taskId),
+        settlement: await settlement.proofFor(taskId),
+        delivery: answersOf(await queue.workOf(taskId, "release")),
+        logs: [
+          LOG_EXCERPT.encode(await excerptOf(log, taskId)),
+          ...excerpts.map(({ excerpt }) => excerpt),
+        ],
+      },
+      key,
+    );
+  }
+
+  async #messages(taskId: string, rounds: number): Promise<Uint8Array[]> {
+    const messages: Uint8Array[] = [];
+    for (let round = 0; round < rounds; round += 1) {
+      const posted = await this.#parts.execution.rawMessages(taskId, round);
+      messages.push(...posted.map(({ message }) => message));
+    }
+    return messages;
+  }
+
+  async #metrics(): Promise<string> {
+    const { register, log, epochs } = this.#parts;
+    const counts = await register.counts();
+    return [
+      "# TYPE symphony_tasks gauge",
+      ...counts.map(({ state, count }) => `symphony_tasks{state="${state}"} ${count}`),
+      "# TYPE symphony_log_events counter",
+      `symphony_log_events ${log.size}`,
+      "# TYPE symphony_epoch gauge",
+      `symphony_epoch ${epochs.current().epoch_id}`,
+      "",
+    ].join("\n");
+  }
+}
+
+function answersOf(work: readonly { readonly answer: Uint8Array | null }[]): Uint8Array[] {
+  return work.flatMap(({ answer }) => (answer === null ? [] : [answer]));
+}

@@ -1,0 +1,165 @@
+import { join } from "node:path";
+
+import { signingKeyFromSeed, actorLogOrigin, type SigningKey } from "#protocol";
+import { AdmissionPlane } from "../admission/index.ts";
+import { ACTOR_LOG_STATEMENTS, openActorLog, type ActorLog } from "../evidence/actor-log.ts";
+import { ExecutionPlane } from "../execution/index.ts";
+import {
+  GOVERNANCE_STATEMENTS,
+  openEpochRegister,
+  openGovernance,
+  type EpochRegister,
+  type Governance,
+} from "../governance/index.ts";
+import { addNodeRoutes, addTaskRoutes, createServer, listen } from "../http/index.ts";
+import { QUEUE_STATEMENTS, Queue, WorkIssuer } from "../queue/index.ts";
+import { SETTLEMENT_STATEMENTS, openSettlement, type Settlement } from "../settlement/index.ts";
+import { openStore, type Store } from "../store/index.ts";
+import { TASK_STATEMENTS, TaskBlobs, TaskRegister } from "../tasks/index.ts";
+import { readSeed, type CoordinatorConfig } from "./config.ts";
+import { CoordinatorService, type CoordinatorSchema } from "./coordinator-service.ts";
+import type { RunEnvironment } from "./environment.ts";
+import { readFooting, writeWhole, type Footing } from "./files.ts";
+import { Pipeline } from "./pipeline.ts";
+import { unexpected } from "./vault.ts";
+
+const MIGRATIONS = [
+  {
+    version: 1,
+    statements: [
+      ...ACTOR_LOG_STATEMENTS,
+      ...TASK_STATEMENTS,
+      ...QUEUE_STATEMENTS,
+      ...GOVERNANCE_STATEMENTS,
+      ...SETTLEMENT_STATEMENTS,
+    ],
+  },
+];
+
+/** Milliseconds between visits of everything that may be due. */
+const TICK_MS = 100;
+/** Largest body a node may post: a sealed slice output of 33 MiB and its frame. */
+const NODE_BODY_BYTES_MAX = 36 * 1024 * 1024;
+
+/**
+ * Runs a coordinator until told to stop: store, services, planes and two listeners.
+ *
+ * Writes `coordinator.json` with both URLs into its folder once it answers.
+ */
+export async function runCoordinator(
+  config: CoordinatorConfig,
+  environment: RunEnvironment,
+): Promise<void> {
+  const footing = await readFooting(config);
+  const key = signingKeyFromSeed(await readSeed(config.signing_seed_file));
+  const store = await openStore<CoordinatorSchema>({
+    file: join(config.directory, "coordinator.db"),
+    migrations: MIGRATIONS,
+  });
+  try {
+    const service = await openService({ store, footing, key, config, environment });
+    await serve(service, config, environment);
+  } finally {
+    await store.close();
+  }
+}
+
+async function openService(args: {
+  readonly store: Store<CoordinatorSchema>;
+  readonly footing: Footing;
+  readonly key: SigningKey;
+  readonly config: CoordinatorConfig;
+  readonly environment: RunEnvironment;
+}): Promise<CoordinatorService> {
+  const { store, footing, key, environment } = args;
+  const { nowMs } = environment;
+  const actorId = args.config.actor_id;
+  const origin = actorLogOrigin(footing.genesis.network, actorId);
+  const log = await openActorLog({ store, actorId, key, origin, nowMs });
+  const governance = await openGovernance({
+    store,
+    genesisBytes: footing.genesisBytes,
+    signingKey: key,
+    nowMs,
+  });
+  const epochs = await openEpochRegister({ store, state: governance.state(), nowMs });
+  const settlement = openSettlement({
+    store,
+    log,
+    epochs,
+    governance: () => governance.state(),
+    signingKey: key,
+    nowMs,
+  });
+  const shared = { store, log, key, governance, epochs, settlement, footing, environment };
+  return new CoordinatorService({ ...shared, ...openPlanes(shared), coordinatorId: actorId });
+}
+
+function openPlanes(args: {
+  readonly store: Store<CoordinatorSchema>;
+  readonly log: ActorLog;
+  readonly key: SigningKey;
+  readonly governance: Governance;
+  readonly epochs: EpochRegister;
+  readonly settlement: Settlement;
+  readonly footing: Footing;
+  readonly environment: RunEnvironment;
+}) {
+  const { store, log, key, governance, epochs, settlement, environment } = args;
+  const { nowMs } = environment;
+  const register = new TaskRegister(store, log, nowMs);
+  const queue = new Queue(store, nowMs);
+  const issuer = new WorkIssuer({ queue, key, nowMs });
+  const blobs = new TaskBlobs(store);
+  const common = {
+    coordinatorId: log.actorId,
+    register,
+    queue,
+    issuer,
+    governanceState: () => governance.state(),
+    governanceSnapshot: () => governance.snapshot(),
+    assignEpoch: (taskId: string) => epochs.assign(taskId),
+    nowMs,
+  };
+  const admission = new AdmissionPlane(common);
+  const execution = new ExecutionPlane({
+    ...common,
+    artifact: (digest) => blobs.artifact(digest),
+  });
+  const pipeline = new Pipeline({
+    ...common,
+    admission,
+    execution,
+    settlement,
+    anchors: args.footing.trust.anchors,
+    report: (taskId, error) =>
+      environment.report({ ...unexpected("pipeline", error), task_id: taskId }),
+  });
+  return { register, queue, issuer, blobs, admission, execution, pipeline };
+}
+
+async function serve(
+  service: CoordinatorService,
+  config: CoordinatorConfig,
+  environment: RunEnvironment,
+): Promise<void> {
+  const report = (id: string, error: unknown): void => environment.report(unexpected(id, error));
+  const nodes = createServer({ bodyBytesMax: NODE_BODY_BYTES_MAX, report });
+  addNodeRoutes(nodes, service.nodeRoutes());
+  const tasks = createServer({ report });
+  addTaskRoutes(tasks, service.taskRoutes());
+  const nodeServer = await listen(nodes, config.node_listen);
+  const taskServer = await listen(tasks, config.public_listen);
+  const urls = { public_url: taskServer.url, node_url: nodeServer.url };
+  try {
+    await writeWhole(join(config.directory, "coordinator.json"), `${JSON.stringify(urls)}\n`);
+    environment.report({ event: "ready", actor_id: config.actor_id, ...urls });
+    await service.start();
+    while (!environment.signal.aborted) {
+      await service.tick();
+      await new Promise((resolve) => setTimeout(resolve, TICK_MS));
+    }
+  } finally {
+    await Promise.all([taskServer.close(), nodeServer.close()]);
+  }
+}

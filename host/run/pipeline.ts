@@ -1,0 +1,317 @@
+import type { TrustAnchor } from "#attestation";
+import {
+  DELIVERY,
+  GOVERNANCE_SNAPSHOT,
+  SymphonyError,
+  TASK_ENVELOPE,
+  UnavailableError,
+  roundsOf,
+  type ErrorCode,
+  type GovernanceSnapshot,
+  type GovernanceState,
+  type TaskEnvelope,
+} from "#protocol";
+import type { AdmissionPlane } from "../admission/index.ts";
+import { requireEnvelope, type ExecutionPlane, type RoundResult } from "../execution/index.ts";
+import type { FinishedWork, Queue, WorkIssuer } from "../queue/index.ts";
+import {
+  collectRounds,
+  reduceMessage,
+  verifyExecution,
+  type Settlement,
+  type VerifiedExecution,
+} from "../settlement/index.ts";
+import type { TaskRegister, TaskRow } from "../tasks/index.ts";
+
+/** The planes and what they share, as the coordinator's wiring hands them over. */
+export interface PipelineContext {
+  readonly coordinatorId: string;
+  readonly register: TaskRegister;
+  readonly queue: Queue;
+  readonly issuer: WorkIssuer;
+  readonly admission: AdmissionPlane;
+  readonly execution: ExecutionPlane;
+  readonly settlement: Settlement;
+  readonly governanceState: () => GovernanceState;
+  readonly governanceSnapshot: () => GovernanceSnapshot;
+  readonly anchors: readonly TrustAnchor[];
+  readonly nowMs: () => number;
+  /** Told of an error that is no SymphonyError: a bug. The task stays where it is. */
+  readonly report: (taskId: string, error: unknown) => void;
+}
+
+/** Most steps one visit takes a task; a bound, not a limit that tasks meet. */
+const STEPS_MAX = 16;
+
+/**
+ * Moves tasks through the three planes. Everything it decides follows from the store, so it can be stopped anywhere
+ * and started again: each visit takes a task as far as it can go now.
+ */
+export class Pipeline {
+  readonly #context: PipelineContext;
+  readonly #busy = new Map<string, { again: boolean }>();
+
+  constructor(context: PipelineContext) {
+    this.#context = context;
+  }
+
+  /** Visits one task; visits of one task never overlap, and one asked for meanwhile happens after. */
+  async visit(taskId: string): Promise<void> {
+    const busy = this.#busy.get(taskId);
+    if (busy !== undefined) {
+      busy.again = true;
+      return;
+    }
+    const mark = { again: true };
+    this.#busy.set(taskId, mark);
+    try {
+      while (mark.again) {
+        mark.again = false;
+        await this.#advance(taskId);
+      }
+    } catch (error) {
+      this.#context.report(taskId, error);
+    } finally {
+      this.#busy.delete(taskId);
+    }
+  }
+
+  /** Visits every task that is not finished, ends challenges and settles the epoch when it is time. */
+  async tick(): Promise<void> {
+    const { register, settlement, coordinatorId } = this.#context;
+    for (const { taskId, resolution } of await settlement.resolveChallenges()) {
+      const to = resolution === "approved" ? "rejected" : "awaiting_settlement";
+      await register.transition(taskId, {
+        to,
+        actorId: coordinatorId,
+        role: "governance",
+        resolution,
+        ...(to === "rejected" ? { reason: "VERIFY_RESULT_REJECTED" as const } : {}),
+      });
+    }
+    const finalized = await settlement.finalizeDue();
+    for (const taskId of finalized?.taskIds ?? []) await this.#complete(taskId);
+    for (const taskId of await register.active()) await this.visit(taskId);
+  }
+
+  async #complete(taskId: string): Promise<void> {
+    const { register, coordinatorId } = this.#context;
+    for (const subTask of await register.subTasks(taskId)) {
+      if (subTask.state !== "awaiting_settlement") continue;
+      await register.transition(subTask.task_id, { to: "completed", actorId: coordinatorId });
+    }
+    const row = await register.get(taskId);
+    if (row.state !== "awaiting_settlement") return;
+    await register.transition(taskId, { to: "completed", actorId: coordinatorId });
+  }
+
+  async #advance(taskId: string): Promise<void> {
+    for (let step = 0; step < STEPS_MAX; step += 1) {
+      const row = await this.#context.register.get(taskId);
+      await this.#step(row);
+      const after = await this.#context.register.get(taskId);
+      if (after.state === row.state) return;
+      this.#context.queue.signals.notify(`task:${taskId}`);
+    }
+  }
+
+  async #step(row: TaskRow): Promise<void> {
+    switch (row.state) {
+      case "accepted":
+      case "resolving":
+        return this.#context.admission.advance(row);
+      case "dispatched":
+        return this.#context.execution.advance(row);
+      case "verifying":
+        return this.#verify(row);
+      case "awaiting_settlement":
+        return this.#collectConsumption(row);
+      case "completed":
+        return this.#release(row);
+      case "rejected":
+      case "timed_out":
+        return this.#abort(row);
+      case "challenged":
+        return;
+    }
+  }
+
+  /** Everything an outsider could verify of the task's rounds, from the board alone. */
+  async verifiedExecution(envelope: TaskEnvelope): Promise<VerifiedExecution> {
+    const messages = [];
+    for (let round = 0; round < roundsOf(envelope); round += 1) {
+      for (const { message } of await this.#context.execution.rawMessages(
+        envelope.task_id,
+        round,
+      )) {
+        const reduced = reduceMessage(message);
+        if (reduced !== null) messages.push(reduced);
+      }
+    }
+    return verifyExecution({
+      envelope,
+      governance: this.#context.governanceState(),
+      anchors: this.#context.anchors,
+      rounds: collectRounds(messages),
+    });
+  }
+
+  async #verify(row: TaskRow): Promise<void> {
+    const { register, coordinatorId } = this.#context;
+    const envelope = requireEnvelope(row);
+    let code: ErrorCode | null = null;
+    try {
+      await this.verifiedExecution(envelope);
+    } catch (error) {
+      if (!(error instanceof SymphonyError)) throw error;
+      code = error.code;
+    }
+    for (const subTask of await register.subTasks(row.task_id)) {
+      if (subTask.state !== "verifying") continue;
+      await register.transition(
+        subTask.task_id,
+        code === null
+          ? { to: "awaiting_settlement", actorId: coordinatorId }
+          : { to: "rejected", actorId: coordinatorId, reason: code },
+      );
+    }
+    await register.transition(
+      row.task_id,
+      code === null
+        ? {
+            to: "awaiting_settlement",
+            actorId: coordinatorId,
+            deadlineMs: this.#context.nowMs() + this.#vaultTimeoutMs(),
+          }
+        : { to: "rejected", actorId: coordinatorId, reason: code },
+    );
+  }
+
+  #vaultTimeoutMs(): number {
+    return this.#context.governanceState().policy.multi_vault.per_vault_timeout_ms;
+  }
+
+  async #results(envelope: TaskEnvelope): Promise<RoundResult[]> {
+    const results: RoundResult[] = [];
+    for (let round = 0; round < roundsOf(envelope); round += 1) {
+      const result = await this.#context.execution.result(envelope, round);
+      if (result !== undefined) results.push(result);
+    }
+    return results;
+  }
+
+  /** Asks the Vaults to commit what was consumed, then hands the task to settlement. */
+  async #collectConsumption(row: TaskRow): Promise<void> {
+    const { queue, settlement, nowMs } = this.#context;
+    const envelope = requireEnvelope(row);
+    if (await settlement.knows(row.task_id)) return;
+    const asked = await queue.workOf(row.task_id, "settle");
+    if (asked.length === 0) {
+      await this.#askSettle(row, envelope);
+      return;
+    }
+    const waiting = asked.some(({ done }) => !done);
+    if (waiting && nowMs() < row.deadline_ms) return;
+    const execution = await this.verifiedExecution(envelope);
+    const participants = new Set(execution.participants);
+    const records = answersOf(asked.filter(({ actorId }) => participants.has(actorId)));
+    if (records.length < (envelope.coordination_envelope?.minimum_vault_quorum ?? 1)) return;
+    await settlement.candidate(execution, records);
+  }
+
+  async #askSettle(row: TaskRow, envelope: TaskEnvelope): Promise<void> {
+    const bundles = (await this.#results(envelope)).map(({ signedBundle }) => signedBundle);
+    for (const { vault_id: vaultId } of envelope.authorization_context) {
+      await this.#context.issuer.issue({
+        workId: `${row.task_id}:settle:${vaultId}`,
+        actorId: vaultId,
+        taskId: row.task_id,
+        timeoutMs: SETTLE_MS_MAX,
+        work: { kind: "settle", envelope: TASK_ENVELOPE.encode(envelope), bundles },
+      });
+    }
+  }
+
+  /** Asks for shares of the result key once the settlement is final. */
+  async #release(row: TaskRow): Promise<void> {
+    if (row.delivered === 1) return;
+    const { queue, settlement, issuer, register } = this.#context;
+    const envelope = requireEnvelope(row);
+    const result = (await this.#results(envelope)).at(-1);
+    if (result === undefined) return;
+    const asked = await queue.workOf(row.task_id, "release");
+    if (asked.length === 0) {
+      const proof = await settlement.proofFor(row.task_id);
+      for (const { vault_id: vaultId, sealed } of result.outcome.shares) {
+        await issuer.issue({
+          workId: `${row.task_id}:release:${vaultId}`,
+          actorId: vaultId,
+          taskId: row.task_id,
+          timeoutMs: SETTLE_MS_MAX,
+          work: {
+            kind: "release",
+            envelope: TASK_ENVELOPE.encode(envelope),
+            governance: GOVERNANCE_SNAPSHOT.encode(this.#context.governanceSnapshot()),
+            settlement: proof,
+            bundle: result.signedBundle,
+            sealed_share: sealed,
+          },
+        });
+      }
+      return;
+    }
+    if (asked.some(({ done }) => !done) && this.#context.nowMs() < row.deadline_ms) return;
+    if (answersOf(asked).length < result.bundle.share_threshold) return;
+    await register.markDelivered(row.task_id);
+    queue.signals.notify(`task:${row.task_id}`);
+  }
+
+  /** Tells every Vault that was asked: release what never executed, commit the estimate of what did (PB-4). */
+  async #abort(row: TaskRow): Promise<void> {
+    const { queue, issuer } = this.#context;
+    for (const { actorId } of await queue.workOf(row.task_id, "admit")) {
+      await issuer.issue({
+        workId: `${row.task_id}:abort:${actorId}`,
+        actorId,
+        taskId: row.task_id,
+        timeoutMs: ABORT_MS_MAX,
+        work: {
+          kind: "abort",
+          envelope_digest: row.envelope_digest ?? new Uint8Array(32),
+          request_digest: row.request_digest,
+        },
+      });
+    }
+  }
+
+  /** What the submitter opens the result with. @throws UnavailableError DELIVERY_NOT_READY */
+  async delivery(taskId: string): Promise<Uint8Array> {
+    const row = await this.#context.register.get(taskId);
+    if (row.delivered === 0) {
+      throw new UnavailableError(
+        { code: "DELIVERY_NOT_READY", state: row.state },
+        `result: expected a delivered task, got one ${row.state}`,
+      );
+    }
+    const envelope = requireEnvelope(row);
+    const result = (await this.#results(envelope)).at(-1);
+    const released = await this.#context.queue.workOf(taskId, "release");
+    return DELIVERY.encode({
+      envelope: TASK_ENVELOPE.encode(envelope),
+      execution_bundle: result?.signedBundle ?? new Uint8Array(0),
+      settlement: await this.#context.settlement.proofFor(taskId),
+      ciphertext: result?.outcome.ciphertext ?? new Uint8Array(0),
+      shares: released.flatMap(({ actorId, answer }) =>
+        answer === null ? [] : [{ vault_id: actorId, signed: answer }],
+      ),
+    });
+  }
+}
+
+/** A Vault may be away for a day and still commit or release. */
+const SETTLE_MS_MAX = 24 * 60 * 60 * 1000;
+const ABORT_MS_MAX = 30 * SETTLE_MS_MAX;
+
+function answersOf(work: readonly FinishedWork[]): Uint8Array[] {
+  return work.flatMap(({ answer }) => (answer === null ? [] : [answer]));
+}

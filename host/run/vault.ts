@@ -1,0 +1,124 @@
+import { join } from "node:path";
+
+import {
+  RefusedError,
+  boxKeyPairFromSeed,
+  hex,
+  signingKeyFromSeed,
+  type SemanticRegistry,
+} from "#protocol";
+import { createKms, type Kms } from "../adapters/kms.ts";
+import { runVaultNode } from "../execution/index.ts";
+import { NodeClient, addOperatorRoutes, createServer, listen } from "../http/index.ts";
+import { openVault, type KeyCustody } from "../sovereignty/index.ts";
+import { readSeed, type VaultConfig } from "./config.ts";
+import { COORDINATOR_AWAY_MS_MAX, reporterOf, type EnclaveEnvironment } from "./environment.ts";
+import { readFooting, writeWhole } from "./files.ts";
+
+/**
+ * Runs a Vault node: opens the Vault, serves its operator, and takes work until told to stop.
+ *
+ * Writes `operator.json` (URL and token, 0600) into the Vault's folder once it answers.
+ */
+export async function runVault(
+  config: VaultConfig,
+  environment: EnclaveEnvironment,
+): Promise<void> {
+  const footing = await readFooting(config);
+  const signingKey = signingKeyFromSeed(await readSeed(config.signing_seed_file));
+  const boxKey = await boxKeyPairFromSeed(await readSeed(config.box_seed_file));
+  const kms = createKms({
+    region: config.key_service.region,
+    ...(config.key_service.endpoint === null
+      ? {}
+      : { endpoint: config.key_service.endpoint, credentials: LOCAL_CREDENTIALS }),
+  });
+  const custody = custodyOf(kms, config.key_service.key_id);
+  const { nowMs, random } = environment;
+  const vault = await openVault({
+    directory: config.directory,
+    vaultId: config.actor_id,
+    network: footing.genesis.network,
+    signingKey,
+    boxKey,
+    custody,
+    nowMs,
+    random,
+  });
+  const token = hex(random(32));
+  const server = createServer({ report: (id, error) => environment.report(unexpected(id, error)) });
+  addOperatorRoutes(server, { vault, token, scope: scopeReader(footing.genesis.semantics) });
+  const running = await listen(server, config.operator_listen);
+  try {
+    const operator = `${JSON.stringify({ url: running.url, token })}\n`;
+    await writeWhole(join(config.directory, "operator.json"), operator);
+    environment.report({ event: "ready", actor_id: config.actor_id, operator_url: running.url });
+    const identity = { actorId: config.actor_id, key: signingKey };
+    await runVaultNode(
+      {
+        self: { ...identity, coordinatorKey: footing.coordinatorKey },
+        coordinator: new NodeClient({
+          url: config.coordinator_url,
+          identity,
+          nowMs,
+          random,
+          giveUpMs: COORDINATOR_AWAY_MS_MAX,
+        }),
+        vault,
+        boxKey,
+        custody,
+        launcher: environment.launcher,
+        anchors: footing.trust.anchors,
+        genesis: footing.genesisBytes,
+        genesisDigest: footing.genesisDigest,
+        nowMs,
+        random,
+        report: reporterOf(environment),
+      },
+      environment.signal,
+    );
+  } finally {
+    await running.close();
+    await vault.close();
+    kms.close();
+  }
+}
+
+/** A key service that is not AWS's takes any credentials; the client insists on some. */
+const LOCAL_CREDENTIALS = { accessKeyId: "local", secretAccessKey: "local" } as const;
+
+function custodyOf(kms: Kms, keyId: string): KeyCustody {
+  return {
+    protect: (wrapped) => kms.encrypt(keyId, wrapped),
+    release: (blob, document) => kms.decryptForRecipient(keyId, blob, document),
+  };
+}
+
+function scopeReader(semantics: SemanticRegistry) {
+  return (scopeId: string) => {
+    const recordScope = semantics.record_scopes.find((each) => each.record_scope_id === scopeId);
+    if (recordScope === undefined) {
+      throw new RefusedError(
+        { code: "DERIVATION_UNRESOLVED", field: "scope" },
+        "scope: expected a registered record scope",
+      );
+    }
+    const ids = new Set(recordScope.attribute_ids);
+    const attributes = semantics.attributes.filter(
+      (each) => each.domain_id === recordScope.domain_id && ids.has(each.attribute_id),
+    );
+    return { recordScope, attributes };
+  };
+}
+
+/** What the operator sees of an error nobody expected: where it was thrown, not what it held. */
+export function unexpected(id: string, error: unknown): Record<string, unknown> {
+  const stack =
+    error instanceof Error ? error.stack?.split("\n").slice(1, 6).join("\n") : undefined;
+  return {
+    event: "unexpected_error",
+    error_id: id,
+    name: error instanceof Error ? error.name : typeof error,
+    stack,
+  };
+}

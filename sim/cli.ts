@@ -1,0 +1,149 @@
+import { join } from "node:path";
+import { parseArgs } from "node:util";
+
+import {
+  EXIT,
+  UsageError,
+  aggregatorConfigSchema,
+  coordinatorConfigSchema,
+  readConfig,
+  runAggregator,
+  runCoordinator,
+  runVault,
+  vaultConfigSchema,
+  type CliIo,
+  type EnclaveLauncher,
+  type RunEnvironment,
+} from "#host";
+import { runDemo } from "./demo/run.ts";
+import { runUp } from "./demo/up.ts";
+import { startInsecureKms } from "./kms.ts";
+import { createInsecureLauncher } from "./launcher.ts";
+import { measureSimImage } from "./measure.ts";
+import { createInsecureSimPlatform } from "./platform.ts";
+
+export const SIM_HELP = `symphony demo [--dir DIR] [--data FOLDER] [--keep] [--insecure-no-isolation] [--json]
+symphony up   [--dir DIR] [--insecure-no-isolation]
+symphony sim kms --dir DIR --platform DIR [--port PORT]
+
+demo   creates a simulated network in DIR (default symphony-demo), runs one task of each class on generated data,
+       verifies the evidence and leaves it in DIR/evidence. --data FOLDER uses the genuine sets in FOLDER instead.
+       --keep leaves the network running when the demo is done.
+up     starts the network that the demo left in DIR, for tasks of your own; Ctrl-C stops it.
+sim kms  a simulated AWS KMS that releases keys to simulated enclaves, on its own.
+
+Everything these commands start is SIMULATED: no hardware protects it.
+`;
+
+/** What the entry point hands to the simulator's commands. */
+export interface SimProcess {
+  readonly io: CliIo;
+  readonly repositoryRoot: string;
+  readonly nowMs: () => number;
+  readonly random: (bytes: number) => Uint8Array;
+  readonly signal: AbortSignal;
+}
+
+/** `symphony demo`, `symphony up`, `symphony sim ...`. */
+export async function runSimCommand(argv: readonly string[], sim: SimProcess): Promise<number> {
+  const [command, ...rest] = argv;
+  if (command === undefined || argv.includes("--help")) {
+    sim.io.stdout(SIM_HELP);
+    return command === undefined ? EXIT.usage : EXIT.ok;
+  }
+  switch (command) {
+    case "demo":
+      return runDemo(rest, sim);
+    case "up":
+      return runUp(rest, sim);
+    case "sim":
+      return runInner(rest, sim);
+    default:
+      throw new UsageError(`expected demo, up or sim, got ${command}`);
+  }
+}
+
+const INNER_OPTIONS = {
+  config: { type: "string" },
+  dir: { type: "string" },
+  platform: { type: "string" },
+  port: { type: "string", default: "0" },
+  "insecure-no-isolation": { type: "boolean", default: false },
+} as const;
+
+async function runInner(argv: readonly string[], sim: SimProcess): Promise<number> {
+  const { values, positionals } = parseArgs({
+    args: [...argv],
+    allowPositionals: true,
+    options: INNER_OPTIONS,
+  });
+  const platform = createInsecureSimPlatform(required(values.platform, "platform"));
+  const [what, role] = positionals;
+  if (what === "kms") {
+    return runKms({ ...sim, directory: required(values.dir, "dir"), port: values.port, platform });
+  }
+  if (what !== "node") throw new UsageError("sim: expected kms or node");
+  const config = required(values.config, "config");
+  const launcher = createInsecureLauncher({
+    repositoryRoot: sim.repositoryRoot,
+    platform,
+    measurement: measureSimImage(sim.repositoryRoot, platform.anchor),
+    isolation: values["insecure-no-isolation"] ? "none" : "bubblewrap",
+    onStderr: (text) => sim.io.stderr(text),
+  });
+  await runNode(role, config, { ...environmentOf(sim), launcher });
+  return EXIT.ok;
+}
+
+function environmentOf(sim: SimProcess): RunEnvironment {
+  return {
+    nowMs: sim.nowMs,
+    random: sim.random,
+    report: (event) => sim.io.stdout(`${JSON.stringify(event)}\n`),
+    signal: sim.signal,
+  };
+}
+
+async function runNode(
+  role: string | undefined,
+  path: string,
+  environment: RunEnvironment & { readonly launcher: EnclaveLauncher },
+): Promise<void> {
+  switch (role) {
+    case "coordinator":
+      return runCoordinator(await readConfig(path, coordinatorConfigSchema), environment);
+    case "vault":
+      return runVault(await readConfig(path, vaultConfigSchema), environment);
+    case "aggregator":
+      return runAggregator(await readConfig(path, aggregatorConfigSchema), environment);
+    default:
+      throw new UsageError("sim node: expected coordinator, vault or aggregator");
+  }
+}
+
+async function runKms(
+  sim: SimProcess & {
+    readonly directory: string;
+    readonly port: string;
+    readonly platform: ReturnType<typeof createInsecureSimPlatform>;
+  },
+): Promise<number> {
+  const kms = await startInsecureKms({
+    directory: join(sim.directory),
+    anchors: [sim.platform.anchor],
+    port: Number(sim.port),
+    nowMs: sim.nowMs,
+  });
+  sim.io.stdout(`${JSON.stringify({ event: "ready", endpoint: kms.endpoint, SIMULATED: true })}\n`);
+  await new Promise<void>((resolve) => {
+    if (sim.signal.aborted) resolve();
+    sim.signal.addEventListener("abort", () => resolve(), { once: true });
+  });
+  await kms.close();
+  return EXIT.ok;
+}
+
+function required(value: string | undefined, name: string): string {
+  if (value === undefined || value === "") throw new UsageError(`--${name}: expected a value`);
+  return value;
+}

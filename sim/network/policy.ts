@@ -1,0 +1,83 @@
+import type { Measurement } from "#attestation";
+import type { Policy } from "#protocol";
+
+const SECOND = 1_000;
+const MINUTE = 60 * SECOND;
+/** Simulator reference values are accepted for ten years: nothing real depends on them. */
+const DECADE_MS = 10 * 365 * 24 * 60 * MINUTE;
+
+/** The policy of a simulated network: every number written down, small enough to watch. */
+export function simulatedPolicy(measurement: Measurement, nowMs: number): Policy {
+  const shared = {
+    tee_required: true,
+    budget_required: true,
+    budget_lock_required: true,
+    multi_vault: true,
+    execution_ms_max: 2 * MINUTE,
+    rows_max: 20_000,
+  };
+  return {
+    policy_version_id: "policy-1",
+    effective_from_epoch: 0,
+    status: "active",
+    predecessor_version_id: null,
+    classes: {
+      parse: {
+        ...shared,
+        multi_vault: false,
+        budget_required: false,
+        budget_lock_required: false,
+        slice_reward_minor: 0,
+      },
+      query: { ...shared, slice_reward_minor: 200 },
+      compute: { ...shared, slice_reward_minor: 300 },
+      train: { ...shared, slice_reward_minor: 500 },
+    },
+    privacy: {
+      budgets: [
+        { usage_scope: "marketing", epsilon_micro: 10_000_000 },
+        { usage_scope: "analytics", epsilon_micro: 10_000_000 },
+        { usage_scope: "training", epsilon_micro: 20_000_000 },
+        { usage_scope: "personal_use", epsilon_micro: 0 },
+      ],
+      minimum_result_cardinality: 20,
+      minimum_local_cardinality: 5,
+      delta_pico: 1_000_000,
+      tolerance_micro: 0,
+      minimum_train_vaults: 2,
+    },
+    multi_vault: {
+      minimum_vault_quorum: 2,
+      per_vault_timeout_ms: 20 * SECOND,
+      aggregation_environment: "tee",
+      partial_coverage_accepted: true,
+    },
+    admission: {
+      resolving_timeout_ms: 20 * SECOND,
+      concurrent_tasks_max: 16,
+      task_timeout_ms_max: 10 * MINUTE,
+      request_age_ms_max: 5 * MINUTE,
+    },
+    economics: {
+      master_stake_minor: 1_000_000,
+      enterprise_stake_minor: 500_000,
+      producer_stake_minor: 0,
+      staked_multiplier_percent: 150,
+      violation_penalty_minor: 100_000,
+    },
+    governance: {
+      challenge_window_ms: 2 * SECOND,
+      challenge_bond_minor: 1_000,
+      challenge_deadline_ms: MINUTE,
+      checkpoint_quorum: 2,
+    },
+    epoch: { time_ms_max: MINUTE, settlement_volume_max: 1 },
+    attestation: {
+      platforms: ["sim"],
+      reference_values: [
+        { ...measurement, valid_from_ms: nowMs - MINUTE, valid_until_ms: nowMs + DECADE_MS },
+      ],
+      age_ms_max: 5 * MINUTE,
+    },
+  };
+}
