@@ -4,73 +4,32 @@ import path from "node:path";
 
 import { afterEach } from "vitest";
 
-import {
-  openVault,
-  type KeyCustody,
-  type SlicePlan,
-  type Vault,
-} from "../../../host/sovereignty/index.ts";
-import {
-  TASK_REQUEST,
-  VAULT_DECISION,
-  genesisState,
-  hex,
-  policyDigest,
-  resolveRequest,
-  sha256,
-  utf8,
-  type GovernanceState,
-  type Policy,
-  type TaskEnvelope,
-  type TaskParameters,
-  type TaskRequest,
-  type UsageScope,
-  type VaultDecision,
-} from "../../../protocol/index.ts";
-import {
-  NETWORK_TIME_MS,
-  createNetwork,
-  testSeed,
-  type TestActor,
-  type TestNetwork,
-} from "../../helpers/network.ts";
-import { testRequest } from "../../helpers/network-task.ts";
+import type { KeyCustody, Vault } from "../../../host/sovereignty/index.ts";
+import type { Policy } from "../../../protocol/index.ts";
+import { openFixture, type Fixture } from "./vault-world.ts";
 
-/** A key service that keeps nothing secret: it prefixes what it is given. */
-export const OPEN_CUSTODY: KeyCustody = {
-  protect: (wrapped) => Promise.resolve(Uint8Array.of(0x4b, ...wrapped)),
-  release: (blob) => Promise.resolve(blob.slice(1)),
-};
-
-export const QUERY: TaskParameters = {
-  task_class: "query",
-  predicate: {
-    operator: "AND",
-    operands: [
-      { attribute: "customer.age", op: "range", min: 20, max: 60 },
-      { attribute: "customer.city", op: "eq", value: "Porto" },
-    ],
-  },
-  audience_cap: 1000,
-};
-
-/** The header of a PNG of 40 by 30 pixels. */
-export const PNG = Uint8Array.of(
-  ...[0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a, 0, 0, 0, 13, 0x49, 0x48, 0x44, 0x52],
-  ...[0, 0, 0, 40, 0, 0, 0, 30, 8, 0, 0, 0, 0, 1, 2, 3, 4],
-);
-
-/** One Vault of a generated network, with a clock that tests move. */
-export interface Fixture {
-  readonly network: TestNetwork;
-  readonly governance: GovernanceState;
-  readonly actor: TestActor;
-  readonly clock: { nowMs: number };
-  readonly directory: string;
-  readonly vault: Vault;
-  /** Closes the Vault and opens it again. */
-  reopen(): Promise<Vault>;
-}
+export {
+  CUSTOMER_HEADER,
+  OPEN_CUSTODY,
+  PNG,
+  QUERY,
+  beginning,
+  bytesIn,
+  consent,
+  counted,
+  customerCsv,
+  decoded,
+  envelopeOf,
+  ingestReceipt,
+  openFixture,
+  parseRequest,
+  requestOf,
+  reservedOf,
+  stocked,
+  targetOf,
+  type Fixture,
+  type Reserved,
+} from "./vault-world.ts";
 
 const folders: string[] = [];
 const vaults: Vault[] = [];
@@ -80,271 +39,21 @@ afterEach(async () => {
   for (const folder of folders.splice(0)) fs.rmSync(folder, { recursive: true, force: true });
 });
 
+/** A folder that is removed after the test. */
 export function newFolder(): string {
   const folder = fs.mkdtempSync(path.join(os.tmpdir(), "symphony-vault-"));
   folders.push(folder);
   return folder;
 }
 
-/** A counter that stands for randomness: fresh on every call, the same on every run. */
-export function counted(label: string): (bytes: number) => Uint8Array {
-  let count = 0;
-  return (bytes) => {
-    count += 1;
-    return sha256(utf8(`${label} ${count}`)).slice(0, bytes);
-  };
-}
-
+/** A new Vault that is closed and removed after the test. */
 export async function newFixture(
   options: {
-    readonly policy?: (policy: Policy) => Policy;
     readonly directory?: string;
+    readonly policy?: (policy: Policy) => Policy;
     readonly custody?: KeyCustody;
   } = {},
 ): Promise<Fixture> {
-  const network = await createNetwork(
-    options.policy === undefined ? {} : { policy: options.policy },
-  );
-  const [actor] = network.vaults;
-  if (actor === undefined) throw new Error("expected a Vault in the network");
   const directory = options.directory ?? path.join(newFolder(), "vault");
-  const clock = { nowMs: NETWORK_TIME_MS };
-  let opened = 0;
-  const open = async (): Promise<Vault> => {
-    opened += 1;
-    const vault = await openVault({
-      directory,
-      vaultId: actor.actorId,
-      network: network.genesis.network,
-      signingKey: actor.signing,
-      boxKey: actor.box,
-      custody: options.custody ?? OPEN_CUSTODY,
-      nowMs: () => clock.nowMs,
-      random: counted(`opening ${opened}`),
-    });
-    vaults.push(vault);
-    return vault;
-  };
-  const vault = await open();
-  const governance = genesisState(network.genesisBytes);
-  const reopen = async (): Promise<Vault> => {
-    await Promise.all(vaults.map((each) => each.close()));
-    return await open();
-  };
-  return { network, governance, actor, clock, directory, vault, reopen };
-}
-
-/** The registered scope and attributes that an ingest needs. */
-export function targetOf(fixture: Fixture, recordScopeId: string) {
-  const { semantics } = fixture.governance;
-  const recordScope = semantics.record_scopes.find(
-    (each) => each.record_scope_id === recordScopeId,
-  );
-  if (recordScope === undefined) throw new Error(`no record scope ${recordScopeId}`);
-  return { recordScope, attributes: semantics.attributes };
-}
-
-export async function* bytesIn(text: string, chunk = 1 << 16): AsyncGenerator<Uint8Array> {
-  const bytes = utf8(text);
-  for (let at = 0; at < bytes.length; at += chunk)
-    yield await Promise.resolve(bytes.subarray(at, at + chunk));
-}
-
-export const CUSTOMER_HEADER =
-  "customer.id,customer.email,customer.age,customer.balance,customer.city,customer.subscribed";
-
-export function customerCsv(count: number, first = 0): string {
-  const rows = Array.from({ length: count }, (_, index) => {
-    const id = first + index;
-    return `c-${id},p${id}@example.org,${20 + (id % 50)},${id % 1000}.25,Porto,${id % 2}`;
-  });
-  return `${[CUSTOMER_HEADER, ...rows].join("\n")}\n`;
-}
-
-/** A Vault with `count` customers who all consent to marketing, analytics and training, and grants for each class. */
-export async function stocked(fixture: Fixture, count = 12): Promise<void> {
-  const { vault } = fixture;
-  const source = bytesIn(customerCsv(count));
-  await vault.ingestCsv({
-    ...targetOf(fixture, "customers"),
-    source,
-    onError: "abort",
-    batchRows: 8,
-  });
-  for (const usageScope of ["marketing", "analytics", "training"] as const) {
-    await consent(vault, usageScope);
-  }
-  for (const task_class of ["parse", "query", "compute", "train"] as const) {
-    await vault.grant({
-      grant_id: `grant-${task_class}`,
-      actor_id: fixture.network.submitter.actorId,
-      task_class,
-      domain_id: task_class === "parse" ? "receipt" : "customer",
-      record_scope: null,
-      usage_scope: null,
-      not_before_ms: null,
-      not_after_ms: null,
-    });
-  }
-}
-
-export async function consent(
-  vault: Vault,
-  usageScope: UsageScope,
-  subjects: "all-known" | readonly string[] = "all-known",
-): Promise<void> {
-  await vault.setConsent({
-    usageScope,
-    subjects,
-    decision: { state: "granted", expiresMs: null },
-  });
-}
-
-/** A signed request; `name` makes it another one. */
-export async function requestOf(
-  fixture: Fixture,
-  name: string,
-  changes: Partial<TaskRequest> = {},
-  parameters: TaskParameters = QUERY,
-): Promise<{ readonly request: TaskRequest; readonly signed: Uint8Array }> {
-  const request = await testRequest(fixture.network, parameters, {
-    request_id: testSeed(name).slice(0, 16),
-    created_ms: fixture.clock.nowMs,
-    ...changes,
-  });
-  return { request, signed: TASK_REQUEST.sign(request, fixture.network.submitter.signing) };
-}
-
-export type Reserved = Extract<VaultDecision["outcome"], { decision: "reserved" }>;
-
-export function decoded(fixture: Fixture, signed: Uint8Array): VaultDecision {
-  return VAULT_DECISION.verify(signed, fixture.actor.signing.publicKey);
-}
-
-export function reservedOf(fixture: Fixture, signed: Uint8Array): Reserved {
-  const { outcome } = decoded(fixture, signed);
-  if (outcome.decision !== "reserved") throw new Error(`expected reserved, got ${outcome.code}`);
-  return outcome;
-}
-
-/** The envelope a coordinator would assemble for a request that this Vault and one other admitted. */
-export function envelopeOf(
-  fixture: Fixture,
-  admitted: { readonly request: TaskRequest; readonly signed: Uint8Array },
-  decision: Uint8Array,
-): TaskEnvelope {
-  const { request, signed } = admitted;
-  const { governance, actor } = fixture;
-  const { policy, semantics } = governance;
-  const outcome = reservedOf(fixture, decision);
-  const requestDigest = TASK_REQUEST.digest(request);
-  const resolution = resolveRequest(request, governance);
-  const vault_id = actor.actorId;
-  const taskId = `t-${hex(requestDigest).slice(0, 32)}`;
-  const methods = {
-    parse: "union",
-    query: "union",
-    compute: "secure_sum",
-    train: "federated_average",
-  } as const;
-  const rounds = request.parameters.task_class === "train" ? request.parameters.rounds : null;
-  const { grant_id, consent_commitment, reservation_id, epsilon_micro, expires_ms } = outcome;
-  const { input_commitment, share_commitments } = outcome;
-  return {
-    version: 1,
-    task_id: taskId,
-    task_class: request.task_class,
-    caller_context: {
-      actor_id: request.actor_id,
-      role: "submitter",
-      request_digest: requestDigest,
-      signed_request: signed,
-    },
-    authorization_context: [
-      { vault_id, grant_id, decision_digest: VAULT_DECISION.digest(decoded(fixture, decision)) },
-    ],
-    consent_references: [{ vault_id, consent_commitment }],
-    semantic_version: semantics.semantic_version,
-    policy_version: policy.policy_version_id,
-    policy_digest: policyDigest(policy),
-    epoch_id: 3,
-    attribute_composition: resolution.attribute_composition,
-    derivation_rule_refs: [],
-    budget_lock_ref: null,
-    privacy_budget_reservation: [{ vault_id, reservation_id, epsilon_micro, expires_ms }],
-    coordination_envelope:
-      request.vault_ids.length === 1
-        ? null
-        : {
-            parent_task_id: taskId,
-            participating_vault_ids: request.vault_ids,
-            minimum_vault_quorum: 2,
-            aggregation_method: methods[request.task_class],
-            aggregation_environment: "tee",
-            aggregator_id: governance.genesis.aggregator_id,
-            per_vault_timeout: policy.multi_vault.per_vault_timeout_ms,
-          },
-    iteration_policy:
-      rounds === null
-        ? null
-        : {
-            maximum_rounds: rounds,
-            convergence_threshold_micro: null,
-            early_stop: false,
-            failed_round: "reject",
-          },
-    admission_timestamp: fixture.clock.nowMs,
-    task_timeout: request.task_timeout_ms,
-    genesis_digest: governance.genesisDigest,
-    record_scope: request.record_scope,
-    usage_scope: request.usage_scope,
-    parameters: request.parameters,
-    epsilon_micro: request.epsilon_micro,
-    delta_pico: policy.privacy.delta_pico,
-    delivery_key: request.delivery_key,
-    inputs: [{ vault_id, input_commitment, share_commitments }],
-  };
-}
-
-/** Arguments of a beginning that fit `plan`; the aggregator's keys are made up. */
-export function beginning(fixture: Fixture, envelope: TaskEnvelope, plan: SlicePlan) {
-  return {
-    envelope,
-    plan,
-    governance: fixture.governance,
-    enclaveManifestDigest: testSeed("slice manifest"),
-    aggregatorManifestDigest: plan.role === "sole" ? null : testSeed("aggregator manifest"),
-    resultSigningKey: fixture.network.aggregator.signing.publicKey,
-    previousState: plan.reference.round === 0 ? null : testSeed("previous state"),
-    expiresMs: fixture.clock.nowMs + 30_000,
-  };
-}
-
-/** Ingests one receipt of `subject` and gives its commitment. */
-export async function ingestReceipt(fixture: Fixture, subject = "anna"): Promise<Uint8Array> {
-  async function* documents() {
-    yield await Promise.resolve({ name: "receipt", bytes: PNG, subject });
-  }
-  await fixture.vault.ingestDocuments({
-    ...targetOf(fixture, "receipts"),
-    documents: documents(),
-  });
-  const records = await fixture.vault.recordCommitments("receipts");
-  return records.at(-1)?.commitment ?? new Uint8Array(0);
-}
-
-/** A request of one record, with consent for personal use as its purpose. */
-export async function parseRequest(
-  fixture: Fixture,
-  name: string,
-  record_commitment: Uint8Array,
-  epsilon_micro = 0,
-) {
-  const changes = {
-    record_scope: "receipts",
-    usage_scope: "personal_use" as const,
-    vault_ids: [fixture.actor.actorId],
-    epsilon_micro,
-  };
-  return await requestOf(fixture, name, changes, { task_class: "parse", record_commitment });
+  return await openFixture({ ...options, directory, opened: (vault) => vaults.push(vault) });
 }

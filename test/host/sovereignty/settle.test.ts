@@ -1,0 +1,413 @@
+import { expect, test } from "vitest";
+
+import {
+  CONSUMPTION_RECORD,
+  DELIVERY_SHARE,
+  EXECUTION_RESULT_BUNDLE,
+  SEAL_INFO,
+  SETTLEMENT_ENTRY,
+  SETTLEMENT_PROOF,
+  SETTLEMENT_ROOT,
+  TASK_ENVELOPE,
+  WORK_ORDER,
+  leafHash,
+  merkleRoot,
+  open,
+  seal,
+  sealedShareDigest,
+  settlementEntriesRoot,
+  type ExecutionResultBundle,
+  type SettlementEntry,
+  type SettlementRoot,
+  type TaskEnvelope,
+  type WorkOrder,
+} from "../../../protocol/index.ts";
+import { testSeed } from "../../helpers/network.ts";
+import { deliveryKey } from "../../helpers/network-task.ts";
+import {
+  beginning,
+  envelopeOf,
+  newFixture,
+  requestOf,
+  stocked,
+  type Fixture,
+} from "./vault-fixture.ts";
+
+const ROUND = { round: 0, attempt: 0 };
+const COST = 8_000_000;
+
+interface Executed {
+  readonly fixture: Fixture;
+  readonly envelope: TaskEnvelope;
+  readonly order: WorkOrder;
+}
+
+async function executed(name = "a"): Promise<Executed> {
+  const fixture = await newFixture();
+  await stocked(fixture);
+  return await execute(fixture, name);
+}
+
+async function execute(fixture: Fixture, name: string): Promise<Executed> {
+  const { vault, governance } = fixture;
+  const request = await requestOf(fixture, name);
+  const decision = await vault.decide(request.signed, governance);
+  const envelope = envelopeOf(fixture, request, decision);
+  const plan = await vault.prepareSlice(envelope, governance, ROUND);
+  const signed = await vault.beginExecution(beginning(fixture, envelope, plan));
+  const order = WORK_ORDER.verify(signed, fixture.actor.signing.publicKey);
+  return { fixture, envelope, order };
+}
+
+function bundleOf(
+  { envelope, order }: Executed,
+  changes: Partial<ExecutionResultBundle> = {},
+): ExecutionResultBundle {
+  return {
+    version: 1,
+    envelope_digest: TASK_ENVELOPE.digest(envelope),
+    task_class: envelope.task_class,
+    round: 0,
+    final: true,
+    attempt: 0,
+    platform: "sim",
+    enclave_manifest: testSeed("aggregator manifest"),
+    aggregation_method: "union",
+    slices: [
+      {
+        vault_id: "vault-1",
+        manifest: testSeed("slice manifest"),
+        order_digest: WORK_ORDER.digest(order),
+        output_commitment: testSeed("slice output"),
+        sealed_output_digest: testSeed("sealed slice output"),
+        epsilon_micro: COST,
+      },
+    ],
+    partial_coverage: true,
+    input_state: null,
+    output_commitment: testSeed("output"),
+    sealed_digest: testSeed("sealed"),
+    key_commitment: testSeed("key"),
+    share_digests: [{ vault_id: "vault-1", digest: testSeed("share digest") }],
+    share_threshold: 2,
+    epsilon_micro: COST,
+    ...changes,
+  };
+}
+
+function signed({ fixture }: Executed, bundle: ExecutionResultBundle): Uint8Array {
+  return EXECUTION_RESULT_BUNDLE.sign(bundle, fixture.network.aggregator.signing);
+}
+
+function recordOf({ fixture }: Executed, bytes: Uint8Array) {
+  return CONSUMPTION_RECORD.verify(bytes, fixture.actor.signing.publicKey);
+}
+
+async function marketing(fixture: Fixture) {
+  const { budgets } = await fixture.vault.status();
+  const found = budgets.find((each) => each.usageScope === "marketing");
+  return { consumed: found?.consumedMaxMicro, reserved: found?.reservedMaxMicro };
+}
+
+function withEpsilon(task: Executed, epsilon_micro: number): ExecutionResultBundle {
+  const bundle = bundleOf(task);
+  return { ...bundle, slices: bundle.slices.map((slice) => ({ ...slice, epsilon_micro })) };
+}
+
+test("[PB-3] settling commits what the verified bundle says, once, and flags what exceeds tolerance", async () => {
+  const task = await executed();
+  const { vault } = task.fixture;
+  const bundle = signed(task, withEpsilon(task, COST - 7));
+  const record = await vault.settle(task.envelope, [bundle]);
+  expect(recordOf(task, record)).toMatchObject({
+    consumed_epsilon_micro: COST - 7,
+    reserved_epsilon_micro: COST,
+    flagged: false,
+    epoch_id: 3,
+    ledger_size: vault.log.size,
+    ledger_root: vault.log.root(),
+  });
+  expect(await vault.settle(task.envelope, [bundle])).toEqual(record);
+  expect(await vault.settle(task.envelope, [])).toEqual(record);
+  expect(await marketing(task.fixture)).toEqual({ consumed: COST - 7, reserved: 0 });
+  const other = await execute(task.fixture, "b");
+  const over = await vault.settle(other.envelope, [signed(other, withEpsilon(other, COST + 1))]);
+  expect(recordOf(other, over)).toMatchObject({ consumed_epsilon_micro: COST + 1, flagged: true });
+});
+
+test("[PB-4] what failed after execution began is committed at its estimate", async () => {
+  const task = await executed();
+  const record = await task.fixture.vault.settle(task.envelope, []);
+  expect(recordOf(task, record)).toMatchObject({ consumed_epsilon_micro: COST });
+  const aborted = await execute(task.fixture, "b");
+  await task.fixture.vault.abort({
+    envelopeDigest: TASK_ENVELOPE.digest(aborted.envelope),
+    requestDigest: aborted.envelope.caller_context.request_digest,
+  });
+  expect(await marketing(task.fixture)).toEqual({ consumed: 2 * COST, reserved: 0 });
+});
+
+test("[PB-4] what failed before execution is given back, and no later call takes it", async () => {
+  const fixture = await newFixture();
+  await stocked(fixture);
+  const { vault, governance } = fixture;
+  const request = await requestOf(fixture, "a");
+  const decision = await vault.decide(request.signed, governance);
+  const envelope = envelopeOf(fixture, request, decision);
+  expect(await marketing(fixture)).toEqual({ consumed: 0, reserved: COST });
+  const requestDigest = envelope.caller_context.request_digest;
+  const envelopeDigest = TASK_ENVELOPE.digest(envelope);
+  await vault.abort({ envelopeDigest, requestDigest });
+  await vault.abort({ envelopeDigest, requestDigest });
+  expect(await marketing(fixture)).toEqual({ consumed: 0, reserved: 0 });
+  await expect(vault.prepareSlice(envelope, governance, ROUND)).rejects.toMatchObject({
+    code: "PRIVACY_BUDGET_STATE_CONFLICT",
+  });
+  await vault.abort({ envelopeDigest, requestDigest: testSeed("unknown") });
+});
+
+test("[PB-4] an execution whose settlement never comes is committed when its deadline has passed", async () => {
+  const task = await executed();
+  task.fixture.clock.nowMs += 130_000 + 600_000;
+  const request = await requestOf(task.fixture, "b");
+  await task.fixture.vault.decide(request.signed, task.fixture.governance);
+  expect(await marketing(task.fixture)).toEqual({ consumed: COST, reserved: COST });
+  const bundle = signed(task, withEpsilon(task, 1));
+  const record = await task.fixture.vault.settle(task.envelope, [bundle]);
+  expect(recordOf(task, record)).toMatchObject({ consumed_epsilon_micro: COST });
+});
+
+test("[PB-5] the ledger's table takes no change and no deletion", async () => {
+  const { fixture } = await executed();
+  await fixture.vault.close();
+  const { DatabaseSync } = await import("node:sqlite");
+  const database = new DatabaseSync(`${fixture.directory}/vault.db`);
+  for (const statement of ["delete from ledger", "update ledger set epsilon_micro = 0"]) {
+    expect(() => database.exec(statement)).toThrow("append-only");
+  }
+  database.close();
+});
+
+const other = testSeed("something else");
+test.for<{ title: string; change: Partial<ExecutionResultBundle>; code: string }>([
+  {
+    title: "another envelope",
+    change: { envelope_digest: other },
+    code: "PROOF_COMMITMENT_MISMATCH",
+  },
+  {
+    title: "another enclave",
+    change: { enclave_manifest: other },
+    code: "PROOF_COMMITMENT_MISMATCH",
+  },
+  { title: "no finality", change: { final: false }, code: "PROOF_COMMITMENT_MISMATCH" },
+])("a bundle of $title is refused and nothing is committed", async ({ change, code }) => {
+  const task = await executed();
+  const refused = task.fixture.vault.settle(task.envelope, [signed(task, bundleOf(task, change))]);
+  await expect(refused).rejects.toMatchObject({ code });
+  expect(await marketing(task.fixture)).toEqual({ consumed: 0, reserved: COST });
+});
+
+test("a bundle by another key, or over another order, is refused; one without this Vault costs the estimate", async () => {
+  const task = await executed();
+  const { vault, network } = task.fixture;
+  const forged = EXECUTION_RESULT_BUNDLE.sign(bundleOf(task), network.coordinator.signing);
+  await expect(vault.settle(task.envelope, [forged])).rejects.toMatchObject({
+    code: "PROOF_SIGNATURE_INVALID",
+  });
+  const bundle = bundleOf(task);
+  const swapped = bundle.slices.map((slice) => ({ ...slice, order_digest: other }));
+  const overOther = signed(task, { ...bundle, slices: swapped });
+  await expect(vault.settle(task.envelope, [overOther])).rejects.toMatchObject({
+    code: "PROOF_COMMITMENT_MISMATCH",
+  });
+  const without = bundle.slices.map((slice) => ({
+    ...slice,
+    vault_id: "vault-2",
+    epsilon_micro: 1,
+  }));
+  const record = await vault.settle(task.envelope, [signed(task, { ...bundle, slices: without })]);
+  expect(recordOf(task, record)).toMatchObject({ consumed_epsilon_micro: COST });
+});
+
+interface Finished extends Executed {
+  readonly bundle: ExecutionResultBundle;
+  readonly sealedShare: Uint8Array;
+  readonly record: Uint8Array;
+}
+
+const SHARE = testSeed("share");
+
+async function finished(): Promise<Finished> {
+  const task = await executed();
+  const sealedShare = await seal({
+    to: task.fixture.actor.box.publicKey,
+    info: SEAL_INFO.resultShare,
+    aad: TASK_ENVELOPE.digest(task.envelope),
+    plaintext: SHARE,
+  });
+  const digest = sealedShareDigest(sealedShare);
+  const bundle = bundleOf(task, { share_digests: [{ vault_id: "vault-1", digest }] });
+  const record = await task.fixture.vault.settle(task.envelope, [signed(task, bundle)]);
+  return { ...task, bundle, sealedShare, record };
+}
+
+function proofOf(
+  task: Finished,
+  changes: {
+    readonly entry?: Partial<SettlementEntry>;
+    readonly root?: Partial<SettlementRoot>;
+    readonly by?: Fixture["actor"];
+  } = {},
+): Uint8Array {
+  const { envelope, fixture } = task;
+  const entry: SettlementEntry = {
+    task_id: envelope.task_id,
+    envelope_digest: TASK_ENVELOPE.digest(envelope),
+    epoch_id: envelope.epoch_id,
+    output_commitment: task.bundle.output_commitment,
+    round_bundles: [EXECUTION_RESULT_BUNDLE.digest(task.bundle)],
+    consumption: [CONSUMPTION_RECORD.digest(recordOf(task, task.record))],
+    accounting: [],
+    ...changes.entry,
+  };
+  const root: SettlementRoot = {
+    version: 1,
+    genesis_digest: fixture.governance.genesisDigest,
+    epoch_id: envelope.epoch_id,
+    policy_version: envelope.policy_version,
+    semantic_version: envelope.semantic_version,
+    previous_root: new Uint8Array(32),
+    entry_count: 1,
+    entries_root: settlementEntriesRoot([entry]),
+    reward_total_minor: 0,
+    penalty_total_minor: 0,
+    finalized_ms: fixture.clock.nowMs,
+    ...changes.root,
+  };
+  return SETTLEMENT_PROOF.encode({
+    root: SETTLEMENT_ROOT.sign(root, (changes.by ?? fixture.network.coordinator).signing),
+    entry: SETTLEMENT_ENTRY.encode(entry),
+    index: 0,
+    proof: [],
+  });
+}
+
+function releaseOf(task: Finished, settlementProof = proofOf(task)) {
+  return {
+    envelope: task.envelope,
+    settlementProof,
+    signedBundle: signed(task, task.bundle),
+    sealedShare: task.sealedShare,
+    governance: task.fixture.governance,
+  };
+}
+
+test("[RD-2] a final result's share reaches the delivery key, once and with the same bytes", async () => {
+  const task = await finished();
+  const { vault, clock, actor } = task.fixture;
+  clock.nowMs += 2_000;
+  const answers = await Promise.all([
+    vault.releaseShare(releaseOf(task)),
+    vault.releaseShare(releaseOf(task)),
+  ]);
+  expect(answers[0]).toEqual(answers[1]);
+  const share = DELIVERY_SHARE.verify(answers[0] ?? other, actor.signing.publicKey);
+  const opened = await open({
+    key: await deliveryKey(),
+    info: SEAL_INFO.deliveryShare,
+    aad: TASK_ENVELOPE.digest(task.envelope),
+    sealed: share.sealed_share,
+  });
+  expect(opened).toEqual(SHARE);
+  const reopened = await task.fixture.reopen();
+  expect(await reopened.releaseShare(releaseOf(task))).toEqual(answers[0]);
+});
+
+test("[SP-11] no share before settlement, nor inside the challenge window on the Vault's own clock", async () => {
+  const task = await finished();
+  const { vault, clock } = task.fixture;
+  clock.nowMs += 1_999;
+  const future = { finalized_ms: clock.nowMs + 1_000_000 };
+  const early = vault.releaseShare(releaseOf(task, proofOf(task, { root: future })));
+  await expect(early).rejects.toMatchObject({ code: "SETTLEMENT_NOT_FINAL" });
+  clock.nowMs += 1;
+  await expect(vault.releaseShare(releaseOf(task))).resolves.toBeDefined();
+  const unsettled = await execute(task.fixture, "b");
+  const none = vault.releaseShare({ ...releaseOf(task), envelope: unsettled.envelope });
+  await expect(none).rejects.toMatchObject({ code: "SETTLEMENT_NOT_FINAL" });
+});
+
+test("[RD-2] nothing is released without a settlement of exactly this output by the coordinator", async () => {
+  const task = await finished();
+  const { vault, clock, network } = task.fixture;
+  clock.nowMs += 2_000;
+  const [vault2 = network.coordinator] = network.vaults.slice(1);
+  const damaged: readonly { title: string; proof: Uint8Array; code: string }[] = [
+    {
+      title: "another signer",
+      proof: proofOf(task, { by: vault2 }),
+      code: "PROOF_SIGNATURE_INVALID",
+    },
+    {
+      title: "another tree",
+      proof: proofOf(task, { root: { entries_root: merkleRoot([leafHash(other)]) } }),
+      code: "PROOF_INCLUSION_INVALID",
+    },
+    ...[
+      { output_commitment: other },
+      { envelope_digest: other },
+      { task_id: "t-1" },
+      { epoch_id: 4 },
+      { consumption: [] },
+      { round_bundles: [other] },
+      { round_bundles: [other, EXECUTION_RESULT_BUNDLE.digest(task.bundle)] },
+    ].map((entry) => ({
+      title: JSON.stringify(Object.keys(entry)),
+      proof: proofOf(task, { entry }),
+      code: "SETTLEMENT_INVALID",
+    })),
+    ...[{ genesis_digest: other }, { policy_version: "p" }].map((root) => ({
+      title: JSON.stringify(Object.keys(root)),
+      proof: proofOf(task, { root }),
+      code: "SETTLEMENT_INVALID",
+    })),
+  ];
+  for (const { title, proof, code } of damaged) {
+    const refused = vault.releaseShare(releaseOf(task, proof));
+    await expect(refused, title).rejects.toMatchObject({ code });
+  }
+});
+
+test("[RD-2] another bundle, another share, a task without a result and a revoked grant are refused", async () => {
+  const task = await finished();
+  const { vault, clock } = task.fixture;
+  clock.nowMs += 2_000;
+  const release = releaseOf(task);
+  const another = { ...task.bundle, output_commitment: other };
+  await expect(
+    vault.releaseShare({ ...release, signedBundle: signed(task, another) }),
+  ).rejects.toMatchObject({ code: "DELIVERY_REFUSED" });
+  await expect(
+    vault.releaseShare({ ...release, sealedShare: testSeed("x") }),
+  ).rejects.toMatchObject({ code: "PROOF_COMMITMENT_MISMATCH" });
+  const failed = await execute(task.fixture, "b");
+  await vault.settle(failed.envelope, []);
+  await expect(
+    vault.releaseShare({
+      ...release,
+      envelope: failed.envelope,
+      signedBundle: signed(failed, bundleOf(failed)),
+    }),
+  ).rejects.toMatchObject({ code: "DELIVERY_REFUSED" });
+  await vault.revokeGrant("grant-query");
+  await expect(vault.releaseShare(release)).rejects.toMatchObject({ code: "DELIVERY_REFUSED" });
+});
+
+test("[CO-3] consent leaves the Vault as a keyed commitment, the same for nobody else", async () => {
+  const [one, two] = [await executed("a"), await executed("b")];
+  const [first, second] = [one, two].map(({ order }) => order.consent_commitment);
+  expect(first).toHaveLength(32);
+  expect(first).not.toEqual(second);
+  expect(one.envelope.consent_references[0]?.consent_commitment).toEqual(first);
+});
