@@ -346,6 +346,7 @@ export interface SettlementRig {
   readonly settlement: Settlement;
   readonly epochs: EpochRegister;
   readonly store: Store<SettlementStore>;
+  readonly file: string;
   readonly log: ActorLog;
   readonly clock: { ms: number };
   /** What governance says; a test may replace it. */
@@ -386,7 +387,7 @@ export async function openSettlementRig(
     signingKey: coordinator.signing,
     nowMs: () => clock.ms,
   });
-  return { settlement, epochs, store, log, clock, governance };
+  return { settlement, epochs, store, file, log, clock, governance };
 }
 
 /** A Vault's signed consumption record for a run: what its slices were charged. */

@@ -1,0 +1,190 @@
+import { mkdtempSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+
+import { afterEach, beforeEach, expect, test } from "vitest";
+
+import {
+  GOVERNANCE_STATEMENTS,
+  closingTrigger,
+  openEpochRegister,
+  type Epoch,
+  type EpochRegister,
+  type EpochTrigger,
+  type GovernanceSchema,
+} from "../../../host/governance/index.ts";
+import { beginClosing, closeEpoch, openEpoch } from "../../../host/governance/epochs.ts";
+import { openStore, type Store } from "../../../host/store/index.ts";
+import { EPOCH_LIFECYCLE, genesisState } from "../../../protocol/index.ts";
+import { NETWORK_TIME_MS, createNetwork } from "../../helpers/network.ts";
+
+const network = await createNetwork();
+const state = genesisState(network.genesisBytes);
+const LIMITS = { time_ms_max: 1_000, settlement_volume_max: 3 };
+const BOOTSTRAP = openEpoch({
+  epochId: 0,
+  nowMs: NETWORK_TIME_MS,
+  semanticVersion: "semantics-1",
+  policyVersion: "policy-1",
+});
+
+let file: string;
+let store: Store<GovernanceSchema>;
+let epochs: EpochRegister;
+
+async function open(): Promise<EpochRegister> {
+  store = await openStore<GovernanceSchema>({
+    file,
+    migrations: [{ version: 1, statements: GOVERNANCE_STATEMENTS }],
+  });
+  return openEpochRegister({ store, state, nowMs: () => NETWORK_TIME_MS });
+}
+
+async function roll(reason: EpochTrigger, resolved: readonly string[] = []) {
+  const nowMs = NETWORK_TIME_MS + 5_000;
+  return store.write((trx) => epochs.roll(trx, { reason, nowMs, resolved, state }));
+}
+
+beforeEach(async () => {
+  file = join(mkdtempSync(join(tmpdir(), "symphony-epochs-")), "epochs.db");
+  epochs = await open();
+});
+
+afterEach(() => store.close());
+
+test("[EP-1][GS-2] the bootstrap epoch is open, and carries its versions and scopes", () => {
+  expect(epochs.current()).toEqual({
+    epoch_id: 0,
+    status: "open",
+    open_at_ms: NETWORK_TIME_MS,
+    close_at_ms: null,
+    close_reason: null,
+    semantic_version_set: ["semantics-1"],
+    policy_version_set: ["policy-1"],
+    scopes: { settlement: "collecting", reward: "collecting", candidate: "collecting" },
+  });
+});
+
+test("[EP-1] a new epoch opens only as the one before closes; two are never open", async () => {
+  const { closed, opened } = await roll("time");
+  expect([closed.status, opened.status, opened.epoch_id]).toEqual(["closed", "open", 1]);
+  expect(epochs.current()).toEqual(opened);
+  const row = await store.db.selectFrom("epoch").selectAll().where("epoch_id", "=", 1).execute();
+  const second = store.write((trx) =>
+    trx
+      .insertInto("epoch")
+      .values(row.map((each) => ({ ...each, epoch_id: 2 })))
+      .execute(),
+  );
+  await expect(second).rejects.toThrow();
+  await store.close();
+  epochs = await open();
+  expect(epochs.current()).toEqual(opened);
+});
+
+test("an epoch that could not be written stays the open one", async () => {
+  const failed = store.write(async (trx) => {
+    await epochs.roll(trx, { reason: "time", nowMs: NETWORK_TIME_MS, resolved: [], state });
+    throw new Error("the disk is gone");
+  });
+  await expect(failed).rejects.toThrow("the disk is gone");
+  expect(epochs.current().epoch_id).toBe(0);
+});
+
+const TRIGGERS: readonly {
+  title: string;
+  at: Partial<Parameters<typeof closingTrigger>[0]>;
+  expected: EpochTrigger | null;
+}[] = [
+  { title: "stays open before every limit", at: {}, expected: null },
+  { title: "stays open a moment before", at: { nowMs: NETWORK_TIME_MS + 999 }, expected: null },
+  { title: "closes by time", at: { nowMs: NETWORK_TIME_MS + 1_000 }, expected: "time" },
+  { title: "stays open below the volume", at: { settlements: 2 }, expected: null },
+  { title: "closes by volume", at: { settlements: 3 }, expected: "volume" },
+  { title: "closes by governance", at: { boundaryRequested: true }, expected: "governance" },
+  {
+    title: "gives one reason for one state: governance first",
+    at: { boundaryRequested: true, settlements: 3, nowMs: NETWORK_TIME_MS + 1_000 },
+    expected: "governance",
+  },
+  {
+    title: "gives one reason for one state: then time",
+    at: { settlements: 3, nowMs: NETWORK_TIME_MS + 1_000 },
+    expected: "time",
+  },
+];
+
+test.for(TRIGGERS)("[EP-2] an epoch $title", ({ at, expected }) => {
+  const still = {
+    epoch: BOOTSTRAP,
+    limits: LIMITS,
+    nowMs: NETWORK_TIME_MS,
+    settlements: 0,
+    boundaryRequested: false,
+  };
+  expect(closingTrigger({ ...still, ...at })).toBe(expected);
+});
+
+test("[EP-2][GS-2] it closes through closing, with every scope frozen, and no other way", () => {
+  const closing = beginClosing(BOOTSTRAP, "volume");
+  const closed = closeEpoch(closing, NETWORK_TIME_MS + 7);
+  expect(closed).toMatchObject({
+    status: "closed",
+    close_at_ms: NETWORK_TIME_MS + 7,
+    close_reason: "volume",
+    scopes: { settlement: "frozen", reward: "frozen", candidate: "frozen" },
+  });
+  const illegal = expect.objectContaining({ code: "EXECUTION_ILLEGAL_TRANSITION" });
+  expect(() => closeEpoch(BOOTSTRAP, 1)).toThrow(illegal);
+  expect(() => beginClosing(closed, "time")).toThrow(illegal);
+  expect(EPOCH_LIFECYCLE.states).toEqual(["open", "closing", "closed"]);
+  const everything = { limits: LIMITS, nowMs: 9e15, settlements: 9, boundaryRequested: true };
+  const done: Epoch = closed;
+  expect(closingTrigger({ ...everything, epoch: done })).toBeNull();
+});
+
+test("[EP-4][GS-2] a parent keeps its admission epoch, each sub-task the epoch open at its dispatch", async () => {
+  expect(await epochs.assign("t-1")).toBe(0);
+  expect(await epochs.assign("t-1.r0")).toBe(0);
+  await roll("time");
+  expect(await epochs.assign("t-1")).toBe(0);
+  expect(await epochs.assign("t-1.r0")).toBe(0);
+  expect(await epochs.assign("t-1.r1")).toBe(1);
+});
+
+test("[EP-3] nothing joins a closed epoch, and its members stay what they were", async () => {
+  await epochs.assign("t-1");
+  await epochs.assign("t-2");
+  await roll("time", ["t-1"]);
+  await epochs.assign("t-3");
+  expect(await epochs.members(0)).toEqual(["t-1", "t-2"]);
+  expect(await epochs.members(1)).toEqual(["t-3"]);
+  await store.close();
+  epochs = await open();
+  expect(await epochs.members(0)).toEqual(["t-1", "t-2"]);
+});
+
+test("[EP-2][EP-4] what is unresolved at the close is deferred, what is resolved is not", async () => {
+  for (const id of ["t-1", "t-2", "t-3"]) await epochs.assign(id);
+  await epochs.resolve("t-3");
+  await roll("time", ["t-1"]);
+  await roll("time");
+  const rows = await store.db
+    .selectFrom("epoch_member")
+    .select(["member_id", "epoch_id", "deferred_to"])
+    .orderBy("member_id")
+    .execute();
+  expect(rows).toEqual([
+    { member_id: "t-1", epoch_id: 0, deferred_to: null },
+    { member_id: "t-2", epoch_id: 0, deferred_to: 2 },
+    { member_id: "t-3", epoch_id: 0, deferred_to: null },
+  ]);
+});
+
+test("[EP-2] governance asks for a boundary once", async () => {
+  expect(epochs.trigger(NETWORK_TIME_MS, 0)).toBeNull();
+  epochs.requestBoundary();
+  expect(epochs.trigger(NETWORK_TIME_MS, 0)).toBe("governance");
+  await roll("governance");
+  expect(epochs.trigger(NETWORK_TIME_MS + 5_000, 0)).toBeNull();
+});

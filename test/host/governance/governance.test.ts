@@ -1,0 +1,235 @@
+import { mkdtempSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+
+import { afterEach, beforeEach, expect, test } from "vitest";
+
+import {
+  GOVERNANCE_STATEMENTS,
+  acceptSnapshot,
+  createGovernanceEvent,
+  openGovernance,
+  type Governance,
+  type GovernanceDecision,
+  type GovernanceSchema,
+} from "../../../host/governance/index.ts";
+import { openStore, type Store } from "../../../host/store/index.ts";
+import {
+  cosignCheckpoint,
+  genesisState,
+  hex,
+  leafHash,
+  merkleRoot,
+  parseCheckpoint,
+  signingKeyFromSeed,
+  verifyConsistency,
+  verifyGovernanceSnapshot,
+  type SigningKey,
+} from "../../../protocol/index.ts";
+import {
+  NETWORK_TIME_MS,
+  createNetwork,
+  testSeed,
+  type TestNetwork,
+} from "../../helpers/network.ts";
+
+const network: TestNetwork = await createNetwork();
+const SUSPEND: GovernanceDecision = { type: "actor_suspended", actor_id: "analyst" };
+const REVOKE: GovernanceDecision = { type: "measurement_revoked", pcr0: "ab".repeat(48) };
+
+let file: string;
+let store: Store<GovernanceSchema>;
+let governance: Governance;
+
+const refused = (code: string) => expect.objectContaining({ code });
+
+async function open(key: SigningKey = network.coordinator.signing): Promise<Governance> {
+  store = await openStore<GovernanceSchema>({
+    file,
+    migrations: [{ version: 1, statements: GOVERNANCE_STATEMENTS }],
+  });
+  const { genesisBytes } = network;
+  return openGovernance({ store, genesisBytes, signingKey: key, nowMs: () => NETWORK_TIME_MS });
+}
+
+function eventFor(
+  decision: GovernanceDecision,
+  keys: readonly SigningKey[] = network.governanceKeys.slice(0, 2),
+): Uint8Array {
+  return createGovernanceEvent({
+    state: governance.state(),
+    decision,
+    keys,
+    timeMs: NETWORK_TIME_MS,
+  });
+}
+
+function cosigned(note: string, vault: number): string {
+  const signer = network.vaults[vault];
+  if (signer === undefined) throw new Error("no such vault");
+  return cosignCheckpoint(note, {
+    signerName: signer.actorId,
+    key: signer.signing,
+    timeSeconds: 1_800_000_000,
+  });
+}
+
+async function cosignByQuorum(): Promise<void> {
+  await governance.addCosignature(cosigned(governance.note(), 0));
+  await governance.addCosignature(cosigned(governance.note(), 1));
+}
+
+beforeEach(async () => {
+  file = join(mkdtempSync(join(tmpdir(), "symphony-governance-")), "governance.db");
+  governance = await open();
+});
+
+afterEach(() => store.close());
+
+test("[GS-7] a decision takes the quorum of distinct governance keys", async () => {
+  const [one, two] = network.governanceKeys;
+  if (one === undefined || two === undefined) throw new Error("no keys");
+  const stranger = signingKeyFromSeed(testSeed("stranger"));
+  for (const keys of [[one], [one, one], [one, stranger]]) {
+    const submitted = governance.submit(eventFor(SUSPEND, keys));
+    await expect(submitted).rejects.toThrow(refused("GOVERNANCE_QUORUM_NOT_MET"));
+  }
+  expect(governance.state().sequence).toBe(0);
+  await governance.submit(eventFor(SUSPEND, [one, two]));
+  expect(governance.state().actors.get("analyst")?.status).toBe("suspended");
+});
+
+test("an event is submitted once, in its place, and survives a restart", async () => {
+  const first = eventFor(SUSPEND);
+  const late = eventFor(REVOKE);
+  expect(await governance.submit(first)).toBe(0);
+  expect(await governance.submit(first)).toBe(0);
+  await expect(governance.submit(late)).rejects.toThrow(refused("GOVERNANCE_EVENT_INVALID"));
+  expect(await governance.submit(eventFor(REVOKE))).toBe(1);
+  const before = governance.note();
+  await store.close();
+  governance = await open();
+  expect(governance.note()).toBe(before);
+  expect(governance.state().revokedMeasurements).toEqual(["ab".repeat(48)]);
+});
+
+test("two submissions at once take one place", async () => {
+  const events = [eventFor(SUSPEND), eventFor(REVOKE)];
+  const results = await Promise.allSettled(events.map((event) => governance.submit(event)));
+  expect(results.map((result) => result.status).sort()).toEqual(["fulfilled", "rejected"]);
+  expect(governance.state().sequence).toBe(1);
+});
+
+test("the log is append-only on disk", async () => {
+  await governance.submit(eventFor(SUSPEND));
+  const deleted = store.write((trx) => trx.deleteFrom("governance_event").execute());
+  await expect(deleted).rejects.toThrow(/append-only/);
+});
+
+test("there is no snapshot before a quorum of Vaults has cosigned, and then there is", async () => {
+  await governance.submit(eventFor(SUSPEND));
+  expect(() => governance.snapshot()).toThrow(refused("COORDINATION_UNAVAILABLE"));
+  await governance.addCosignature(cosigned(governance.note(), 0));
+  await governance.addCosignature(cosigned(governance.note(), 0));
+  expect(() => governance.snapshot()).toThrow(refused("COORDINATION_UNAVAILABLE"));
+  await governance.addCosignature(cosigned(governance.note(), 1));
+  const snapshot = governance.snapshot();
+  const state = verifyGovernanceSnapshot(snapshot, network.genesisDigest);
+  expect(state.sequence).toBe(1);
+  await governance.submit(eventFor(REVOKE));
+  expect(governance.snapshot()).toEqual(snapshot);
+  await store.close();
+  governance = await open();
+  expect(governance.snapshot()).toEqual(snapshot);
+});
+
+test.for([
+  { title: "no cosignature", damage: (note: string) => note },
+  { title: "another origin", damage: (note: string) => cosigned(`x${note}`, 0) },
+  {
+    title: "another root",
+    damage: (note: string) =>
+      cosigned(note.replace(/\n[A-Za-z0-9+/]{43}=\n/, `\n${"A".repeat(43)}=\n`), 0),
+  },
+  {
+    title: "a size past the log",
+    damage: (note: string) => cosigned(note.replace("\n0\n", "\n9\n"), 0),
+  },
+  {
+    title: "an unknown cosigner",
+    damage: (note: string) =>
+      cosignCheckpoint(note, {
+        signerName: "vault-9",
+        key: signingKeyFromSeed(testSeed("x")),
+        timeSeconds: 1,
+      }),
+  },
+  {
+    title: "an actor that is no Vault",
+    damage: (note: string) =>
+      cosignCheckpoint(note, {
+        signerName: "analyst",
+        key: network.submitter.signing,
+        timeSeconds: 1,
+      }),
+  },
+  {
+    title: "a Vault's name over another key",
+    damage: (note: string) =>
+      cosignCheckpoint(note, {
+        signerName: "vault-1",
+        key: network.coordinator.signing,
+        timeSeconds: 1,
+      }),
+  },
+])("refuses a cosigned note with $title", async ({ damage }) => {
+  const added = governance.addCosignature(damage(governance.note()));
+  await expect(added).rejects.toThrow(refused("PROOF_CHECKPOINT_INVALID"));
+});
+
+test("proves to a cosigner that its last head is a prefix", async () => {
+  await governance.submit(eventFor(SUSPEND));
+  const old = parseCheckpoint(governance.note());
+  await governance.submit(eventFor(REVOKE));
+  const now = parseCheckpoint(governance.note());
+  const claim = { oldSize: old.size, oldRoot: old.root, newSize: now.size, newRoot: now.root };
+  const proof = governance.consistencyProof(1);
+  expect(() => verifyConsistency({ ...claim, proof })).not.toThrow();
+});
+
+test("refuses to serve a genesis that names another coordinator", async () => {
+  await store.close();
+  const other = open(signingKeyFromSeed(testSeed("another coordinator")));
+  await expect(other).rejects.toThrow(refused("GOVERNANCE_GENESIS_MISMATCH"));
+});
+
+test("[GS-5] a state has exactly one policy, and it is active", () => {
+  const { policy, genesis } = governance.state();
+  expect(policy).toEqual(genesis.policy);
+  expect(policy.status).toBe("active");
+});
+
+test("a relying party takes governance forward only", async () => {
+  await governance.submit(eventFor(SUSPEND));
+  await cosignByQuorum();
+  const first = governance.snapshot();
+  const pinnedGenesisDigest = network.genesisDigest;
+  const accepted = acceptSnapshot({ snapshot: first, pinnedGenesisDigest, previous: null });
+  await governance.submit(eventFor(REVOKE));
+  await cosignByQuorum();
+  const second = governance.snapshot();
+  const next = acceptSnapshot({ snapshot: second, pinnedGenesisDigest, previous: accepted });
+  expect(next.size).toBe(2);
+  expect(hex(next.root)).toBe(hex(merkleRoot(second.events.map((event) => leafHash(event)))));
+  expect(() => acceptSnapshot({ snapshot: first, pinnedGenesisDigest, previous: next })).toThrow(
+    refused("PROOF_CONSISTENCY_INVALID"),
+  );
+  const elsewhere = { size: 1, root: new Uint8Array(32) };
+  expect(() =>
+    acceptSnapshot({ snapshot: second, pinnedGenesisDigest, previous: elsewhere }),
+  ).toThrow(refused("PROOF_CONSISTENCY_INVALID"));
+  expect(() =>
+    acceptSnapshot({ snapshot: first, pinnedGenesisDigest: new Uint8Array(32), previous: null }),
+  ).toThrow(refused("GOVERNANCE_GENESIS_MISMATCH"));
+  expect(genesisState(network.genesisBytes).sequence).toBe(0);
+});
