@@ -48,7 +48,6 @@ const TABLE = {
   /** Each package and the files that may import it, for types too. */
   packages: {
     "@aws-sdk/client-kms": ["host/adapters/kms.ts"],
-    "@peculiar/x509": ["attestation/x509.ts", "sim/x509.ts"],
     "@resvg/resvg-js": ["sim/data/receipts.ts"],
     "@tesseract.js-data/eng": ["enclave/adapters/ocr.ts"],
     "cbor-x": ["attestation/cbor.ts"],
@@ -59,9 +58,7 @@ const TABLE = {
     kysely: ["host/store/**", "host/**/queries.ts"],
     "node-forge": ["enclave/adapters/cms.ts", "sim/kms/**", "sim/cms.ts"],
     "onnxruntime-node": ["enclave/adapters/onnx.ts"],
-    "reflect-metadata": ["attestation/x509.ts", "sim/x509.ts"],
     "shamir-secret-sharing": ["protocol/shamir.ts"],
-    "tesseract.js": ["enclave/adapters/ocr.ts"],
     "tesseract.js-core": ["enclave/adapters/ocr.ts"],
   },
 };
