@@ -82,6 +82,7 @@ export async function finishRound(
     simulated: platforms.includes("sim"),
   });
   for (const { padded } of opened) padded.fill(0);
+  for (const { contribution } of round.slices) contribution.noise_share.fill(0);
   return sealOutcome(enclave, task, {
     outcome,
     noiseKey: key,

@@ -76,6 +76,20 @@ export async function runJob(enclave: BootedEnclave, request: RunRequest): Promi
   const task = verifyTask(request, enclave.genesisDigest);
   const own = await enclave.ownEvidence();
   const sealedOrder = await openOrder(enclave, task, request);
+  try {
+    const { job, peer } = verifyJob({ enclave, own, task, sealedOrder, request });
+    return await (peer === null ? runSole(job) : runSlice(job, peer));
+  } finally {
+    forget(sealedOrder);
+  }
+}
+
+/** Holds the order against envelope, session and aggregator, and only then opens the batches. */
+function verifyJob(given: Omit<VerifiedJob, "order" | "inputs">): {
+  readonly job: VerifiedJob;
+  readonly peer: VerifiedPeer | null;
+} {
+  const { enclave, own, task, sealedOrder, request } = given;
   const aggregator = presentedAggregator(task, request);
   const peer =
     aggregator === null
@@ -97,8 +111,14 @@ export async function runJob(enclave: BootedEnclave, request: RunRequest): Promi
     sealedOrder,
     order,
   });
-  const job = { enclave, own, task, order, sealedOrder, inputs, request };
-  return peer === null ? runSole(job) : runSlice(job, peer);
+  return { job: { ...given, order, inputs }, peer };
+}
+
+/** Overwrites the secrets of an order; the rest of the job's memory goes with the process. */
+function forget(sealedOrder: SealedOrder): void {
+  sealedOrder.noise_share.fill(0);
+  sealedOrder.consent_key.fill(0);
+  for (const { secret } of sealedOrder.batch_secrets) secret.fill(0);
 }
 
 async function openOrder(
@@ -113,7 +133,9 @@ async function openOrder(
     aad: sessionAad(task.reference(request.vault_id), request.evidence),
     sealed: request.sealed_order,
   });
-  return SEALED_ORDER.decode(opened);
+  const order = SEALED_ORDER.decode(opened);
+  opened.fill(0);
+  return order;
 }
 
 /** A task of many Vaults needs an aggregator and a secret; a task of one has neither. */

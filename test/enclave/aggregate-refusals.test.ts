@@ -203,7 +203,10 @@ describe("the slices an aggregator takes", () => {
 
   test("[AG-4] refuses a noise share that was not committed to", async () => {
     const refused = runRound(task, { share: () => OTHER });
-    await expect(refused).rejects.toMatchObject({ code: "PROOF_COMMITMENT_MISMATCH" });
+    await expect(refused).rejects.toMatchObject({
+      method: "begin",
+      code: "PROOF_COMMITMENT_MISMATCH",
+    });
   });
 
   test("[XP-10] refuses evidence over another challenge", async () => {

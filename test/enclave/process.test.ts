@@ -1,6 +1,16 @@
-import { mkdtempSync, rmSync } from "node:fs";
+import { spawn } from "node:child_process";
+import {
+  closeSync,
+  mkdtempSync,
+  openSync,
+  readdirSync,
+  readlinkSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { Duplex } from "node:stream";
 
 import { afterAll, beforeAll, expect, test } from "vitest";
 
@@ -11,19 +21,55 @@ import {
   encodeCbor,
   encodeFrame,
   enclaveResponseSchema,
+  fromHex,
+  sha256,
+  utf8,
+  type ComputeParameters,
   type EnclaveResponse,
 } from "../../protocol/index.ts";
 import { generateDemoReceipts } from "../../sim/data/receipts.ts";
+import { buildLogisticModel } from "../../enclave/workloads/train/index.ts";
+import { InsecureSimNsm } from "../../sim/nsm.ts";
 import { launchInsecureEnclave } from "../../sim/launcher.ts";
 import { measureSimImage } from "../../sim/measure.ts";
 import { createInsecureSimPlatform, type InsecureSimPlatform } from "../../sim/platform.ts";
 import { probeBubblewrap } from "../../sim/sandbox.ts";
 import type { EnclaveEnd } from "../helpers/enclave-rig.ts";
-import { openResult, runSoleTask } from "../helpers/enclave-round.ts";
-import { RECEIPT_COLUMNS, receiptRecords, testBatch, vaultData } from "../helpers/network-data.ts";
+import { openResult, runRound, runSoleTask } from "../helpers/enclave-round.ts";
+import {
+  RECEIPT_COLUMNS,
+  customerData,
+  receiptRecords,
+  testBatch,
+  vaultData,
+} from "../helpers/network-data.ts";
 import { testTask, type TestTask } from "../helpers/network-task.ts";
-import { NETWORK_TIME_MS, createNetwork, type Measurement } from "../helpers/network.ts";
+import {
+  NETWORK_TIME_MS,
+  artifactRegistered,
+  createNetwork,
+  governanceSnapshot,
+  type Measurement,
+} from "../helpers/network.ts";
 
+const AGE = {
+  attribute: "customer.age",
+  mean_micro: 0,
+  scale_micro: 1_000_000,
+  min_micro: 0,
+  max_micro: 120_000_000,
+};
+const MODEL = buildLogisticModel({
+  weights: Float32Array.of(0.1, -4.8),
+  features: [{ ...AGE, equals_micro: null }],
+});
+const SCORES: ComputeParameters = {
+  task_class: "compute",
+  model_digest: sha256(MODEL),
+  features: [AGE],
+  bin_edges_micro: [0, 500_000, 1_000_000],
+  work_units_max: 1_000_000,
+};
 const repositoryRoot = join(import.meta.dirname, "../..");
 const bubblewrap = await probeBubblewrap().then(
   () => true,
@@ -33,6 +79,10 @@ const bubblewrap = await probeBubblewrap().then(
 interface EnclaveProcess extends EnclaveEnd {
   readonly exited: Promise<{ readonly code: number | null }>;
   readonly printed: string[];
+  readonly pid: number | null;
+  readonly channel: Duplex;
+  /** Everything that came out of the enclave. */
+  readonly received: Uint8Array[];
 }
 
 let directory = "";
@@ -67,21 +117,32 @@ async function launch(isolation: "bubblewrap" | "none"): Promise<EnclaveProcess>
     onStderr: (text) => printed.push(text),
     nowMs: () => NETWORK_TIME_MS + 60_000,
   });
+  return overChannel(handle.channel, { exited: handle.exited, printed, pid: handle.pid });
+}
+
+function overChannel(
+  channel: Duplex,
+  child: Pick<EnclaveProcess, "exited" | "printed" | "pid">,
+): EnclaveProcess {
   const reader = new FrameReader();
   const waiting: ((response: EnclaveResponse) => void)[] = [];
-  handle.channel.on("data", (chunk: Uint8Array) => {
+  const received: Uint8Array[] = [];
+  channel.on("error", () => channel.destroy());
+  channel.on("data", (chunk: Uint8Array) => {
+    received.push(chunk);
     for (const frame of reader.push(chunk)) {
       waiting.shift()?.(enclaveResponseSchema.parse(decodeCbor(frame)));
     }
   });
   return {
-    exited: handle.exited,
-    printed,
+    ...child,
+    channel,
+    received,
     call: (request) =>
       new Promise((resolve, reject) => {
         waiting.push(resolve);
-        handle.exited.then(() => reject(new Error(`ended: ${printed.join("")}`)), reject);
-        handle.channel.write(encodeFrame(encodeCbor(request)));
+        child.exited.then(() => reject(new Error(`ended: ${child.printed.join("")}`)), reject);
+        channel.write(encodeFrame(encodeCbor(request)));
       }),
   };
 }
@@ -109,3 +170,122 @@ test("[XP-3] a process without a sandbox gives the same, and a refusal exits 1",
   expect((await refused.exited).code).toBe(1);
   expect(refused.printed.join("")).toBe("");
 });
+
+test.skipIf(!bubblewrap)(
+  "[XP-3][DS-5][TT-3] sandboxed processes compute together, and no planted word comes out of any",
+  { timeout: 60_000 },
+  async () => {
+    const network = await createNetwork({ measurement });
+    const data = customerData(["vault-1", "vault-2"], 200);
+    const shared = await testTask(network, { parameters: SCORES, data });
+    const ends: EnclaveProcess[] = [];
+    const start = (): EnclaveEnd => lazily(launch("bubblewrap"), ends);
+    const round = await runRound(shared, {
+      governance: governanceSnapshot(network, [artifactRegistered(MODEL, "model")]),
+      artifact: MODEL,
+      startAggregator: start,
+      startSlice: start,
+    });
+    const { result } = await openResult(shared, round);
+    expect(result.result.kind).toBe("histogram");
+    const exits = await Promise.all(ends.map((end) => end.exited));
+    expect(exits.map((exit) => exit.code)).toEqual([0, 0, 0]);
+    const words = data.flatMap(({ batches, consentKey }) => [
+      consentKey,
+      ...batches.flatMap((batch) => [
+        batch.dataKey,
+        batch.secret,
+        ...batch.records.flatMap((record) => [
+          record.subject_id,
+          record.salt,
+          utf8(String(record.attributes["customer.email"])),
+        ]),
+      ]),
+    ]);
+    const out = Buffer.concat(ends.flatMap((end) => end.received)).toString("latin1");
+    const printed = ends.flatMap((end) => end.printed).join("");
+    expect(out.length).toBeGreaterThan(10_000);
+    expect(printed).toBe("");
+    for (const word of words) {
+      const bytes = Buffer.from(word);
+      const forms = (["latin1", "hex", "base64"] as const).map((form) => bytes.toString(form));
+      expect(forms.some((form) => out.includes(form))).toBe(false);
+    }
+  },
+);
+
+test("[TT-3] closes what its starter leaked, and ends with SIGTERM or its channel", async () => {
+  const secret = join(directory, "leaked");
+  writeFileSync(secret, "not for an enclave");
+  const leaked = openSync(secret, "r");
+  const start = () => startPlain(leaked);
+  const [stopped, abandoned] = [start(), start()];
+  closeSync(leaked);
+  const boot = { method: "boot", role: "slice", genesis: task.network.genesisBytes } as const;
+  for (const { end } of [stopped, abandoned]) {
+    expect((await end.call(boot)).result).toBe("booted");
+    const links = readdirSync(`/proc/${end.pid}/fd`).map((fd) =>
+      linkOf(`/proc/${end.pid}/fd/${fd}`),
+    );
+    expect(links).not.toContain(secret);
+  }
+  process.kill(stopped.end.pid ?? 0, "SIGTERM");
+  abandoned.end.channel.destroy();
+  expect((await stopped.end.exited).code).toBe(1);
+  expect((await abandoned.end.exited).code).toBe(1);
+});
+
+test("[XP-3] takes no other argument and no second request before its answer", async () => {
+  const odd = startPlain(null, ["--debug"]);
+  expect((await odd.end.exited).code).toBe(1);
+  const { end } = startPlain(null);
+  const boot = { method: "boot", role: "slice", genesis: task.network.genesisBytes } as const;
+  const frame = encodeFrame(encodeCbor(boot));
+  end.channel.write(Buffer.concat([frame, frame]));
+  expect((await end.exited).code).toBe(1);
+});
+
+/** An enclave without a sandbox whose descriptor 5 is `leaked`, if there is one. */
+function startPlain(leaked: number | null, more: readonly string[] = []): { end: EnclaveProcess } {
+  const node = join(repositoryRoot, "node_modules/.bin/node");
+  const args = [join(repositoryRoot, "enclave/main.ts"), "--anchor", platform.anchorPath, ...more];
+  const child = spawn(node, args, {
+    stdio: ["ignore", "pipe", "pipe", "pipe", "pipe", leaked ?? "ignore"],
+    env: {},
+  });
+  const [, , , channel, nsmStream] = child.stdio;
+  if (!(channel instanceof Duplex) || !(nsmStream instanceof Duplex)) throw new Error("no streams");
+  const nsm = new InsecureSimNsm({
+    platform,
+    pcrs: new Map([[0, fromHex(measurement.pcr0)]]),
+    moduleId: platform.moduleId(new Uint8Array(8)),
+    nowMs: () => NETWORK_TIME_MS,
+    random: (bytes) => new Uint8Array(bytes).fill(7),
+  });
+  const reader = new FrameReader();
+  nsmStream.on("error", () => nsmStream.destroy());
+  nsmStream.on("data", (chunk: Uint8Array) => {
+    for (const request of reader.push(chunk)) nsmStream.write(encodeFrame(nsm.handle(request)));
+  });
+  const exited = new Promise<{ readonly code: number | null }>((resolve) => {
+    child.once("exit", (code) => resolve({ code }));
+  });
+  return { end: overChannel(channel, { exited, printed: [], pid: child.pid ?? null }) };
+}
+
+function linkOf(path: string): string {
+  try {
+    return readlinkSync(path);
+  } catch {
+    return "";
+  }
+}
+
+/** A process that is still starting, as something that can be called already. */
+function lazily(starting: Promise<EnclaveProcess>, ends: EnclaveProcess[]): EnclaveEnd {
+  const kept = starting.then((end) => {
+    ends.push(end);
+    return end;
+  });
+  return { call: async (request) => (await kept).call(request) };
+}
