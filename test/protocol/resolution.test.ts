@@ -47,7 +47,7 @@ function changed(id: string, change: Partial<CanonicalAttribute>): GovernanceSta
   }));
 }
 
-test("[AP-3][AC-2] binds a query to its scope, attributes and declared composition", () => {
+test("[AP-3] binds a query to its scope, attributes and declared composition", () => {
   const resolution = resolveRequest(request, state);
   expect(resolution).toMatchObject({
     semantic_version: "semantics-1",
@@ -79,7 +79,7 @@ test("[AP-9] equal request and semantic version give equal bytes; another predic
   );
 });
 
-test("[TE-3] a task with one operand has no composition, and its operator all the same", async () => {
+test("a task with one operand has no composition, and its operator all the same", async () => {
   const [operand] = OPERANDS;
   if (operand === undefined) throw new Error("no operand");
   const single = resolveRequest(await asking({ operator: "NOT", operands: [operand] }), state);

@@ -203,7 +203,7 @@ test("refuses to serve a genesis that names another coordinator", async () => {
   await expect(other).rejects.toThrow(refused("GOVERNANCE_GENESIS_MISMATCH"));
 });
 
-test("[GS-5] a state has exactly one policy, and it is active", () => {
+test("a state has exactly one policy, and it is active", () => {
   const { policy, genesis } = governance.state();
   expect(policy).toEqual(genesis.policy);
   expect(policy.status).toBe("active");

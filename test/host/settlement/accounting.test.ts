@@ -43,12 +43,12 @@ test.for<{ role: ActorRole; minimum: number }>([
   { role: "enterprise", minimum: 1_000 },
   { role: "aggregator", minimum: 1_000 },
   { role: "producer", minimum: 50 },
-])("[GS-3] a $role is staked from $minimum on", ({ role, minimum }) => {
+])("a $role is staked from $minimum on", ({ role, minimum }) => {
   expect(isStaked(actor(role, minimum), policy)).toBe(true);
   expect(isStaked(actor(role, minimum - 1), policy)).toBe(false);
 });
 
-test("[GS-3] nobody is staked without a stake, whatever the minimum", () => {
+test("nobody is staked without a stake, whatever the minimum", () => {
   const free = { ...policy, economics: { ...policy.economics, producer_stake_minor: 0 } };
   expect(isStaked(actor("producer", 0), free)).toBe(false);
   expect(isStaked(actor("submitter", 1_000_000), free)).toBe(false);

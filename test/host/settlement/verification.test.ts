@@ -146,7 +146,7 @@ test("[SP-8] leaves the evidence it judged as it was", () => {
   expect(run.rounds).toEqual(before);
 });
 
-test("[SP-1][DT-1] accepts an honest made-up round, twice with equal result", () => {
+test("[SP-1] accepts an honest made-up round, twice with equal result", () => {
   const rounds = [syntheticRound(query.task)];
   expect(verify(query, rounds).bundleDigests).toEqual(verify(query, rounds).bundleDigests);
 });
@@ -471,7 +471,7 @@ test("[VR-2] refuses a query without an audience cap", async () => {
   expect(() => verify(uncapped, rounds)).toThrow(refused("VERIFY_RESULT_REJECTED"));
 });
 
-test("[VR-3] compute runs a registered model once", async () => {
+test("compute runs a registered model once", async () => {
   const compute = await caseOf(COMPUTE);
   expect(verify(compute, [syntheticRound(compute.task)]).participants).toHaveLength(3);
   const wrongKind = await caseOf(COMPUTE, { decisions: [artifactRegistered(MODEL, "step_graph")] });
@@ -491,7 +491,7 @@ test("[VR-1] parse is one slice of one Vault that commits to its input record", 
   expect(() => verify(parse, [unlinked])).toThrow(refused("PROOF_COMMITMENT_MISMATCH"));
 });
 
-test("[VR-4][CT-5] train takes every round, each from the state the last one committed to", async () => {
+test("train takes every round, each from the state the last one committed to", async () => {
   const train = await caseOf(TRAIN);
   const honest = trainRounds(train.task);
   expect(verify(train, honest).bundles.map((bundle) => bundle.final)).toEqual([false, true]);
@@ -507,7 +507,7 @@ test("[VR-4][CT-5] train takes every round, each from the state the last one com
   expect(() => verify(train, dear)).toThrow(refused("VERIFY_RESULT_REJECTED"));
 });
 
-test("[VR-4] train refuses a round over fewer Vaults than the policy's minimum", async () => {
+test("train refuses a round over fewer Vaults than the policy's minimum", async () => {
   const strict = await caseOf(TRAIN, {
     policy: (policy) => ({
       ...policy,
