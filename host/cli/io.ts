@@ -52,11 +52,24 @@ function describe(error: unknown): { code: string; message: string; exit: number
     const exit = error.status >= 500 ? EXIT.unavailable : EXIT.refused;
     return { code: error.code, message: error.message, exit };
   }
+  if (isUnreadableOption(error)) {
+    return { code: "usage", message: error.message, exit: EXIT.usage };
+  }
   if (isMissingFile(error)) {
     return { code: "usage", message: `${error.path}: expected a readable file`, exit: EXIT.usage };
   }
   const message = error instanceof Error ? (error.stack ?? error.message) : String(error);
   return { code: "INTERNAL_UNEXPECTED", message, exit: EXIT.bug };
+}
+
+/** `parseArgs` met an option it does not know, or one without its value. */
+function isUnreadableOption(error: unknown): error is Error {
+  return (
+    error instanceof Error &&
+    "code" in error &&
+    typeof error.code === "string" &&
+    error.code.startsWith("ERR_PARSE_ARGS")
+  );
 }
 
 function isMissingFile(error: unknown): error is Error & { readonly path: string } {

@@ -1,19 +1,34 @@
-import { GOVERNANCE_SNAPSHOT, RefusedError, TASK_ENVELOPE, type WorkItem } from "#protocol";
+import {
+  GOVERNANCE_SNAPSHOT,
+  RefusedError,
+  TASK_ENVELOPE,
+  type CborValue,
+  type WorkItem,
+} from "#protocol";
 import { acceptSnapshot, type GovernanceHead } from "../governance/index.ts";
 import { runAggregation } from "./aggregator-round.ts";
 import type { EnclaveLauncher } from "./enclave-launcher.ts";
 import { runNodeLoop, type Coordinator, type NodeEvent, type NodeSelf } from "./node-loop.ts";
 import { RoundBoard } from "./round-board.ts";
 
-/** What an aggregator host is made of. It keeps nothing: no store, no slice output (AG-3). */
+/** What an aggregator host is made of. It keeps its signed log and nothing else: no slice output (AG-3). */
 export interface AggregatorNodeContext {
   readonly self: NodeSelf;
   readonly coordinator: Coordinator;
   readonly launcher: EnclaveLauncher;
+  readonly journal: AggregatorJournal;
   readonly genesis: Uint8Array;
   readonly genesisDigest: Uint8Array;
   readonly nowMs: () => number;
   readonly report: (event: NodeEvent) => void;
+}
+
+/** The aggregator's own log, as far as a round needs it. */
+export interface AggregatorJournal {
+  /** Appends a signed event about a task; durable when it resolves. */
+  append(taskId: string, type: string, body: { readonly [fact: string]: CborValue }): Promise<void>;
+  /** Canonical bytes of the log's excerpt about a task. */
+  excerpt(taskId: string): Promise<Uint8Array>;
 }
 
 /** Runs an aggregator host until `signal` aborts. */
@@ -46,6 +61,11 @@ export async function runAggregatorNode(
         attempt: work.attempt,
       },
       nowMs: context.nowMs,
+    });
+    const facts = { round: work.round, attempt: work.attempt };
+    await context.journal.append(taskId, "aggregation_started", {
+      ...facts,
+      envelope_digest: TASK_ENVELOPE.digest(envelope),
     });
     const outcome = await runAggregation(work, { ...context, governance: accepted.state, board });
     if (!outcome.ok)

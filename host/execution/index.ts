@@ -1,4 +1,8 @@
-export { runAggregatorNode, type AggregatorNodeContext } from "./aggregator-node.ts";
+export {
+  runAggregatorNode,
+  type AggregatorJournal,
+  type AggregatorNodeContext,
+} from "./aggregator-node.ts";
 export type { EnclaveExit, EnclaveHandle, EnclaveLauncher } from "./enclave-launcher.ts";
 export { EnclaveClient } from "./enclave-client.ts";
 export { ExecutionPlane, requireEnvelope, type RoundResult } from "./execution.ts";

@@ -1,5 +1,10 @@
 export { openGovernance, type Governance } from "./service.ts";
-export { acceptSnapshot, extendHead, type AcceptedGovernance, type GovernanceHead } from "./accept.ts";
+export {
+  acceptSnapshot,
+  extendHead,
+  type AcceptedGovernance,
+  type GovernanceHead,
+} from "./accept.ts";
 export { createGovernanceEvent, type GovernanceDecision } from "./propose.ts";
 export { GOVERNANCE_STATEMENTS, type GovernanceSchema } from "./queries.ts";
 export { closingTrigger, type Epoch, type EpochScope, type EpochTrigger } from "./epochs.ts";

@@ -1,11 +1,23 @@
-import { signingKeyFromSeed } from "#protocol";
-import { runAggregatorNode } from "../execution/index.ts";
+import { join } from "node:path";
+
+import { LOG_EXCERPT, actorLogOrigin, signingKeyFromSeed } from "#protocol";
+import {
+  ACTOR_LOG_STATEMENTS,
+  openActorLog,
+  type ActorLog,
+  type ActorLogSchema,
+} from "../evidence/actor-log.ts";
+import { excerptOf } from "../evidence/index.ts";
+import { runAggregatorNode, type AggregatorJournal } from "../execution/index.ts";
 import { NodeClient } from "../http/index.ts";
+import { openStore, type Store } from "../store/index.ts";
 import { readSeed, type AggregatorConfig } from "./config.ts";
 import { COORDINATOR_AWAY_MS_MAX, reporterOf, type EnclaveEnvironment } from "./environment.ts";
 import { readFooting } from "./files.ts";
 
-/** Runs an aggregator host until told to stop. It keeps no state. */
+const MIGRATIONS = [{ version: 1, statements: ACTOR_LOG_STATEMENTS }];
+
+/** Runs an aggregator host until told to stop. It keeps its signed log and no other state. */
 export async function runAggregator(
   config: AggregatorConfig,
   environment: EnclaveEnvironment,
@@ -14,23 +26,41 @@ export async function runAggregator(
   const key = signingKeyFromSeed(await readSeed(config.signing_seed_file));
   const identity = { actorId: config.actor_id, key };
   const { nowMs, random } = environment;
-  environment.report({ event: "ready", actor_id: config.actor_id });
-  await runAggregatorNode(
-    {
-      self: { ...identity, coordinatorKey: footing.coordinatorKey },
-      coordinator: new NodeClient({
-        url: config.coordinator_url,
-        identity,
+  const file = join(config.directory, "aggregator.db");
+  const store = await openStore<ActorLogSchema>({ file, migrations: MIGRATIONS });
+  try {
+    const origin = actorLogOrigin(footing.genesis.network, config.actor_id);
+    const log = await openActorLog({ store, actorId: config.actor_id, key, origin, nowMs });
+    environment.report({ event: "ready", actor_id: config.actor_id });
+    await runAggregatorNode(
+      {
+        self: { ...identity, coordinatorKey: footing.coordinatorKey },
+        coordinator: new NodeClient({
+          url: config.coordinator_url,
+          identity,
+          nowMs,
+          random,
+          giveUpMs: COORDINATOR_AWAY_MS_MAX,
+        }),
+        launcher: environment.launcher,
+        journal: journalOf(store, log),
+        genesis: footing.genesisBytes,
+        genesisDigest: footing.genesisDigest,
         nowMs,
-        random,
-        giveUpMs: COORDINATOR_AWAY_MS_MAX,
-      }),
-      launcher: environment.launcher,
-      genesis: footing.genesisBytes,
-      genesisDigest: footing.genesisDigest,
-      nowMs,
-      report: reporterOf(environment),
+        report: reporterOf(environment),
+      },
+      environment.signal,
+    );
+  } finally {
+    await store.close();
+  }
+}
+
+function journalOf(store: Store<ActorLogSchema>, log: ActorLog): AggregatorJournal {
+  return {
+    append: async (taskId, type, body) => {
+      await store.write((trx) => log.append(trx, { type, taskId, body }));
     },
-    environment.signal,
-  );
+    excerpt: async (taskId) => LOG_EXCERPT.encode(await excerptOf(log, taskId)),
+  };
 }

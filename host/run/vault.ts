@@ -27,12 +27,7 @@ export async function runVault(
   const footing = await readFooting(config);
   const signingKey = signingKeyFromSeed(await readSeed(config.signing_seed_file));
   const boxKey = await boxKeyPairFromSeed(await readSeed(config.box_seed_file));
-  const kms = createKms({
-    region: config.key_service.region,
-    ...(config.key_service.endpoint === null
-      ? {}
-      : { endpoint: config.key_service.endpoint, credentials: LOCAL_CREDENTIALS }),
-  });
+  const kms = kmsOf(config.key_service);
   const custody = custodyOf(kms, config.key_service.key_id);
   const { nowMs, random } = environment;
   const vault = await openVault({
@@ -82,6 +77,13 @@ export async function runVault(
     await vault.close();
     kms.close();
   }
+}
+
+function kmsOf({ region, endpoint }: VaultConfig["key_service"]): Kms {
+  return createKms({
+    region,
+    ...(endpoint === null ? {} : { endpoint, credentials: LOCAL_CREDENTIALS }),
+  });
 }
 
 /** A key service that is not AWS's takes any credentials; the client insists on some. */

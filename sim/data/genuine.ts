@@ -87,13 +87,13 @@ const BANK_VAULTS = ["bank-north", "bank-centre", "bank-south"] as const;
  * As FLamby: the first ten of 13 attributes, rows with a missing one left out, `disease` = num > 0.
  * All columns are integers, but `oldpeak`, a decimal of scale 1. No patient is in two hospitals.
  *
- * @param shared - Folder holding `data/heart-disease`.
+ * @param shared - Folder holding `data/heart-disease` or `heart-disease`.
  * @throws {@link MalformedError} SCHEMA_ROW_MALFORMED, SCHEMA_JSON_MALFORMED
  * @throws {@link LimitError} SCHEMA_TOO_LARGE
  * @see FLamby, fed_heart_disease/dataset.py @edacf54d
  */
 export function readHeartCentres(shared: string): HeartCentre[] {
-  const folder = join(shared, "data", "heart-disease");
+  const folder = setFolder(shared, "heart-disease");
   const { centers } = parseJson(join(folder, "flamby_split.json"), splitSchema);
   return CENTRES.map((centre) => {
     const split = centers[centre];
@@ -145,12 +145,12 @@ function scaled(cell: string, scale: number): number | undefined {
 /**
  * The UCI bank marketing data (45 211 clients), dealt out to three Vaults by row number modulo three.
  *
- * @param shared - Folder holding `data/bank-marketing`.
+ * @param shared - Folder holding `data/bank-marketing` or `bank-marketing`.
  * @throws {@link MalformedError} SCHEMA_ROW_MALFORMED
  * @throws {@link LimitError} SCHEMA_TOO_LARGE
  */
 export function readBankVaults(shared: string): CompanyData[] {
-  const text = readText(join(shared, "data", "bank-marketing", "bank-full.uci-layout.csv"));
+  const text = readText(join(setFolder(shared, "bank-marketing"), "bank-full.uci-layout.csv"));
   const [heading, ...lines] = text.trimEnd().split(/\r?\n/);
   const names = (heading ?? "").split(";").map(unquoted);
   const rows = lines.map((line, index) => bankRow(names, line.split(";").map(unquoted), index));
@@ -185,12 +185,12 @@ const keySchema = z.object({ company: z.string(), date: z.string(), total: z.str
 /**
  * The genuine receipts of ICDAR 2019 SROIE that are present, in the order of their numbers.
  *
- * @param shared - Folder holding `data/sroie-mini`.
+ * @param shared - Folder holding `data/sroie-mini` or `sroie-mini`.
  * @throws {@link MalformedError} SCHEMA_JSON_MALFORMED
  * @throws {@link LimitError} SCHEMA_TOO_LARGE
  */
 export function readSroieReceipts(shared: string): GenuineReceipt[] {
-  const folder = join(shared, "data", "sroie-mini");
+  const folder = setFolder(shared, "sroie-mini");
   return readdirSync(join(folder, "key"))
     .filter((name) => /^[0-9]{3}\.json$/.test(name))
     .sort()
@@ -207,11 +207,23 @@ export function readSroieReceipts(shared: string): GenuineReceipt[] {
     });
 }
 
-/** Whether the three genuine sets are under `shared`. */
+/** The genuine sets that are read here, by folder. */
+const GENUINE_SETS = ["heart-disease", "bank-marketing", "sroie-mini"] as const;
+
+/** Whether the three genuine sets are in `shared` or in its folder `data`. */
 export function hasGenuineData(shared: string): boolean {
-  return ["heart-disease", "bank-marketing", "sroie-mini"].every((set) =>
-    existsSync(join(shared, "data", set)),
-  );
+  return missingGenuineSets(shared).length === 0;
+}
+
+/** The names of the genuine sets that are neither in `shared` nor in its folder `data`. */
+export function missingGenuineSets(shared: string): string[] {
+  return GENUINE_SETS.filter((set) => !existsSync(setFolder(shared, set)));
+}
+
+/** Sets lie in `data` of the shared folder; that folder itself may be named too. */
+function setFolder(shared: string, set: (typeof GENUINE_SETS)[number]): string {
+  const direct = join(shared, set);
+  return existsSync(direct) ? direct : join(shared, "data", set);
 }
 
 const MONTHS = "JAN FEB MAR APR MAY JUN JUL AUG SEP OCT NOV DEC".split(" ");

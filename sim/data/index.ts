@@ -11,6 +11,7 @@ export {
   hasGenuineData,
   HEART_COLUMNS,
   HEART_FEATURES,
+  missingGenuineSets,
   readBankVaults,
   readHeartCentres,
   readSroieReceipts,

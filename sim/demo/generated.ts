@@ -59,6 +59,11 @@ export function feature(
   };
 }
 
+/** A value as it is, for a model that scales its inputs itself: held to its range and nothing else. */
+export function rawFeature({ attribute, min_micro, max_micro }: Feature): Feature {
+  return { attribute, mean_micro: 0, scale_micro: MICRO, min_micro, max_micro };
+}
+
 const CHURN_FEATURES: readonly Feature[] = [
   feature("age", 50, 18, [18, 90]),
   feature("balance", 3_000, 2_500, [0, 10_000]),
@@ -146,7 +151,8 @@ export function generatedPlan(): DemoPlan {
         parameters: ({ model }) => ({
           task_class: "compute",
           model_digest: model("churn-score"),
-          features: [...CHURN_FEATURES],
+          // The registered model scales its inputs itself.
+          features: CHURN_FEATURES.map(rawFeature),
           bin_edges_micro: [0, 200_000, 400_000, 600_000, 800_000, 1_000_001],
           work_units_max: 10_000_000,
         }),

@@ -2,7 +2,13 @@ import { existsSync } from "node:fs";
 import { mkdir, readFile, readdir, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 
-import { OperatorClient, TaskClient, UsageError, createGovernanceEvent, readSeed } from "#host";
+import {
+  OperatorClient,
+  UsageError,
+  createGovernanceEvent,
+  readSeed,
+  type TaskClient,
+} from "#host";
 import { fromHex, sha256, signingKeyFromSeed, usageScope, type GovernanceState } from "#protocol";
 import { z } from "zod";
 import { measureSimImage } from "../measure.ts";

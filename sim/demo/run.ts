@@ -22,7 +22,7 @@ import {
   type TaskResult,
 } from "#protocol";
 import type { SimProcess } from "../cli.ts";
-import type { DemoPlan, PlannedContext, PlannedTask } from "../network/plan.ts";
+import type { DemoPlan, PlannedContext, PlannedReport, PlannedTask } from "../network/plan.ts";
 import { SIM_ACTORS } from "../network/create.ts";
 import { startSimNetwork, type RunningNetwork } from "../network/start.ts";
 import { chooseIsolation } from "./isolation.ts";
@@ -68,7 +68,8 @@ export async function runDemo(argv: readonly string[], sim: SimProcess): Promise
   try {
     const demo = { network, plan, sim, tell, startedMs };
     const outcomes = await runTasks(demo);
-    summarise(outcomes, { ...demo, json: values.json });
+    const report = await plan.report?.(outcomes);
+    summarise(outcomes, { ...demo, report, json: values.json });
     if (values.keep) await untilStopped(network, sim, tell);
     return outcomes.every(({ verified }) => verified) ? EXIT.ok : EXIT.refused;
   } finally {
@@ -184,7 +185,14 @@ async function checkEvidence(
 
 function summarise(
   outcomes: readonly DemoOutcome[],
-  { sim, network, startedMs, json, tell }: Demo & { readonly json: boolean },
+  {
+    sim,
+    network,
+    startedMs,
+    report,
+    json,
+    tell,
+  }: Demo & { readonly report: PlannedReport | undefined; readonly json: boolean },
 ): void {
   const totalMs = sim.nowMs() - startedMs;
   if (json) {
@@ -197,7 +205,7 @@ function summarise(
       evidence: bundleFile ?? null,
       result: result === undefined ? null : resultView(result),
     }));
-    sim.io.stdout(`${JSON.stringify({ SIMULATED: true, total_ms: totalMs, tasks })}\n`);
+    sim.io.stdout(`${JSON.stringify({ SIMULATED: true, total_ms: totalMs, tasks, ...report?.facts })}\n`);
     return;
   }
   tell("\nSummary (SIMULATED: no hardware protected any of this)");
@@ -209,6 +217,7 @@ function summarise(
   }
   const example = outcomes.find(({ bundleFile }) => bundleFile !== undefined)?.bundleFile ?? "FILE";
   tell(`  whole demo ${seconds(totalMs)}`);
+  for (const line of report?.lines ?? []) tell(line);
   tell(`\nCheck the evidence yourself, with nothing running:`);
   tell(`  node bin/symphony.js verify ${example} --trust ${join(network.directory, "trust.json")}`);
 }

@@ -4,6 +4,7 @@ import type {
   RecordScope,
   TaskClass,
   TaskParameters,
+  TaskResult,
   UsageScope,
 } from "#protocol";
 
@@ -71,6 +72,20 @@ export interface DemoPlan {
   readonly models: readonly PlannedModel[];
   readonly tasks: readonly PlannedTask[];
   readonly policy: (policy: Policy) => Policy;
+  /** What to say at the end beside the results, from public files alone; no enclave has a part in it. */
+  readonly report?: (outcomes: readonly PlannedOutcome[]) => Promise<PlannedReport>;
+}
+
+/** What a task of the plan came to: its result is absent when it was not delivered. */
+export interface PlannedOutcome {
+  readonly task: PlannedTask;
+  readonly result: TaskResult | undefined;
+}
+
+/** The same facts for people and for programs. */
+export interface PlannedReport {
+  readonly lines: readonly string[];
+  readonly facts: Readonly<Record<string, unknown>>;
 }
 
 /** What registering a column costs at least per use, micro-epsilon. */

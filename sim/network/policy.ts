@@ -6,8 +6,8 @@ const MINUTE = 60 * SECOND;
 /** Simulator reference values are accepted for ten years: nothing real depends on them. */
 const DECADE_MS = 10 * 365 * 24 * 60 * MINUTE;
 
-/** The policy of a simulated network: every number written down, small enough to watch. */
-export function simulatedPolicy(measurement: Measurement, nowMs: number): Policy {
+/** What each task class must meet. `parse` is free for the data producer (TC-6). */
+function simulatedClasses(): Policy["classes"] {
   const shared = {
     tee_required: true,
     budget_required: true,
@@ -17,22 +17,27 @@ export function simulatedPolicy(measurement: Measurement, nowMs: number): Policy
     rows_max: 20_000,
   };
   return {
+    parse: {
+      ...shared,
+      multi_vault: false,
+      budget_required: false,
+      budget_lock_required: false,
+      slice_reward_minor: 0,
+    },
+    query: { ...shared, slice_reward_minor: 200 },
+    compute: { ...shared, slice_reward_minor: 300 },
+    train: { ...shared, slice_reward_minor: 500 },
+  };
+}
+
+/** The policy of a simulated network: every number written down, small enough to watch. */
+export function simulatedPolicy(measurement: Measurement, nowMs: number): Policy {
+  return {
     policy_version_id: "policy-1",
     effective_from_epoch: 0,
     status: "active",
     predecessor_version_id: null,
-    classes: {
-      parse: {
-        ...shared,
-        multi_vault: false,
-        budget_required: false,
-        budget_lock_required: false,
-        slice_reward_minor: 0,
-      },
-      query: { ...shared, slice_reward_minor: 200 },
-      compute: { ...shared, slice_reward_minor: 300 },
-      train: { ...shared, slice_reward_minor: 500 },
-    },
+    classes: simulatedClasses(),
     privacy: {
       budgets: [
         { usage_scope: "marketing", epsilon_micro: 10_000_000 },
