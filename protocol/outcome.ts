@@ -22,9 +22,17 @@ export function outcomeAad(envelopeDigest: Uint8Array, round: number): Uint8Arra
   return concat(envelopeDigest, encodeCbor(round));
 }
 
-/** Key that salts a slice's output commitment; whoever knows the Vault's noise share can recompute it. */
-export function sliceOutputKey(noiseShare: Uint8Array): Uint8Array {
-  return hkdf(noiseShare, utf8("symphony/slice-output/v1"));
+/**
+ * Key that salts a slice's output commitment, which the aggregator enclave computes again.
+ *
+ * The round's token key is in it, because a box says nothing of who sealed it: a host that hands its slice another
+ * secret than the aggregator's gives a commitment that does not hold.
+ */
+export function sliceOutputKey(secrets: {
+  readonly noiseShare: Uint8Array;
+  readonly tokenKey: Uint8Array;
+}): Uint8Array {
+  return hkdf(concat(secrets.noiseShare, secrets.tokenKey), utf8("symphony/slice-output/v1"));
 }
 
 /**

@@ -56,6 +56,8 @@ export interface BegunRound {
   readonly own: OwnEvidence;
   /** In order of Vault. */
   readonly slices: readonly BegunSlice[];
+  /** Key of the tokens of this round, 32 bytes. */
+  readonly tokenKey: Uint8Array;
   /** The state as it travels, and the commitment to it; null before the first round. */
   readonly state: { readonly bytes: Uint8Array; readonly commitment: Uint8Array } | null;
 }
@@ -97,7 +99,7 @@ export async function beginRound(
   );
   requireDistinctEnclaves(slices);
   const state = await restoreState(task, slices, request.previous);
-  const round = { task, own, slices, state };
+  const round = { task, own, slices, tokenKey: tokenKeyOf(task, slices), state };
   return { round, secrets: await sealSecrets(round) };
 }
 
@@ -237,15 +239,20 @@ export function stateOf({ state }: BegunRound): Uint8Array | null {
 }
 
 /**
- * The round's secret for each slice. The token key follows from the Vaults' shares: secret while one of them is, and
- * the same in a replay, so that equal inputs give equal commitments (XP-7).
+ * The key of a round's tokens. It follows from the Vaults' shares: secret while one of them is, and the same in a
+ * replay, so that equal inputs give equal commitments (XP-7).
  */
-async function sealSecrets(round: BegunRound): Promise<readonly SealedSecret[]> {
-  const { task, slices, state } = round;
+function tokenKeyOf(task: VerifiedTask, slices: readonly BegunSlice[]): Uint8Array {
   const shares = concat(...slices.map((slice) => slice.contribution.noise_share));
   const binding = encodeCbor([task.envelopeDigest, task.round, task.attempt]);
   const tokenKey = hkdf(shares, concat(utf8("symphony/token-key/v1"), binding));
   shares.fill(0);
+  return tokenKey;
+}
+
+/** The round's secret, sealed to each slice enclave under the evidence it gave. */
+async function sealSecrets(round: BegunRound): Promise<readonly SealedSecret[]> {
+  const { task, slices, state, tokenKey } = round;
   const plaintext = ROUND_SECRET.encode({ token_key: tokenKey, state: state?.bytes ?? null });
   const secrets = await Promise.all(
     slices.map(async ({ vaultId, peer }) => ({
@@ -259,6 +266,5 @@ async function sealSecrets(round: BegunRound): Promise<readonly SealedSecret[]> 
     })),
   );
   plaintext.fill(0);
-  tokenKey.fill(0);
   return secrets;
 }

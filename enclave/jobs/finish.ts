@@ -83,6 +83,7 @@ export async function finishRound(
   });
   for (const { padded } of opened) padded.fill(0);
   for (const { contribution } of round.slices) contribution.noise_share.fill(0);
+  round.tokenKey.fill(0);
   return sealOutcome(enclave, task, {
     outcome,
     noiseKey: key,
@@ -118,7 +119,9 @@ async function openOutput(
     info: SEAL_INFO.sliceOutput,
     sealed: output.sealed_output,
   });
-  const commitment = outputCommitment(sliceOutputKey(slice.contribution.noise_share), padded);
+  const { noise_share: noiseShare } = slice.contribution;
+  const key = sliceOutputKey({ noiseShare, tokenKey: round.tokenKey });
+  const commitment = outputCommitment(key, padded);
   requireCommitted(bundle.output_commitment, commitment, { subject: "slice output" });
   return { slice, bundle, padded };
 }

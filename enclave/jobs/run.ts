@@ -150,10 +150,9 @@ function presentedAggregator(task: VerifiedTask, request: RunRequest): RunReques
 async function runSlice(job: VerifiedJob, aggregator: VerifiedPeer): Promise<RunAnswer> {
   const { enclave, task, order, sealedOrder, request } = job;
   const secret = await openSecret(job, aggregator);
-  const padded = await sliceOutput(job, {
-    tokenKey: secret.token_key,
-    state: startingState(order, secret),
-  });
+  const tokenKey = secret.token_key;
+  const padded = await sliceOutput(job, { tokenKey, state: startingState(order, secret) });
+  const key = sliceOutputKey({ noiseShare: sealedOrder.noise_share, tokenKey });
   const sealed = await seal({
     to: aggregator.manifest.box_key,
     info: SEAL_INFO.sliceOutput,
@@ -174,7 +173,7 @@ async function runSlice(job: VerifiedJob, aggregator: VerifiedPeer): Promise<Run
       input_commitment: order.input_commitment,
       workload: WORKLOADS[task.envelope.task_class],
       model_digest: artifactDigestOf(task.envelope.parameters),
-      output_commitment: outputCommitment(sliceOutputKey(sealedOrder.noise_share), padded),
+      output_commitment: outputCommitment(key, padded),
       sealed_output_digest: sealedOutputDigest(sealed),
       epsilon_micro: epsilonOfRound(task.envelope),
       bounds_met: true,
@@ -244,7 +243,6 @@ async function runSole(job: VerifiedJob): Promise<RunAnswer> {
   const { parameters } = task.envelope;
   if (parameters.task_class === "train") throw mismatch("training over several Vaults");
   const simulated = own.platform === "sim";
-  const sliceKey = sliceOutputKey(sealedOrder.noise_share);
   const key = (sliceCommitment: Uint8Array): Uint8Array => soleNoiseKey(job, sliceCommitment);
   if (parameters.task_class === "parse") {
     verifyArtifact(job.request.artifact, task);
@@ -264,6 +262,7 @@ async function runSole(job: VerifiedJob): Promise<RunAnswer> {
   }
   const tokenKey = hkdf(sealedOrder.noise_share, utf8("symphony/token-key/v1"));
   const padded = await sliceOutput(job, { tokenKey, state: null });
+  const sliceKey = sliceOutputKey({ noiseShare: sealedOrder.noise_share, tokenKey });
   const sliceCommitment = outputCommitment(sliceKey, padded);
   const noise = key(sliceCommitment);
   const outcome = aggregateRound(task, {

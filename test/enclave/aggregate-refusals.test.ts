@@ -5,10 +5,14 @@ import { join } from "node:path";
 import { beforeAll, describe, expect, test } from "vitest";
 
 import {
+  ROUND_SECRET,
+  SEAL_INFO,
   SLICE_RESULT_BUNDLE,
   TASK_ENVELOPE,
   WORK_ORDER,
+  seal,
   sealedOutputDigest,
+  sessionAad,
   type GovernanceStatement,
   type QueryParameters,
   type SlicePresentation,
@@ -355,6 +359,28 @@ describe("the outputs an aggregator takes", () => {
     await expect(refused).rejects.toMatchObject({
       method: "finish",
       code: "PROOF_SIGNATURE_INVALID",
+    });
+  });
+
+  test("[AG-4] refuses the output of a slice whose host gave it another token key", async () => {
+    const forged = ROUND_SECRET.encode({ token_key: OTHER, state: null });
+    const refused = runRound(task, {
+      run: async (request, vaultId, { enclave, evidenceForAggregator }) => ({
+        ...request,
+        sealed_secret: await seal({
+          to: enclave.manifest.box_key,
+          info: SEAL_INFO.secret,
+          aad: sessionAad(
+            { envelope_digest: task.envelopeDigest, vault_id: vaultId, round: 0, attempt: 0 },
+            evidenceForAggregator,
+          ),
+          plaintext: forged,
+        }),
+      }),
+    });
+    await expect(refused).rejects.toMatchObject({
+      method: "finish",
+      code: "PROOF_COMMITMENT_MISMATCH",
     });
   });
 

@@ -2,7 +2,16 @@ import { beforeAll, expect, test } from "vitest";
 
 import { loadModel } from "../../enclave/adapters/onnx.ts";
 import { buildLogisticStepGraph } from "../../enclave/workloads/train/index.ts";
-import { sha256, type TrainParameters } from "../../protocol/index.ts";
+import { padTo } from "../../aggregation/index.ts";
+import {
+  ROUND_SECRET,
+  SEAL_INFO,
+  encodeState,
+  seal,
+  sessionAad,
+  sha256,
+  type TrainParameters,
+} from "../../protocol/index.ts";
 import { openResult, runRound, type RoundOptions } from "../helpers/enclave-round.ts";
 import { customerData } from "../helpers/network-data.ts";
 import { testTask, type TestTask } from "../helpers/network-task.ts";
@@ -90,6 +99,34 @@ test("[CT-3] refuses a state that is not the one the orders name", async () => {
       previous: { ...first, outcome: { ...first.outcome, ciphertext: flipped } },
     }),
   ).rejects.toMatchObject({ method: "begin", code: "PROOF_COMMITMENT_MISMATCH" });
+});
+
+test("[CT-3] a slice does not train from a state its order does not name", async () => {
+  const first = await runRound(task, options);
+  const refused = runRound(task, {
+    ...options,
+    round: 1,
+    previous: first,
+    run: async (request, vaultId, { enclave, evidenceForAggregator }) => ({
+      ...request,
+      sealed_secret: await seal({
+        to: enclave.manifest.box_key,
+        info: SEAL_INFO.secret,
+        aad: sessionAad(
+          { envelope_digest: task.envelopeDigest, vault_id: vaultId, round: 1, attempt: 0 },
+          evidenceForAggregator,
+        ),
+        plaintext: ROUND_SECRET.encode({
+          token_key: new Uint8Array(32),
+          state: encodeState(new Uint8Array(32), padTo(new Uint8Array(8), 12)),
+        }),
+      }),
+    }),
+  });
+  await expect(refused).rejects.toMatchObject({
+    method: "run",
+    code: "PROOF_COMMITMENT_MISMATCH",
+  });
 });
 
 test("[CT-3] refuses a later round without the state before it", async () => {

@@ -59,7 +59,11 @@ export interface RoundOptions {
   readonly signOrder?: (order: WorkOrder) => Uint8Array;
   readonly share?: (vaultId: string, share: Uint8Array) => Uint8Array;
   readonly begin?: (request: BeginRequest, round: StartedRound) => BeginRequest;
-  readonly run?: (request: RunRequest, vaultId: string) => RunRequest;
+  readonly run?: (
+    request: RunRequest,
+    vaultId: string,
+    slice: Pick<StartedSlice, "enclave" | "evidenceForAggregator">,
+  ) => RunRequest | Promise<RunRequest>;
   /** Changes what a Vault seals to its slice enclave. */
   readonly sealedOrder?: (order: SealedOrder) => SealedOrder;
   readonly finish?: (request: FinishRequest) => FinishRequest;
@@ -227,7 +231,10 @@ export async function runRound(
       sealed_secret: secret?.sealed ?? null,
       artifact,
     };
-    const answer = await expectSuccess(slice.enclave, options.run?.(request, vaultId) ?? request);
+    const answer = await expectSuccess(
+      slice.enclave,
+      (await options.run?.(request, vaultId, slice)) ?? request,
+    );
     ran.push(answer);
     if (answer.result !== "ran") throw new RoundRefused("run", codeOf(answer));
     outputs.push({ vault_id: vaultId, bundle: answer.bundle, sealed_output: answer.sealed });
@@ -356,7 +363,13 @@ export async function runSoleTask(
     },
   );
   const honest = { ...request, artifact: options.artifact ?? null };
-  const answer = await expectSuccess(enclave, options.run?.(honest, vault.actorId) ?? honest);
+  const answer = await expectSuccess(
+    enclave,
+    (await options.run?.(honest, vault.actorId, {
+      enclave,
+      evidenceForAggregator: vaultEvidence,
+    })) ?? honest,
+  );
   if (answer.result !== "ran") throw new RoundRefused("run", codeOf(answer));
   return {
     bundle: EXECUTION_RESULT_BUNDLE.verify(answer.bundle, enclave.manifest.signing_key),
