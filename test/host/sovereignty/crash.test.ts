@@ -47,28 +47,28 @@ const EXECUTING = { reserved: 0, executing: 1, consumed: 0, held: COST };
 const COMMITTED = { reserved: 0, executing: 0, consumed: COST, held: 0 };
 
 test.for([
-  { title: "while deciding", stage: "decide", at: 3, then: NOTHING, end: NOTHING },
-  { title: "after deciding", stage: "decided", at: 0, then: RESERVED, end: NOTHING },
+  { title: "while deciding", stage: "decide", at: 3, left: NOTHING, end: NOTHING },
+  { title: "after deciding", stage: "decided", at: 0, left: RESERVED, end: NOTHING },
   {
     title: "while beginning, before the entry",
     stage: "begin",
     at: 1,
-    then: RESERVED,
+    left: RESERVED,
     end: NOTHING,
   },
   {
     title: "while beginning, after the entry",
     stage: "begin",
     at: 6,
-    then: RESERVED,
+    left: RESERVED,
     end: NOTHING,
   },
-  { title: "after the order was signed", stage: "begun", at: 0, then: EXECUTING, end: COMMITTED },
-  { title: "while settling", stage: "settle", at: 1, then: EXECUTING, end: COMMITTED },
-  { title: "after settling", stage: "settle", at: 99, then: COMMITTED, end: COMMITTED },
-])("[PB-4] killed $title: the ledger and its log are whole", async ({ stage, at, then, end }) => {
+  { title: "after the order was signed", stage: "begun", at: 0, left: EXECUTING, end: COMMITTED },
+  { title: "while settling", stage: "settle", at: 1, left: EXECUTING, end: COMMITTED },
+  { title: "after settling", stage: "settle", at: 99, left: COMMITTED, end: COMMITTED },
+])("[PB-4] killed $title: the ledger and its log are whole", async ({ stage, at, left, end }) => {
   const fixture = await crashed(stage, at);
-  expect(await marketing(fixture)).toEqual(then);
+  expect(await marketing(fixture)).toEqual(left);
   await abort(fixture);
   expect(await marketing(fixture)).toEqual(end);
   const reopened = await fixture.reopen();

@@ -7,6 +7,7 @@ import {
   customerCsv,
   decoded,
   envelopeOf,
+  grantAll,
   ingestReceipt,
   newFixture,
   parseRequest,
@@ -124,13 +125,16 @@ test("[AP-7] the log tells a refusal no more than its answer does", async () => 
   expect(bodies[0]).toEqual(bodies[1]);
 });
 
-test("[CO-1] consent counts for its purpose only", async () => {
+test("[CO-1] [DS-2] consent counts for its purpose only, and without any there is none", async () => {
   const fixture = await newFixture();
-  await stocked(fixture);
-  const decision = { state: "withdrawn" } as const;
-  await fixture.vault.setConsent({ usageScope: "marketing", subjects: "all-known", decision });
+  await grantAll(fixture);
+  const source = bytesIn(customerCsv(12));
+  const target = targetOf(fixture, "customers");
+  await fixture.vault.ingestCsv({ ...target, source, onError: "abort" });
   expect(codeOf(fixture, await ask(fixture, "a"))).toBe("POLICY_DECLINED");
-  const other = await ask(fixture, "b", { usage_scope: "analytics" });
+  await consent(fixture.vault, "analytics");
+  expect(codeOf(fixture, await ask(fixture, "b"))).toBe("POLICY_DECLINED");
+  const other = await ask(fixture, "c", { usage_scope: "analytics" });
   expect(codeOf(fixture, other)).toBe("reserved");
 });
 

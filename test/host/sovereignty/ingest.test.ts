@@ -17,6 +17,7 @@ import {
   OPEN_CUSTODY,
   PNG,
   bytesIn,
+  consent,
   customerCsv,
   envelopeOf,
   newFixture,
@@ -72,6 +73,7 @@ function everythingIn(folder: string): string {
 test("[DS-5] no byte that the Vault answers or logs carries a value of a record", async () => {
   const fixture = await newFixture();
   await stocked(fixture, 12);
+  await consent(fixture.vault, "personal_use", ["c-3"]);
   const request = await requestOf(fixture, "a");
   const decision = await fixture.vault.decide(request.signed, fixture.governance);
   const entries = await fixture.vault.log.entries(0, 100);

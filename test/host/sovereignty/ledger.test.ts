@@ -177,7 +177,10 @@ const step = fc.oneof(
   fc.record({
     kind: fc.constant("reserve" as const),
     id: fc.integer({ min: 0, max: 9 }),
-    set: fc.uniqueArray(fc.integer({ min: 0, max: 40 }), { minLength: 1, maxLength: 12 }),
+    set: fc.oneof(
+      fc.constantFrom<number[]>([1, 2, 3], [3, 40]),
+      fc.uniqueArray(fc.integer({ min: 0, max: 40 }), { minLength: 1, maxLength: 12 }),
+    ),
     epsilon: fc.integer({ min: 0, max: 60 }),
   }),
   fc.record({

@@ -10,6 +10,7 @@ import {
   SETTLEMENT_ROOT,
   TASK_ENVELOPE,
   WORK_ORDER,
+  hex,
   leafHash,
   merkleRoot,
   open,
@@ -20,6 +21,7 @@ import {
   type SettlementEntry,
   type SettlementRoot,
   type TaskEnvelope,
+  type TaskParameters,
   type WorkOrder,
 } from "../../../protocol/index.ts";
 import { testSeed } from "../../helpers/network.ts";
@@ -228,6 +230,61 @@ test("a bundle by another key, or over another order, is refused; one without th
   }));
   const record = await vault.settle(task.envelope, [signed(task, { ...bundle, slices: without })]);
   expect(recordOf(task, record)).toMatchObject({ consumed_epsilon_micro: COST });
+});
+
+const TRAIN: TaskParameters = {
+  task_class: "train",
+  model_digest: testSeed("step graph"),
+  features: [
+    { attribute: "customer.age", mean_micro: 0, scale_micro: 1, min_micro: 0, max_micro: 1 },
+  ],
+  label: { attribute: "customer.subscribed", positive: 1 },
+  rounds: 3,
+  groups: 8,
+  local_steps: 1,
+  batch_size: 8,
+  learning_rate_micro: 1,
+  clip_norm_micro: 1,
+  fraction_bits: 16,
+};
+
+test("[PB-4] a training task of which two of three rounds began costs those two, each its share", async () => {
+  const fixture = await newFixture();
+  await stocked(fixture);
+  const { vault } = fixture;
+  const digest = hex(testSeed("step graph"));
+  const artifact = { digest: testSeed("step graph"), kind: "step_graph", description: "" } as const;
+  const governance = { ...fixture.governance, artifacts: new Map([[digest, artifact]]) };
+  const trained = { ...fixture, governance };
+  const request = await requestOf(trained, "t", { epsilon_micro: 10_000_000 }, TRAIN);
+  const envelope = envelopeOf(trained, request, await vault.decide(request.signed, governance));
+  const share = Math.ceil(10_000_000 / 3);
+  const bundles: Uint8Array[] = [];
+  for (const round of [0, 1]) {
+    const plan = await vault.prepareSlice(envelope, governance, { round, attempt: 0 });
+    const order = await vault.beginExecution(beginning(trained, envelope, plan));
+    const task = {
+      fixture,
+      envelope,
+      order: WORK_ORDER.verify(order, fixture.actor.signing.publicKey),
+    };
+    const bundle = { ...bundleOf(task), round, final: false };
+    const slices = bundle.slices.map((slice) => ({ ...slice, epsilon_micro: share - round }));
+    bundles.push(signed(task, { ...bundle, slices }));
+    const last = bundles.at(-1) ?? other;
+    await expect(vault.verifyRound(envelope, last)).resolves.toMatchObject({ round, final: false });
+  }
+  const record = await vault.settle(envelope, bundles);
+  const read = CONSUMPTION_RECORD.verify(record, fixture.actor.signing.publicKey);
+  expect(read).toMatchObject({
+    consumed_epsilon_micro: 2 * share - 1,
+    reserved_epsilon_micro: 3 * share,
+  });
+  const { budgets } = await vault.status();
+  expect(budgets.find((each) => each.usageScope === "training")).toMatchObject({
+    consumedMaxMicro: 2 * share - 1,
+    reservedMaxMicro: 0,
+  });
 });
 
 interface Finished extends Executed {

@@ -20,6 +20,7 @@ export {
   customerCsv,
   decoded,
   envelopeOf,
+  grantAll,
   ingestReceipt,
   openFixture,
   parseRequest,

@@ -157,10 +157,15 @@ export async function stocked(fixture: Fixture, count = 12): Promise<void> {
   for (const usageScope of ["marketing", "analytics", "training"] as const) {
     await consent(vault, usageScope);
   }
+  await grantAll(fixture);
+}
+
+/** Grants the submitter every class. */
+export async function grantAll({ vault, network }: Fixture): Promise<void> {
   for (const task_class of ["parse", "query", "compute", "train"] as const) {
     await vault.grant({
       grant_id: `grant-${task_class}`,
-      actor_id: fixture.network.submitter.actorId,
+      actor_id: network.submitter.actorId,
       task_class,
       domain_id: task_class === "parse" ? "receipt" : "customer",
       record_scope: null,
