@@ -210,6 +210,13 @@ function verifySettlement(
     coordinatorKey: coordinator.signing_key,
     genesisDigest: governance.genesisDigest,
   });
+  const decided = governance.challengeResolutions.has(envelope.task_id);
+  if (decided && evidence.challenges.length === 0) {
+    throw new VerificationError(
+      { code: "PROOF_BUNDLE_INCOMPLETE", expected: "challenge" },
+      "challenge: expected the one that governance decided about, got none",
+    );
+  }
   const unchallenged = composeEntry({ execution, consumption, state: governance });
   const resolution =
     governance.challengeResolutions.get(envelope.task_id) ?? "closed_without_penalty";
@@ -221,6 +228,7 @@ function verifySettlement(
       unchallenged,
     );
   expectSame("settlement entry", entry, settled.entry);
+  expectSame("settlement epoch", true, settled.root.epoch_id >= envelope.epoch_id);
   if (equalBytes(entry.output_commitment, noOutput())) {
     throw new RefusedError(
       { code: "VERIFY_RESULT_REJECTED", reason: "challenge approved" },

@@ -300,6 +300,23 @@ test("[CH-2] a challenge in the file is its challenger's, and undecided changes 
   });
 });
 
+test("[CH-2] a challenge that governance decided about cannot be left out", async () => {
+  const task_id = settled.run.task.envelope.task_id;
+  const decision = {
+    type: "challenge_resolved",
+    task_id,
+    resolution: "approved",
+    reason: "x",
+  } as const;
+  const hidden = await settleRun(await runTask({ decisions: [decision] }));
+  expect(hidden.run.task.envelope.task_id).toBe(task_id);
+  expect(verifyBundle(hidden.file, trustOf(hidden)).failure).toEqual({
+    check: "settlement",
+    code: "PROOF_BUNDLE_INCOMPLETE",
+  });
+  await closeRun(hidden.run);
+});
+
 /** A network of the same names under other keys: what an attacker would make up. */
 async function attackerNetwork(): Promise<TestNetwork> {
   const base = await createNetwork();

@@ -198,7 +198,7 @@ test.for(ENVELOPES)("refuses an envelope with $title", ({ code, damage }) => {
   expect(() => verifyRun(run, { envelope })).toThrow(refused(code));
 });
 
-const [FIRST = "vault-1", SECOND = "vault-2"] = ["vault-1", "vault-2"];
+const [FIRST, SECOND] = ["vault-1", "vault-2"] as const;
 
 const ROUNDS: readonly {
   title: string;
