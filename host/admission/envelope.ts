@@ -1,5 +1,6 @@
 import {
   RefusedError,
+  SymphonyError,
   VAULT_DECISION,
   activeActor,
   equalBytes,
@@ -27,7 +28,12 @@ export interface Decisions {
   readonly declined: readonly { readonly vaultId: string; readonly code: string }[];
 }
 
-/** Verifies signed decisions on one request and sorts them by Vault. @throws VerificationError */
+/**
+ * Verifies signed decisions on one request and sorts them by Vault.
+ *
+ * Bytes that are not a Vault's own signed decision on this request count as no answer: one Vault cannot keep a task
+ * from the others (MV-3).
+ */
 export function readDecisions(
   plan: AdmissionPlan,
   state: GovernanceState,
@@ -38,15 +44,23 @@ export function readDecisions(
   for (const vaultId of plan.request.vault_ids) {
     const answer = answers.get(vaultId);
     if (answer === undefined) continue;
-    const decision = VAULT_DECISION.verify(answer, activeActor(state, vaultId).signing_key);
-    if (decision.vault_id !== vaultId || !equalBytes(decision.request_digest, plan.requestDigest)) {
-      continue;
-    }
+    const decision = verifyDecision(answer, activeActor(state, vaultId).signing_key);
+    if (decision?.vault_id !== vaultId) continue;
+    if (!equalBytes(decision.request_digest, plan.requestDigest)) continue;
     const { outcome } = decision;
     if (outcome.decision === "declined") declined.push({ vaultId, code: outcome.code });
     else participants.push({ vaultId, decisionDigest: VAULT_DECISION.digest(decision), outcome });
   }
   return { participants, declined };
+}
+
+function verifyDecision(answer: Uint8Array, key: Uint8Array): VaultDecision | undefined {
+  try {
+    return VAULT_DECISION.verify(answer, key);
+  } catch (error) {
+    if (!(error instanceof SymphonyError)) throw error;
+    return undefined;
+  }
 }
 
 /** Fewest Vaults with which a task of this request can go on. */

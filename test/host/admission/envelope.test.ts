@@ -245,10 +245,12 @@ test("[MV-4] a lack of grants is told only when it is the whole reason", async (
   );
 });
 
-test("[AP-8] a decision that its Vault did not sign ends in a refusal", async () => {
-  expect(await rejection([{ vault: 0, signer: 1 }, { vault: 1 }, { vault: 2 }])).toBe(
-    "PROOF_SIGNATURE_INVALID",
+test("[AP-8] a decision that its Vault did not sign does not count", async () => {
+  expect(await rejection([{ vault: 0, signer: 1 }, { vault: 1 }])).toBe(
+    "COORDINATION_QUORUM_NOT_MET",
   );
+  const envelope = await assemble("query", [{ vault: 0, signer: 1 }, { vault: 1 }, { vault: 2 }]);
+  expect(envelope.inputs.map(({ vault_id }) => vault_id)).toEqual(["vault-2", "vault-3"]);
 });
 
 test("[AP-8] a decision on another request, or in another Vault's name, does not count", async () => {
