@@ -74,8 +74,8 @@ export interface ActorLog {
   ): Promise<{ readonly sequence: number; readonly root: Uint8Array; readonly size: number }>;
   /** The committed tree head as a C2SP checkpoint signed by the actor. */
   checkpoint(): string;
-  /** Committed events of one task, in order. */
-  entriesForTask(taskId: string): Promise<LogEntry[]>;
+  /** Committed events of one task from sequence `from` (0) on, in order. */
+  entriesForTask(taskId: string, from?: number): Promise<LogEntry[]>;
   /** Committed events [from, to), in order; at most 1 000 at a time. */
   entries(from: number, to: number): Promise<LogEntry[]>;
   /** The event at `sequence`, or undefined past the end. */
@@ -183,11 +183,12 @@ class StoredLog implements ActorLog {
     });
   }
 
-  async entriesForTask(taskId: string): Promise<LogEntry[]> {
+  async entriesForTask(taskId: string, from: number = 0): Promise<LogEntry[]> {
     return await this.#args.db
       .selectFrom("actor_log")
       .select(["sequence", "event"])
       .where("task_id", "=", taskId)
+      .where("sequence", ">=", from)
       .orderBy("sequence")
       .execute();
   }

@@ -50,6 +50,16 @@ type RoundState =
   | { readonly state: "done"; readonly result: RoundResult }
   | { readonly state: "failed"; readonly code: ErrorCode };
 
+/** What was read of a round's board so far: up to where, and what decided it. */
+interface RememberedRound {
+  after: number;
+  result: RoundMessage | undefined;
+  failure: RoundMessage | undefined;
+}
+
+/** Rounds kept in memory; each holds one sealed result. */
+const ROUNDS_REMEMBERED = 64;
+
 /**
  * The Execution Plane's part at the coordinator: fans out rounds, waits for their signed results, and moves the task.
  *
@@ -57,6 +67,7 @@ type RoundState =
  */
 export class ExecutionPlane {
   readonly #context: ExecutionContext;
+  readonly #rounds = new Map<string, RememberedRound>();
 
   constructor(context: ExecutionContext) {
     this.#context = context;
@@ -79,21 +90,10 @@ export class ExecutionPlane {
     });
   }
 
-  /** Signed messages of a round, in the order they came. */
-  async messages(taskId: string, round: number): Promise<RoundMessage[]> {
-    const state = this.#context.governanceState();
-    const messages: RoundMessage[] = [];
-    for (const { message } of await this.rawMessages(taskId, round)) {
-      const verified = readRoundMessage(message, state);
-      if (verified !== undefined) messages.push(verified);
-    }
-    return messages;
-  }
-
-  /** The same as bytes. */
-  async rawMessages(taskId: string, round: number) {
+  /** Signed messages of a round as bytes, in the order they came. */
+  async messages(taskId: string, round: number, from: number = 0) {
     const all = [];
-    for (let after = 0; ;) {
+    for (let after = from; ;) {
       const page = await this.#context.queue.messages({ taskId, round, after, waitMs: 0 });
       all.push(...page);
       const last = page.at(-1);
@@ -110,15 +110,34 @@ export class ExecutionPlane {
     return undefined;
   }
 
+  /**
+   * The message that ends a round: its decider's result, or failing that its decider's failure. The board only grows
+   * and a sender has one message of a kind, so what was read once is not read again.
+   */
   async #decisiveMessage(envelope: TaskEnvelope, round: number): Promise<RoundMessage | undefined> {
+    const key = `${envelope.task_id}/${round}`;
+    const known = this.#rounds.get(key) ?? { after: 0, result: undefined, failure: undefined };
+    if (known.result !== undefined) return known.result;
+    this.#rememberRound(key, known);
     const decider = deciderOf(envelope);
     const kind = envelope.coordination_envelope === null ? "slice_result" : "round_result";
-    const mine = (await this.messages(envelope.task_id, round)).filter(
-      ({ sender }) => sender === decider,
-    );
-    return (
-      mine.find(({ body }) => body.kind === kind) ?? mine.find(({ body }) => body.kind === "failed")
-    );
+    const state = this.#context.governanceState();
+    for (const { position, message } of await this.messages(envelope.task_id, round, known.after)) {
+      known.after = position;
+      const verified = readRoundMessage(message, state);
+      if (verified?.sender !== decider) continue;
+      if (verified.body.kind === kind) known.result = verified;
+      if (verified.body.kind === "failed") known.failure = verified;
+    }
+    return known.result ?? known.failure;
+  }
+
+  /** Keeps a bounded number of rounds in mind; a forgotten one is read again from the board. */
+  #rememberRound(key: string, round: RememberedRound): void {
+    this.#rounds.delete(key);
+    this.#rounds.set(key, round);
+    const [oldest] = this.#rounds.keys();
+    if (this.#rounds.size > ROUNDS_REMEMBERED && oldest !== undefined) this.#rounds.delete(oldest);
   }
 
   async #advanceRound(args: {

@@ -12,7 +12,7 @@ import {
 } from "#protocol";
 import { excerptOf } from "../evidence/index.ts";
 import { acceptSnapshot, extendHead } from "../governance/index.ts";
-import type { KeyCustody, Vault } from "../sovereignty/index.ts";
+import type { KeyCustody, Release, Vault } from "../sovereignty/index.ts";
 import type { EnclaveLauncher } from "./enclave-launcher.ts";
 import { runNodeLoop, type Coordinator, type NodeEvent, type NodeSelf } from "./node-loop.ts";
 import { RoundBoard } from "./round-board.ts";
@@ -123,17 +123,40 @@ async function release(
   work: Extract<WorkItem["work"], { kind: "release" }>,
   context: VaultNodeContext,
 ): Promise<Uint8Array> {
-  const share = await context.vault.releaseShare({
+  const governance = await accept(work.governance, context);
+  const release: Release = {
     envelope: TASK_ENVELOPE.decode(work.envelope),
     settlementProof: work.settlement,
     signedBundle: work.bundle,
     sealedShare: work.sealed_share,
-    governance: await accept(work.governance, context),
-  });
+    governance,
+  };
+  const share = await releaseAfterWindow(release, context);
   const excerpt = LOG_EXCERPT.encode(await excerptOf(context.vault.log, taskId));
   await context.coordinator.evidence(taskId, excerpt);
   return share;
 }
+
+/** The Vault's own clock may be behind the coordinator's: the window passes for each on its own. */
+async function releaseAfterWindow(
+  release: Release,
+  { vault, nowMs }: VaultNodeContext,
+): Promise<Uint8Array> {
+  const windowMs = release.governance.policy.governance.challenge_window_ms;
+  const deadlineMs = nowMs() + windowMs + RELEASE_GRACE_MS;
+  for (;;) {
+    try {
+      return await vault.releaseShare(release);
+    } catch (error) {
+      const early = error instanceof RefusedError && error.code === "SETTLEMENT_NOT_FINAL";
+      if (!early || nowMs() >= deadlineMs) throw error;
+      await new Promise((resolve) => setTimeout(resolve, RELEASE_RETRY_MS));
+    }
+  }
+}
+
+const RELEASE_GRACE_MS = 30_000;
+const RELEASE_RETRY_MS = 250;
 
 /**
  * Cosigns the coordinator's checkpoint of the governance log when it extends the head this Vault knows.

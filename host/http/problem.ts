@@ -55,11 +55,12 @@ export function problemOf(error: unknown, report: (id: string, error: unknown) =
   }
   const status = fastifyStatus(error);
   if (status !== undefined) {
+    const code = status === 413 ? "SCHEMA_TOO_LARGE" : "SCHEMA_MALFORMED";
     return {
-      type: "urn:symphony:error:SCHEMA_MALFORMED",
-      title: status === 413 ? "SCHEMA_TOO_LARGE" : "SCHEMA_MALFORMED",
+      type: `urn:symphony:error:${code}`,
+      title: code,
       status,
-      code: status === 413 ? "SCHEMA_TOO_LARGE" : "SCHEMA_MALFORMED",
+      code,
       detail: status === 413 ? "body: expected a smaller one" : "body: expected a readable one",
     };
   }

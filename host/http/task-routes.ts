@@ -44,7 +44,12 @@ export interface TaskRoutesContext {
   readonly metrics: () => Promise<string>;
 }
 
-const signedBody = z.strictObject({ signed: z.string().max(256 * 1024) });
+const signedBody = z.strictObject({
+  signed: z
+    .string()
+    .max(256 * 1024)
+    .refine(isBase64, { error: "expected standard padded base64" }),
+});
 const taskPath = z.object({ id: z.string().max(128) });
 const afterQuery = z.object({ after: z.coerce.number().int().min(0).default(0) });
 
@@ -130,6 +135,10 @@ function addEventStream(server: FastifyInstance, context: TaskRoutesContext): vo
     }
     stream.end();
   });
+}
+
+function isBase64(text: string): boolean {
+  return base64(new Uint8Array(Buffer.from(text, "base64"))) === text;
 }
 
 function taskIdIn(params: unknown): string {

@@ -194,10 +194,8 @@ export class CoordinatorService {
   }
 
   async #events(taskId: string, after: number): Promise<TaskEventView[]> {
-    const entries = await this.#parts.log.entriesForTask(taskId);
-    return entries
-      .filter(({ sequence }) => sequence >= after)
-      .map(({ event }) => eventView(parseEvent(event)));
+    const entries = await this.#parts.log.entriesForTask(taskId, after);
+    return entries.map(({ event }) => eventView(parseEvent(event)));
   }
 
   /** The evidence file of a delivered task. @throws UnavailableError DELIVERY_NOT_READY */
@@ -238,7 +236,7 @@ export class CoordinatorService {
   async #messages(taskId: string, rounds: number): Promise<Uint8Array[]> {
     const messages: Uint8Array[] = [];
     for (let round = 0; round < rounds; round += 1) {
-      const posted = await this.#parts.execution.rawMessages(taskId, round);
+      const posted = await this.#parts.execution.messages(taskId, round);
       messages.push(...posted.map(({ message }) => message));
     }
     return messages;

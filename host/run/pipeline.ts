@@ -140,10 +140,7 @@ export class Pipeline {
   async verifiedExecution(envelope: TaskEnvelope): Promise<VerifiedExecution> {
     const messages = [];
     for (let round = 0; round < roundsOf(envelope); round += 1) {
-      for (const { message } of await this.#context.execution.rawMessages(
-        envelope.task_id,
-        round,
-      )) {
+      for (const { message } of await this.#context.execution.messages(envelope.task_id, round)) {
         const reduced = reduceMessage(message);
         if (reduced !== null) messages.push(reduced);
       }
