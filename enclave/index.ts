@@ -1,4 +1,19 @@
 export { EnclaveSession, type SessionAnswer } from "./session.ts";
 export type { EnclaveEnvironment, RecipientKey } from "./environment.ts";
 export { WORKLOADS, configurationDigest } from "./limits.ts";
-export { buildLogisticModel, buildLogisticStepGraph } from "./workloads/train/index.ts";
+export { loadModel, type OnnxModel } from "./adapters/onnx.ts";
+export {
+  applyAverage,
+  buildLogisticModel,
+  buildLogisticStepGraph,
+  countCorrect,
+  featureMatrix,
+  featureRows,
+  subjectGroups,
+  toFloats,
+  trainLocally,
+  updateEntryBound,
+  type Columns,
+  type FeatureMatrix,
+  type TrainFeature,
+} from "./workloads/train/index.ts";

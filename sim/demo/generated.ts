@@ -1,7 +1,7 @@
 import { buildLogisticModel, buildLogisticStepGraph } from "#enclave";
 import type { Feature } from "#protocol";
 import { DEMO_COLUMNS, generateDemoCompanies, generateDemoReceipts } from "../data/index.ts";
-import type { DemoPlan, PlannedColumn, PlannedScope } from "../network/plan.ts";
+import type { DemoPlan, PlannedColumn, PlannedScope, PlannedTask } from "../network/plan.ts";
 
 const MICRO = 1_000_000;
 
@@ -73,26 +73,21 @@ const CHURN_FEATURES: readonly Feature[] = [
 /** Weights of the registered model that the compute task scores with: an analyst's earlier guess at churn. */
 const SCORE_WEIGHTS = new Float32Array([-0.6, -0.8, -1.1, 0.2]);
 
+/** Receipts that one Vault holds; one of them is read. */
+const RECEIPTS = 3;
+
 /** The demo on data this project generates: three companies with overlapping customers, and receipts. */
 export function generatedPlan(): DemoPlan {
   const companies = generateDemoCompanies();
-  const vaultIds = companies.map(({ vaultName }) => vaultName);
-  const [first = ""] = vaultIds.toSorted();
+  const vaultIds = companies.map(({ vaultName }) => vaultName).toSorted();
+  const [first = ""] = vaultIds;
   return {
     network: "demo",
     scopes: [customersScope(), receiptsScope()],
     vaults: companies.map(({ vaultName, csv }) => ({
       vaultId: vaultName,
       tables: [{ scope: "customers", csv }],
-      documents:
-        vaultName === first
-          ? generateDemoReceipts(3).map(({ name, image }) => ({
-              scope: "receipts",
-              subject: "p000001@example.org",
-              name,
-              image,
-            }))
-          : [],
+      documents: vaultName === first ? receiptDocuments() : [],
     })),
     models: [
       {
@@ -109,76 +104,97 @@ export function generatedPlan(): DemoPlan {
         bytes: buildLogisticStepGraph({ features: CHURN_FEATURES.length }),
       },
     ],
-    tasks: [
-      {
-        title: "read one receipt",
-        taskClass: "parse",
-        scope: "receipts",
-        usageScope: "personal_use",
-        vaultIds: [first],
-        epsilonMicro: 0,
-        parameters: ({ records }) => ({
-          task_class: "parse",
-          record_commitment: records(first, "receipts")[0] ?? new Uint8Array(32),
-        }),
-      },
-      {
-        title: "count people of 30 to 49 with a balance of 2 000 and more",
-        taskClass: "query",
-        scope: "customers",
-        usageScope: "marketing",
-        vaultIds: vaultIds.toSorted(),
-        epsilonMicro: 1 * MICRO,
-        parameters: () => ({
-          task_class: "query",
-          predicate: {
-            operator: "AND",
-            operands: [
-              { attribute: "age", op: "range", min: 30, max: 50 },
-              { attribute: "balance", op: "range", min: 200_000, max: 1_000_001 },
-            ],
-          },
-          audience_cap: 10_000,
-        }),
-      },
-      {
-        title: "score everyone with a registered model",
-        taskClass: "compute",
-        scope: "customers",
-        usageScope: "analytics",
-        vaultIds: vaultIds.toSorted(),
-        epsilonMicro: 1 * MICRO,
-        parameters: ({ model }) => ({
-          task_class: "compute",
-          model_digest: model("churn-score"),
-          // The registered model scales its inputs itself.
-          features: CHURN_FEATURES.map(rawFeature),
-          bin_edges_micro: [0, 200_000, 400_000, 600_000, 800_000, 1_000_001],
-          work_units_max: 10_000_000,
-        }),
-      },
-      {
-        title: "train a churn model over three companies",
-        taskClass: "train",
-        scope: "customers",
-        usageScope: "training",
-        vaultIds: vaultIds.toSorted(),
-        epsilonMicro: 8 * MICRO,
-        parameters: ({ model }) => ({
-          task_class: "train",
-          model_digest: model("churn-step"),
-          features: [...CHURN_FEATURES],
-          label: { attribute: "churned", positive: 1 },
-          rounds: 5,
-          groups: 128,
-          local_steps: 4,
-          batch_size: 8,
-          learning_rate_micro: 300_000,
-          clip_norm_micro: 300_000,
-          fraction_bits: 16,
-        }),
-      },
-    ],
+    tasks: [parseTask(first), queryTask(vaultIds), computeTask(vaultIds), trainTask(vaultIds)],
     policy: (policy) => policy,
+  };
+}
+
+function receiptDocuments(): DemoPlan["vaults"][number]["documents"] {
+  return generateDemoReceipts(RECEIPTS).map(({ name, image }) => ({
+    scope: "receipts",
+    subject: "p000001@example.org",
+    name,
+    image,
+  }));
+}
+
+/** Reads the first receipt that `vaultId` holds. */
+export function parseTask(vaultId: string): PlannedTask {
+  return {
+    title: "read one receipt",
+    taskClass: "parse",
+    scope: "receipts",
+    usageScope: "personal_use",
+    vaultIds: [vaultId],
+    epsilonMicro: 0,
+    parameters: ({ records }) => ({
+      task_class: "parse",
+      record_commitment: records(vaultId, "receipts")[0] ?? new Uint8Array(32),
+    }),
+  };
+}
+
+function queryTask(vaultIds: readonly string[]): PlannedTask {
+  return {
+    title: "count people of 30 to 49 with a balance of 2 000 and more",
+    taskClass: "query",
+    scope: "customers",
+    usageScope: "marketing",
+    vaultIds,
+    epsilonMicro: 1 * MICRO,
+    parameters: () => ({
+      task_class: "query",
+      predicate: {
+        operator: "AND",
+        operands: [
+          { attribute: "age", op: "range", min: 30, max: 50 },
+          { attribute: "balance", op: "range", min: 200_000, max: 1_000_001 },
+        ],
+      },
+      audience_cap: 10_000,
+    }),
+  };
+}
+
+function computeTask(vaultIds: readonly string[]): PlannedTask {
+  return {
+    title: "score everyone with a registered model",
+    taskClass: "compute",
+    scope: "customers",
+    usageScope: "analytics",
+    vaultIds,
+    epsilonMicro: 1 * MICRO,
+    parameters: ({ model }) => ({
+      task_class: "compute",
+      model_digest: model("churn-score"),
+      // The registered model scales its inputs itself.
+      features: CHURN_FEATURES.map(rawFeature),
+      bin_edges_micro: [0, 200_000, 400_000, 600_000, 800_000, 1_000_001],
+      work_units_max: 10_000_000,
+    }),
+  };
+}
+
+function trainTask(vaultIds: readonly string[]): PlannedTask {
+  return {
+    title: "train a churn model over three companies",
+    taskClass: "train",
+    scope: "customers",
+    usageScope: "training",
+    vaultIds,
+    epsilonMicro: 8 * MICRO,
+    parameters: ({ model }) => ({
+      task_class: "train",
+      model_digest: model("churn-step"),
+      features: [...CHURN_FEATURES],
+      label: { attribute: "churned", positive: 1 },
+      rounds: 5,
+      groups: 128,
+      local_steps: 4,
+      batch_size: 8,
+      learning_rate_micro: 300_000,
+      clip_norm_micro: 300_000,
+      fraction_bits: 16,
+    }),
   };
 }

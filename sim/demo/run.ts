@@ -205,7 +205,9 @@ function summarise(
       evidence: bundleFile ?? null,
       result: result === undefined ? null : resultView(result),
     }));
-    sim.io.stdout(`${JSON.stringify({ SIMULATED: true, total_ms: totalMs, tasks, ...report?.facts })}\n`);
+    sim.io.stdout(
+      `${JSON.stringify({ SIMULATED: true, total_ms: totalMs, tasks, ...report?.facts })}\n`,
+    );
     return;
   }
   tell("\nSummary (SIMULATED: no hardware protected any of this)");
