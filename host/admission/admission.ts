@@ -87,10 +87,24 @@ export class AdmissionPlane {
         return;
       }
       await register.transition(row.task_id, { to: "resolving", actorId: coordinatorId });
-      await this.#askVaults(row);
       return;
     }
-    if (row.state === "resolving") await this.#resolve(row);
+    if (row.state === "resolving") await this.#resolveOrReject(row);
+  }
+
+  /** Resolving has a deadline whatever goes wrong; only what is unavailable is tried again before it. */
+  async #resolveOrReject(row: TaskRow): Promise<void> {
+    try {
+      await this.#resolve(row);
+    } catch (error) {
+      if (!(error instanceof SymphonyError)) throw error;
+      if (error.class === "unavailable" && this.#context.nowMs() < row.deadline_ms) throw error;
+      await this.#context.register.transition(row.task_id, {
+        to: "rejected",
+        actorId: this.#context.coordinatorId,
+        reason: error.code,
+      });
+    }
   }
 
   async #askVaults(row: TaskRow): Promise<void> {
@@ -119,29 +133,20 @@ export class AdmissionPlane {
     if (!late && asked.filter(({ done }) => done).length < plan.request.vault_ids.length) return;
     const answers = new Map<string, Uint8Array>();
     for (const { actorId, answer } of asked) if (answer !== null) answers.set(actorId, answer);
-    try {
-      const admissionMs = nowMs();
-      const envelope = assembleEnvelope({
-        plan,
-        state,
-        decisions: readDecisions(plan, state, answers),
-        taskId: row.task_id,
-        epochId: row.epoch_id,
-        admissionMs,
-      });
-      await register.transition(row.task_id, {
-        to: "dispatched",
-        actorId: coordinatorId,
-        envelope,
-        deadlineMs: admissionMs + envelope.task_timeout,
-      });
-    } catch (error) {
-      if (!(error instanceof SymphonyError)) throw error;
-      await register.transition(row.task_id, {
-        to: "rejected",
-        actorId: coordinatorId,
-        reason: error.code,
-      });
-    }
+    const admissionMs = nowMs();
+    const envelope = assembleEnvelope({
+      plan,
+      state,
+      decisions: readDecisions(plan, state, answers),
+      taskId: row.task_id,
+      epochId: row.epoch_id,
+      admissionMs,
+    });
+    await register.transition(row.task_id, {
+      to: "dispatched",
+      actorId: coordinatorId,
+      envelope,
+      deadlineMs: admissionMs + envelope.task_timeout,
+    });
   }
 }

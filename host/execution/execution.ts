@@ -3,7 +3,9 @@ import {
   GOVERNANCE_SNAPSHOT,
   RefusedError,
   SEALED_OUTCOME,
+  SymphonyError,
   TASK_ENVELOPE,
+  TASK_LIFECYCLE,
   sealedOutcomeDigest,
   equalBytes,
   parseCose,
@@ -73,14 +75,32 @@ export class ExecutionPlane {
     this.#context = context;
   }
 
-  /** Moves a task in `dispatched` as far as it can go now: the next round, verification, or its end. */
+  /**
+   * Moves a task in `dispatched` as far as it can go now: the next round, verification, or its end.
+   *
+   * A round that cannot be run ends its task with the code that says why; what is only unavailable is tried again
+   * until the task times out.
+   *
+   * @throws UnavailableError for the caller to try again.
+   */
   async advance(row: TaskRow): Promise<void> {
     const envelope = requireEnvelope(row);
+    try {
+      await this.#advanceRounds(row, envelope);
+    } catch (error) {
+      if (!(error instanceof SymphonyError)) throw error;
+      if (error.class !== "unavailable") return this.#fail(row, error.code);
+      await this.#expire(row);
+      throw error;
+    }
+  }
+
+  async #advanceRounds(row: TaskRow, envelope: TaskEnvelope): Promise<void> {
     const rounds = roundsOf(envelope);
     let previous: RoundResult | null = null;
     for (let round = 0; round < rounds; round += 1) {
       const state: RoundState = await this.#advanceRound({ row, envelope, round, previous });
-      if (state.state === "running") return this.#expire(row, envelope);
+      if (state.state === "running") return this.#expire(row);
       if (state.state === "failed") return this.#fail(row, state.code);
       previous = state.result;
     }
@@ -153,13 +173,10 @@ export class ExecutionPlane {
       return { state: "running" };
     }
     const { body } = message;
-    if (body.kind === "failed") {
-      await this.#moveSubTask(envelope, round, body.code);
-      return { state: "failed", code: body.code };
-    }
+    if (body.kind === "failed") return { state: "failed", code: body.code };
     const result = await this.result(envelope, round);
     if (result === undefined) return { state: "failed", code: "EXECUTION_WORKLOAD_FAILED" };
-    await this.#moveSubTask(envelope, round, null);
+    await this.#endSubTask(envelope, round);
     return { state: "done", result };
   }
 
@@ -251,44 +268,31 @@ export class ExecutionPlane {
     }
   }
 
-  async #moveSubTask(
-    envelope: TaskEnvelope,
-    round: number,
-    failure: ErrorCode | null,
-  ): Promise<void> {
+  async #endSubTask(envelope: TaskEnvelope, round: number): Promise<void> {
     if (envelope.iteration_policy === null) return;
-    const { register, coordinatorId } = this.#context;
-    const taskId = subTaskId(envelope.task_id, round);
-    const subTask = await register.get(taskId);
+    const { register, coordinatorId: actorId } = this.#context;
+    const subTask = await register.get(subTaskId(envelope.task_id, round));
     if (subTask.state !== "dispatched") return;
-    if (failure !== null) {
-      await register.transition(taskId, {
-        to: endOf(failure),
-        actorId: coordinatorId,
-        reason: failure,
-      });
-      return;
-    }
-    await register.transition(taskId, { to: "verifying", actorId: coordinatorId });
+    await register.transition(subTask.task_id, { to: "verifying", actorId });
   }
 
-  async #expire(row: TaskRow, envelope: TaskEnvelope): Promise<void> {
+  async #expire(row: TaskRow): Promise<void> {
     const subTasks = await this.#context.register.subTasks(row.task_id);
     const running = subTasks.find(({ state }) => state === "dispatched");
     const deadlineMs = Math.min(row.deadline_ms, running?.deadline_ms ?? row.deadline_ms);
     if (this.#context.nowMs() < deadlineMs) return;
-    if (running !== undefined) {
-      await this.#moveSubTask(envelope, running.round, "EXECUTION_TIMED_OUT");
-    }
     await this.#fail(row, "EXECUTION_TIMED_OUT");
   }
 
+  /** Ends a task, and with it every round that has not ended: a composite task stands or falls whole (CT-6). */
   async #fail(row: TaskRow, code: ErrorCode): Promise<void> {
-    await this.#context.register.transition(row.task_id, {
-      to: endOf(code),
-      actorId: this.#context.coordinatorId,
-      reason: code,
-    });
+    const { register, coordinatorId: actorId } = this.#context;
+    for (const subTask of await register.subTasks(row.task_id)) {
+      if (TASK_LIFECYCLE.isTerminal(subTask.state)) continue;
+      const to = subTask.state === "resolving" ? "rejected" : endOf(code);
+      await register.transition(subTask.task_id, { to, actorId, reason: code });
+    }
+    await register.transition(row.task_id, { to: endOf(code), actorId, reason: code });
   }
 }
 

@@ -5,6 +5,7 @@ import {
   VerificationError,
   applyGovernanceEvent,
   equalBytes,
+  foldGovernance,
   genesisState,
   governanceOrigin,
   leafHash,
@@ -52,11 +53,13 @@ export interface Governance {
    */
   addCosignature(note: string): Promise<void>;
   /**
-   * The longest prefix of the log that a quorum of Vaults has cosigned.
+   * The longest prefix of the log, of at most `sizeMax` events, that a quorum of Vaults has cosigned.
    *
    * @throws {@link UnavailableError} COORDINATION_UNAVAILABLE until there is one.
    */
-  snapshot(): GovernanceSnapshot;
+  snapshot(sizeMax?: number): GovernanceSnapshot;
+  /** The state after the first `size` events. */
+  stateAt(size: number): GovernanceState;
   /** For a cosigner that last saw `oldSize`. @throws LimitError past the log */
   consistencyProof(oldSize: number): Uint8Array[];
 }
@@ -195,9 +198,14 @@ class StoredGovernance implements Governance {
     });
   }
 
-  snapshot(): GovernanceSnapshot {
+  stateAt(size: number): GovernanceState {
+    if (size === this.#events.length) return this.#state;
+    return foldGovernance(this.#deps.genesisBytes, this.#events.slice(0, size));
+  }
+
+  snapshot(sizeMax: number = this.#events.length): GovernanceSnapshot {
     const quorum = this.#state.genesis.policy.governance.checkpoint_quorum;
-    for (let size = this.#events.length; size >= 0; size -= 1) {
+    for (let size = Math.min(sizeMax, this.#events.length); size >= 0; size -= 1) {
       if ((this.#cosignatures.get(size)?.size ?? 0) < quorum) continue;
       return {
         genesis: this.#deps.genesisBytes,

@@ -214,7 +214,7 @@ export class CoordinatorService {
     const excerpts = await blobs.excerpts(taskId);
     return assembleBundle(
       {
-        governance: governance.snapshot(),
+        governance: governance.snapshot(row.governance_size ?? 0),
         envelope,
         decisions: admitted.flatMap(({ actorId, answer }) =>
           answer !== null && participants.has(actorId) ? [answer] : [],

@@ -118,6 +118,7 @@ function openPlanes(args: {
     issuer,
     governanceState: () => governance.state(),
     governanceSnapshot: () => governance.snapshot(),
+    governanceAt: (size: number) => governance.stateAt(size),
     assignEpoch: (taskId: string) => epochs.assign(taskId),
     nowMs,
   };

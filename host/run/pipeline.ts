@@ -17,6 +17,7 @@ import type { FinishedWork, Queue, WorkIssuer } from "../queue/index.ts";
 import {
   collectRounds,
   reduceMessage,
+  verifyConsumption,
   verifyExecution,
   type Settlement,
   type VerifiedExecution,
@@ -34,6 +35,8 @@ export interface PipelineContext {
   readonly settlement: Settlement;
   readonly governanceState: () => GovernanceState;
   readonly governanceSnapshot: () => GovernanceSnapshot;
+  /** The state after the first `size` events of the governance log. */
+  readonly governanceAt: (size: number) => GovernanceState;
   readonly anchors: readonly TrustAnchor[];
   readonly nowMs: () => number;
   /** Told of an error that is no SymphonyError: a bug. The task stays where it is. */
@@ -136,8 +139,11 @@ export class Pipeline {
     }
   }
 
-  /** Everything an outsider could verify of the task's rounds, from the board alone. */
-  async verifiedExecution(envelope: TaskEnvelope): Promise<VerifiedExecution> {
+  /** Everything an outsider could verify of the task's rounds, from the board alone, under one governance state. */
+  async #verifiedExecution(
+    envelope: TaskEnvelope,
+    governance: GovernanceState,
+  ): Promise<VerifiedExecution> {
     const messages = [];
     for (let round = 0; round < roundsOf(envelope); round += 1) {
       for (const { message } of await this.#context.execution.messages(envelope.task_id, round)) {
@@ -147,7 +153,7 @@ export class Pipeline {
     }
     return verifyExecution({
       envelope,
-      governance: this.#context.governanceState(),
+      governance,
       anchors: this.#context.anchors,
       rounds: collectRounds(messages),
     });
@@ -156,9 +162,10 @@ export class Pipeline {
   async #verify(row: TaskRow): Promise<void> {
     const { register, coordinatorId } = this.#context;
     const envelope = requireEnvelope(row);
+    const governanceSize = this.#context.governanceSnapshot().events.length;
     let code: ErrorCode | null = null;
     try {
-      await this.verifiedExecution(envelope);
+      await this.#verifiedExecution(envelope, this.#context.governanceAt(governanceSize));
     } catch (error) {
       if (!(error instanceof SymphonyError)) throw error;
       code = error.code;
@@ -178,6 +185,7 @@ export class Pipeline {
         ? {
             to: "awaiting_settlement",
             actorId: coordinatorId,
+            governanceSize,
             deadlineMs: this.#context.nowMs() + this.#vaultTimeoutMs(),
           }
         : { to: "rejected", actorId: coordinatorId, reason: code },
@@ -209,11 +217,42 @@ export class Pipeline {
     }
     const waiting = asked.some(({ done }) => !done);
     if (waiting && nowMs() < row.deadline_ms) return;
-    const execution = await this.verifiedExecution(envelope);
-    const participants = new Set(execution.participants);
-    const records = answersOf(asked.filter(({ actorId }) => participants.has(actorId)));
-    if (records.length < (envelope.coordination_envelope?.minimum_vault_quorum ?? 1)) return;
-    await settlement.candidate(execution, records);
+    if (await this.#settle(row, envelope, asked)) return;
+    if (nowMs() >= envelope.admission_timestamp + envelope.task_timeout) await this.#giveUp(row);
+  }
+
+  /** Hands the task to settlement with every consumption record that holds. @returns whether there were enough */
+  async #settle(
+    row: TaskRow,
+    envelope: TaskEnvelope,
+    asked: readonly FinishedWork[],
+  ): Promise<boolean> {
+    const governance = this.#context.governanceAt(row.governance_size ?? 0);
+    const execution = await this.#verifiedExecution(envelope, governance);
+    const records = answersOf(asked).filter((record) => {
+      try {
+        verifyConsumption(execution, [record], governance);
+        return true;
+      } catch (error) {
+        if (error instanceof SymphonyError) return false;
+        throw error;
+      }
+    });
+    if (records.length < (envelope.coordination_envelope?.minimum_vault_quorum ?? 1)) return false;
+    await this.#context.settlement.candidate(execution, records);
+    return true;
+  }
+
+  /** A task that cannot settle in its time is challenged, and the challenge approved (design, section 3). */
+  async #giveUp(row: TaskRow): Promise<void> {
+    const { register, coordinatorId } = this.#context;
+    const by = {
+      actorId: coordinatorId,
+      role: "governance",
+      reason: "EXECUTION_TIMED_OUT",
+    } as const;
+    await register.transition(row.task_id, { ...by, to: "challenged" });
+    await register.transition(row.task_id, { ...by, to: "rejected", resolution: "approved" });
   }
 
   async #askSettle(row: TaskRow, envelope: TaskEnvelope): Promise<void> {

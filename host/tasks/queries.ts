@@ -23,6 +23,8 @@ export interface TaskSchema {
     /** When the present state times out. */
     deadline_ms: number;
     delivered: number;
+    /** Governance events the result was verified under; null before verification. */
+    governance_size: number | null;
   };
 }
 
@@ -39,7 +41,7 @@ export const TASK_STATEMENTS: readonly string[] = [
      signed_request blob not null, request_digest blob not null,
      envelope blob, envelope_digest blob, epoch_id integer not null, policy_version text not null,
      reason text, created_ms integer not null, deadline_ms integer not null,
-     delivered integer not null)`,
+     delivered integer not null, governance_size integer)`,
   `create index task_state on task (state)`,
   `create index task_parent on task (parent_task_id, round)`,
   `create table artifact (digest text primary key, bytes blob not null)`,

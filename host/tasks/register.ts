@@ -47,6 +47,8 @@ export interface Transition {
   readonly resolution?: ChallengeState;
   readonly reason?: ErrorCode;
   readonly deadlineMs?: number;
+  /** Governance events the result was verified under. */
+  readonly governanceSize?: number;
   /** Freezes the envelope; allowed once, on the way to `dispatched`. */
   readonly envelope?: TaskEnvelope;
 }
@@ -103,6 +105,7 @@ export class TaskRegister {
           created_ms: this.#nowMs(),
           deadline_ms: task.deadlineMs,
           delivered: 0,
+          governance_size: null,
         })
         .execute();
       await this.#log.append(trx, {
@@ -146,6 +149,7 @@ export class TaskRegister {
         state: move.to,
         reason: move.reason ?? null,
         deadline_ms: move.deadlineMs ?? row.deadline_ms,
+        governance_size: move.governanceSize ?? row.governance_size,
         ...(row.envelope === null ? frozen : {}),
       };
       await trx.updateTable("task").set(change).where("task_id", "=", taskId).execute();
