@@ -3,11 +3,13 @@ import { afterEach, beforeEach, expect, test } from "vitest";
 import {
   TASK_ENVELOPE,
   TASK_REQUEST,
+  UnavailableError,
   VAULT_DECISION,
   WORK_ITEM,
   type TaskRequest,
   type VaultDecision,
 } from "../../../protocol/index.ts";
+import { AdmissionPlane } from "../../../host/admission/index.ts";
 import type { TaskRow } from "../../../host/tasks/index.ts";
 import {
   openCoordinatorRig,
@@ -41,9 +43,12 @@ async function submitted(): Promise<string> {
   return (await rig.admission.submit(signed)).taskId;
 }
 
+/** Visits a task until it stays where it is, as the coordinator does. */
 async function advance(taskId: string): Promise<TaskRow> {
-  await rig.admission.advance(await rig.register.get(taskId));
-  return rig.register.get(taskId);
+  const before = await rig.register.get(taskId);
+  await rig.admission.advance(before);
+  const after = await rig.register.get(taskId);
+  return before.state === "accepted" && after.state === "resolving" ? advance(taskId) : after;
 }
 
 /** Answers a Vault's admission work as that Vault would. */
@@ -201,3 +206,50 @@ test("[PL-7] a coordinator that stopped while asking asks the rest when it is ba
   await advance(taskId);
   expect(await rig.queue.workOf(taskId, "admit")).toHaveLength(3);
 });
+
+test("resolving has an end even when the request no longer holds", async () => {
+  const taskId = await submitted();
+  await advance(taskId);
+  const { actors } = rig.state;
+  const { submitter } = rig.network;
+  const entry = actors.get(submitter.actorId);
+  if (entry === undefined) throw new Error("no submitter");
+  const state = {
+    ...rig.state,
+    actors: new Map(actors).set(submitter.actorId, { ...entry, status: "suspended" as const }),
+  };
+  const admission = new AdmissionPlane({
+    ...{ coordinatorId: "coordinator", register: rig.register, queue: rig.queue },
+    ...{ issuer: rig.issuer, nowMs: rig.nowMs, governanceState: () => state },
+    governanceSnapshot: () => unavailable(),
+    assignEpoch: () => Promise.resolve(1),
+  });
+  await admission.advance(await rig.register.get(taskId));
+  expect(await rig.register.get(taskId)).toMatchObject({
+    state: "rejected",
+    reason: "AUTH_UNKNOWN_ACTOR",
+  });
+});
+
+test("a coordinator without a cosigned governance log asks later, and gives up at the deadline", async () => {
+  const taskId = await submitted();
+  await rig.register.transition(taskId, { to: "resolving", actorId: "coordinator" });
+  const admission = new AdmissionPlane({
+    ...{ coordinatorId: "coordinator", register: rig.register, queue: rig.queue },
+    ...{ issuer: rig.issuer, nowMs: rig.nowMs, governanceState: () => rig.state },
+    governanceSnapshot: () => unavailable(),
+    assignEpoch: () => Promise.resolve(1),
+  });
+  const visit = async () => admission.advance(await rig.register.get(taskId));
+  await expect(visit()).rejects.toMatchObject({ code: "COORDINATION_UNAVAILABLE" });
+  rig.clock.nowMs += RESOLVING_MS;
+  await visit();
+  expect(await rig.register.get(taskId)).toMatchObject({
+    state: "rejected",
+    reason: "COORDINATION_UNAVAILABLE",
+  });
+});
+
+function unavailable(): never {
+  throw new UnavailableError({ code: "COORDINATION_UNAVAILABLE" }, "snapshot: expected one");
+}
