@@ -1,0 +1,227 @@
+import { randomBytes } from "node:crypto";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+
+import {
+  OperatorClient,
+  TaskClient,
+  aggregatorConfigSchema,
+  followTask,
+  openDelivery,
+  readConfig,
+  readSeed,
+  runAggregator,
+  runVault,
+  vaultConfigSchema,
+  type EnclaveLauncher,
+} from "../../host/index.ts";
+import { boxKeyPairFromSeed } from "../../protocol/sealed-box.ts";
+import { signingKeyFromSeed } from "../../protocol/signing.ts";
+import { TASK_REQUEST, type TaskRequest } from "../../protocol/task-request.ts";
+import type { TaskResult } from "../../protocol/outcome.ts";
+import { chooseIsolation } from "../../sim/demo/isolation.ts";
+import {
+  createDemoNetwork,
+  fillVaults,
+  operatorOf,
+  registerModels,
+} from "../../sim/demo/prepare.ts";
+import { SIM_ACTORS } from "../../sim/network/create.ts";
+import type { DemoPlan, PlannedContext, PlannedTask } from "../../sim/network/plan.ts";
+import { startSimNetwork, type RunningNetwork } from "../../sim/network/start.ts";
+import type { Isolation } from "../../sim/sandbox.ts";
+
+export const REPOSITORY_ROOT = fileURLToPath(new URL("../..", import.meta.url)).replace(/\/$/, "");
+
+/** How a task stands at its end. */
+export interface EndedTask {
+  readonly taskId: string;
+  readonly state: string;
+  readonly reason: string | null;
+  readonly delivered: boolean;
+  /** Lines that `followTask` told. */
+  readonly lines: readonly string[];
+}
+
+/** A node that runs in the test's own process, in place of one of the network's processes. */
+export interface InProcessNode {
+  /** What it reported to its operator. */
+  readonly events: readonly Readonly<Record<string, unknown>>[];
+  stop(): Promise<void>;
+}
+
+/** A simulated network that is up, its models registered, its Vaults filled, with a submitter. */
+export interface LiveNetwork {
+  readonly directory: string;
+  readonly plan: DemoPlan;
+  readonly network: RunningNetwork;
+  readonly isolation: Isolation;
+  readonly client: TaskClient;
+  readonly context: PlannedContext;
+  operator(vaultId: string): Promise<OperatorClient>;
+  /** Submits a planned task and returns its identifier. `change` edits the request before it is signed. */
+  submit(task: PlannedTask, change?: (request: TaskRequest) => TaskRequest): Promise<string>;
+  follow(taskId: string): Promise<EndedTask>;
+  run(task: PlannedTask, change?: (request: TaskRequest) => TaskRequest): Promise<EndedTask>;
+  /** Opens a delivered task's result as the submitter. */
+  open(taskId: string): Promise<TaskResult>;
+  /** Stops a Vault or the aggregator and runs it in this process with another launcher, until stopped. */
+  runInProcess(actorId: string, launcher: EnclaveLauncher): Promise<InProcessNode>;
+  /** Edits a stopped or running node's configuration and starts it again. */
+  reconfigure(
+    actorId: string,
+    change: (config: Record<string, unknown>) => Record<string, unknown>,
+  ): Promise<void>;
+  stop(): Promise<void>;
+}
+
+/**
+ * Starts a simulated network of processes in a temporary folder, registers the plan's models and fills its Vaults.
+ * Stop it in `afterAll`, whatever happened.
+ */
+export async function startLiveNetwork(plan: DemoPlan): Promise<LiveNetwork> {
+  const directory = await mkdtemp(join(tmpdir(), "symphony-live-"));
+  const isolation = await chooseIsolation(false, () => undefined);
+  const repositoryRoot = REPOSITORY_ROOT;
+  await createDemoNetwork({ directory, repositoryRoot, plan, nowMs: Date.now() });
+  const network = await startSimNetwork({ repositoryRoot, directory, isolation });
+  try {
+    const client = new TaskClient(network.publicUrl);
+    await registerModels({ network, client, plan, nowMs: Date.now });
+    const context = await fillVaults({ network, plan, tell: () => undefined });
+    return new Live({ directory, plan, network, isolation, client, context });
+  } catch (error) {
+    await network.stop();
+    throw error;
+  }
+}
+
+type LiveParts = Pick<
+  LiveNetwork,
+  "directory" | "plan" | "network" | "isolation" | "client" | "context"
+>;
+
+class Live implements LiveNetwork {
+  readonly directory: string;
+  readonly plan: DemoPlan;
+  readonly network: RunningNetwork;
+  readonly isolation: Isolation;
+  readonly client: TaskClient;
+  readonly context: PlannedContext;
+  readonly #inProcess = new Set<InProcessNode>();
+
+  constructor(parts: LiveParts) {
+    this.directory = parts.directory;
+    this.plan = parts.plan;
+    this.network = parts.network;
+    this.isolation = parts.isolation;
+    this.client = parts.client;
+    this.context = parts.context;
+  }
+
+  operator(vaultId: string): Promise<OperatorClient> {
+    return operatorOf(this.network, vaultId);
+  }
+
+  async submit(
+    task: PlannedTask,
+    change: (request: TaskRequest) => TaskRequest = (same) => same,
+  ): Promise<string> {
+    const home = join(this.directory, "submitter");
+    const signingKey = signingKeyFromSeed(await readSeed(join(home, "signing.seed")));
+    const deliveryKey = await boxKeyPairFromSeed(await readSeed(join(home, "delivery.seed")));
+    const request = change({
+      version: 1,
+      request_id: new Uint8Array(randomBytes(16)),
+      genesis_digest: this.network.genesisDigest,
+      actor_id: SIM_ACTORS.submitter,
+      task_class: task.taskClass,
+      record_scope: task.scope,
+      usage_scope: task.usageScope,
+      vault_ids: [...task.vaultIds],
+      parameters: task.parameters(this.context),
+      epsilon_micro: task.epsilonMicro,
+      budget_lock_minor: task.taskClass === "parse" ? 0 : 10_000,
+      delivery_key: deliveryKey.publicKey,
+      created_ms: Date.now(),
+      task_timeout_ms: 5 * 60_000,
+    });
+    const view = await this.client.submit(TASK_REQUEST.sign(request, signingKey));
+    return view.task_id;
+  }
+
+  async follow(taskId: string): Promise<EndedTask> {
+    const lines: string[] = [];
+    const { state, reason, delivered } = await followTask(this.client, taskId, (line) => {
+      lines.push(line);
+    });
+    return { taskId, state, reason, delivered, lines };
+  }
+
+  async run(task: PlannedTask, change?: (request: TaskRequest) => TaskRequest): Promise<EndedTask> {
+    return this.follow(await this.submit(task, change));
+  }
+
+  async open(taskId: string): Promise<TaskResult> {
+    const seed = await readSeed(join(this.directory, "submitter", "delivery.seed"));
+    return openDelivery({
+      delivery: await this.client.delivery(taskId),
+      deliveryKey: await boxKeyPairFromSeed(seed),
+      governance: await this.client.governance(this.network.genesisDigest),
+    });
+  }
+
+  async runInProcess(actorId: string, launcher: EnclaveLauncher): Promise<InProcessNode> {
+    await this.network.processes.get(actorId)?.stop();
+    const path = join(this.directory, actorId, "config.json");
+    const stop = new AbortController();
+    const events: Readonly<Record<string, unknown>>[] = [];
+    let done: Promise<void> = Promise.resolve();
+    await new Promise<void>((ready, fail) => {
+      const environment = {
+        nowMs: Date.now,
+        random: (bytes: number) => new Uint8Array(randomBytes(bytes)),
+        report: (event: Readonly<Record<string, unknown>>) => {
+          events.push(event);
+          if (event["event"] === "ready") ready();
+        },
+        signal: stop.signal,
+        launcher,
+      };
+      done =
+        actorId === SIM_ACTORS.aggregator
+          ? readConfig(path, aggregatorConfigSchema).then((c) => runAggregator(c, environment))
+          : readConfig(path, vaultConfigSchema).then((c) => runVault(c, environment));
+      done.catch(fail);
+    });
+    const node: InProcessNode = {
+      events,
+      stop: async () => {
+        this.#inProcess.delete(node);
+        stop.abort();
+        await done;
+      },
+    };
+    this.#inProcess.add(node);
+    return node;
+  }
+
+  async reconfigure(
+    actorId: string,
+    change: (config: Record<string, unknown>) => Record<string, unknown>,
+  ): Promise<void> {
+    await this.network.processes.get(actorId)?.stop();
+    const path = join(this.directory, actorId, "config.json");
+    const config: unknown = JSON.parse(await readFile(path, "utf8"));
+    if (typeof config !== "object" || config === null) throw new Error(`${path}: expected a map`);
+    await writeFile(path, JSON.stringify(change({ ...config })), { mode: 0o600 });
+    await this.network.restart(actorId);
+  }
+
+  async stop(): Promise<void> {
+    await Promise.all([...[...this.#inProcess].map((node) => node.stop()), this.network.stop()]);
+    await rm(this.directory, { recursive: true, force: true });
+  }
+}
