@@ -20,7 +20,7 @@ import {
 import { boxKeyPairFromSeed } from "../../protocol/sealed-box.ts";
 import { signingKeyFromSeed } from "../../protocol/signing.ts";
 import { TASK_REQUEST, type TaskRequest } from "../../protocol/task-request.ts";
-import type { TaskResult } from "../../protocol/outcome.ts";
+import type { TaskResult } from "../../protocol/index.ts";
 import { chooseIsolation } from "../../sim/demo/isolation.ts";
 import {
   createDemoNetwork,
