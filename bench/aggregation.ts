@@ -9,24 +9,7 @@ import { sampleDiscreteGaussian, unionCount } from "../aggregation/index.ts";
 import { loadModel } from "../enclave/adapters/onnx.ts";
 import { buildLogisticStepGraph, trainLocally } from "../enclave/workloads/train/index.ts";
 import { compilePredicate } from "../enclave/workloads/query/index.ts";
-
-/** One measured figure. A ratio compares two runs of this process, so it says something on any machine. */
-export interface Figure {
-  readonly name: string;
-  readonly value: number;
-  readonly unit: string;
-}
-
-/** Best of several runs of `work`, in seconds: noise of a shared machine only ever adds. */
-async function bestSeconds(work: () => unknown, runs = 5): Promise<number> {
-  let best = Infinity;
-  for (let run = 0; run < runs; run += 1) {
-    const started = performance.now();
-    await work();
-    best = Math.min(best, (performance.now() - started) / 1000);
-  }
-  return best;
-}
+import { bestSeconds, type Figure } from "./figures.ts";
 
 const KEY = new Uint8Array(32).fill(7);
 
@@ -130,10 +113,4 @@ export async function aggregationFigures(): Promise<readonly Figure[]> {
     figures.push(...(await measure()));
   }
   return figures;
-}
-
-if (import.meta.main) {
-  for (const { name, value, unit } of await aggregationFigures()) {
-    console.log(`${name.padEnd(56)} ${value.toPrecision(3).padStart(8)} ${unit}`);
-  }
 }

@@ -1,0 +1,42 @@
+import { aggregationFigures } from "./aggregation.ts";
+import { attestationFigures } from "./attestation.ts";
+import type { Figure } from "./figures.ts";
+import { protocolFigures } from "./protocol.ts";
+
+const BENCHES: ReadonlyMap<string, () => Promise<readonly Figure[]>> = new Map([
+  ["protocol", protocolFigures],
+  ["attestation", attestationFigures],
+  ["aggregation", aggregationFigures],
+]);
+
+const HELP = `npm run bench -- [NAME...] [--json]
+
+Measures ${[...BENCHES.keys()].join(", ")} (all when none is named). Ratios compare two runs of the same process.
+`;
+
+async function main(argv: readonly string[]): Promise<number> {
+  const names = argv.filter((word) => !word.startsWith("--"));
+  const unknown = names.find((name) => !BENCHES.has(name));
+  if (argv.includes("--help")) {
+    process.stdout.write(HELP);
+    return 0;
+  }
+  if (unknown !== undefined) {
+    process.stderr.write(`bench: expected ${[...BENCHES.keys()].join(", ")}, got ${unknown}\n`);
+    return 2;
+  }
+  for (const [name, measure] of BENCHES) {
+    if (names.length > 0 && !names.includes(name)) continue;
+    for (const figure of await measure()) print(name, figure, argv.includes("--json"));
+  }
+  return 0;
+}
+
+function print(bench: string, { name, value, unit }: Figure, json: boolean): void {
+  const line = json
+    ? JSON.stringify({ bench, name, value, unit })
+    : `${bench.padEnd(12)} ${name.padEnd(56)} ${value.toPrecision(3).padStart(8)} ${unit}`;
+  process.stdout.write(`${line}\n`);
+}
+
+process.exitCode = await main(process.argv.slice(2));
