@@ -146,7 +146,7 @@ export class CoordinatorService {
   }
 
   taskRoutes(): TaskRoutesContext {
-    const { admission, pipeline, queue, governance, blobs, settlement, register } = this.#parts;
+    const { admission, pipeline, queue, governance, blobs, settlement } = this.#parts;
     return {
       submit: async (signedRequest) => {
         const accepted = await admission.submit(signedRequest);
@@ -160,11 +160,7 @@ export class CoordinatorService {
       evidence: (taskId) => this.#evidence(taskId),
       openChallenge: async (taskId, signed) => {
         const challenge = await settlement.openChallenge(signed);
-        await register.transition(challenge.task_id, {
-          to: "challenged",
-          actorId: challenge.challenger,
-          role: "verifier",
-        });
+        await pipeline.visit(challenge.task_id);
         queue.signals.notify(`task:${taskId}`);
       },
       governanceSnapshot: () => GOVERNANCE_SNAPSHOT.encode(governance.snapshot()),

@@ -6,6 +6,7 @@ import {
   TASK_ENVELOPE,
   UnavailableError,
   roundsOf,
+  type ChallengeResolution,
   type ErrorCode,
   type GovernanceSnapshot,
   type GovernanceState,
@@ -53,6 +54,7 @@ const STEPS_MAX = 16;
 export class Pipeline {
   readonly #context: PipelineContext;
   readonly #busy = new Map<string, { again: boolean }>();
+  #resumed = false;
 
   constructor(context: PipelineContext) {
     this.#context = context;
@@ -81,20 +83,20 @@ export class Pipeline {
 
   /** Visits every task that is not finished, ends challenges and settles the epoch when it is time. */
   async tick(): Promise<void> {
-    const { register, settlement, coordinatorId } = this.#context;
-    for (const { taskId, resolution } of await settlement.resolveChallenges()) {
-      const to = resolution === "approved" ? "rejected" : "awaiting_settlement";
-      await register.transition(taskId, {
-        to,
-        actorId: coordinatorId,
-        role: "governance",
-        resolution,
-        ...(to === "rejected" ? { reason: "VERIFY_RESULT_REJECTED" as const } : {}),
-      });
-    }
+    const { settlement } = this.#context;
+    await settlement.resolveChallenges();
     const finalized = await settlement.finalizeDue();
     for (const taskId of finalized?.taskIds ?? []) await this.#complete(taskId);
-    for (const taskId of await register.active()) await this.visit(taskId);
+    for (const taskId of await this.#unfinished()) await this.visit(taskId);
+  }
+
+  /** Tasks with something left to do; at first also those that ended, whose end the process before may not have told. */
+  async #unfinished(): Promise<readonly string[]> {
+    const { register } = this.#context;
+    const active = await register.active();
+    if (this.#resumed) return active;
+    this.#resumed = true;
+    return [...(await register.ended()), ...active];
   }
 
   async #complete(taskId: string): Promise<void> {
@@ -135,7 +137,7 @@ export class Pipeline {
       case "timed_out":
         return this.#abort(row);
       case "challenged":
-        return;
+        return this.#followChallenge(row);
     }
   }
 
@@ -209,9 +211,9 @@ export class Pipeline {
   async #collectConsumption(row: TaskRow): Promise<void> {
     const { queue, settlement, nowMs } = this.#context;
     const envelope = requireEnvelope(row);
-    if (await settlement.knows(row.task_id)) return;
+    if (await settlement.knows(row.task_id)) return this.#followSettlement(row);
     const asked = await queue.workOf(row.task_id, "settle");
-    if (asked.length === 0) {
+    if (asked.length < envelope.authorization_context.length) {
       await this.#askSettle(row, envelope);
       return;
     }
@@ -219,6 +221,26 @@ export class Pipeline {
     if (waiting && nowMs() < row.deadline_ms) return;
     if (await this.#settle(row, envelope, asked)) return;
     if (nowMs() >= envelope.admission_timestamp + envelope.task_timeout) await this.#giveUp(row);
+  }
+
+  /** Where settlement has a candidate, the task follows it: what was decided there may not have been told here. */
+  async #followSettlement(row: TaskRow): Promise<void> {
+    const { register, settlement } = this.#context;
+    const challenge = await settlement.challengeOf(row.task_id);
+    if (challenge !== null && challenge.resolution === null) {
+      const by = { actorId: challenge.challenger, role: "verifier" } as const;
+      await register.transition(row.task_id, { to: "challenged", ...by });
+      return;
+    }
+    if (await settlement.isFinal(row.task_id)) await this.#complete(row.task_id);
+  }
+
+  /** A task challenged without a challenge is one that was given up. */
+  async #followChallenge(row: TaskRow): Promise<void> {
+    const challenge = await this.#context.settlement.challengeOf(row.task_id);
+    if (challenge === null) return this.#endChallenged(row, "approved", "EXECUTION_TIMED_OUT");
+    if (challenge.resolution === null) return;
+    await this.#endChallenged(row, challenge.resolution, "VERIFY_RESULT_REJECTED");
   }
 
   /** Hands the task to settlement with every consumption record that holds. @returns whether there were enough */
@@ -246,13 +268,28 @@ export class Pipeline {
   /** A task that cannot settle in its time is challenged, and the challenge approved (design, section 3). */
   async #giveUp(row: TaskRow): Promise<void> {
     const { register, coordinatorId } = this.#context;
-    const by = {
-      actorId: coordinatorId,
-      role: "governance",
+    const by = { actorId: coordinatorId, role: "governance" } as const;
+    await register.transition(row.task_id, {
+      ...by,
+      to: "challenged",
       reason: "EXECUTION_TIMED_OUT",
-    } as const;
-    await register.transition(row.task_id, { ...by, to: "challenged" });
-    await register.transition(row.task_id, { ...by, to: "rejected", resolution: "approved" });
+    });
+    await this.#endChallenged(row, "approved", "EXECUTION_TIMED_OUT");
+  }
+
+  async #endChallenged(
+    row: TaskRow,
+    resolution: ChallengeResolution,
+    reason: ErrorCode,
+  ): Promise<void> {
+    const { register, coordinatorId } = this.#context;
+    const by = { actorId: coordinatorId, role: "governance", resolution } as const;
+    await register.transition(
+      row.task_id,
+      resolution === "approved"
+        ? { ...by, to: "rejected", reason }
+        : { ...by, to: "awaiting_settlement" },
+    );
   }
 
   async #askSettle(row: TaskRow, envelope: TaskEnvelope): Promise<void> {
@@ -276,7 +313,7 @@ export class Pipeline {
     const result = (await this.#results(envelope)).at(-1);
     if (result === undefined) return;
     const asked = await queue.workOf(row.task_id, "release");
-    if (asked.length === 0) {
+    if (asked.length < result.outcome.shares.length) {
       const proof = await settlement.proofFor(row.task_id);
       for (const { vault_id: vaultId, sealed } of result.outcome.shares) {
         await issuer.issue({

@@ -119,6 +119,12 @@ export function resolutionPath(resolution: ChallengeResolution): readonly Challe
   }
 }
 
+/** The decision that led a challenge to `state`; null while there is none. */
+export function resolutionOf(state: ChallengeState): ChallengeResolution | null {
+  if (UNRESOLVED_CHALLENGE_STATES.includes(state)) return null;
+  return state === "not_confirmed" || state === "closed_without_penalty" ? state : "approved";
+}
+
 /** A state of the challenge lifecycle as the store has it. */
 export function challengeStateOf(text: string): ChallengeState {
   if (CHALLENGE_LIFECYCLE.isState(text)) return text;

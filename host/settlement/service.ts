@@ -26,6 +26,7 @@ import {
   appraiseChallenge,
   challengeClosed,
   challengeStateOf,
+  resolutionOf,
   resolutionPath,
   verifyChallenge,
 } from "./challenges.ts";
@@ -53,6 +54,12 @@ export interface FinalizedEpoch {
 export interface EndedChallenge {
   readonly taskId: string;
   readonly resolution: ChallengeResolution;
+}
+
+/** A task's one challenge as the task lifecycle needs it. */
+export interface ChallengeOfTask {
+  readonly challenger: string;
+  readonly resolution: ChallengeResolution | null;
 }
 
 /** The Settlement Plane of the coordinator: candidates, challenges, epochs' roots, payouts. */
@@ -84,8 +91,12 @@ export interface Settlement {
   nextDueMs(): Promise<number | null>;
   /** Canonical bytes of the task's SettlementProof. @throws RefusedError SETTLEMENT_NOT_FINAL */
   proofFor(taskId: string): Promise<Uint8Array>;
+  /** Whether the task is under a signed root. */
+  isFinal(taskId: string): Promise<boolean>;
   /** Signed challenges of a task. */
   challengesFor(taskId: string): Promise<readonly Uint8Array[]>;
+  /** Who challenged a task and how it ended, null while it has not; null for an unchallenged task. */
+  challengeOf(taskId: string): Promise<ChallengeOfTask | null>;
   /** Issues the payouts of a finalized epoch, once. @throws RefusedError PAYOUT_NOT_FINAL */
   payouts(epochId: number): Promise<readonly PayoutInstruction[]>;
 }
@@ -140,7 +151,12 @@ class StoredSettlement implements Settlement {
       await log.append(trx, {
         type: "settlement_candidate",
         taskId: entry.task_id,
-        body: { entry: SETTLEMENT_ENTRY.digest(entry), window_ends_ms: ready_at_ms + windowMs },
+        body: {
+          entry: SETTLEMENT_ENTRY.digest(entry),
+          envelope_digest: entry.envelope_digest,
+          round_bundles: [...entry.round_bundles],
+          window_ends_ms: ready_at_ms + windowMs,
+        },
       });
       return { windowEndsMs: ready_at_ms + windowMs };
     });
@@ -227,6 +243,17 @@ class StoredSettlement implements Settlement {
       { code: "SETTLEMENT_NOT_FINAL" },
       "settlement: expected a finalized task, got one that is not",
     );
+  }
+
+  async isFinal(taskId: string): Promise<boolean> {
+    return (await queries.readProof(this.#deps.store.db, taskId)) !== undefined;
+  }
+
+  async challengeOf(taskId: string): Promise<ChallengeOfTask | null> {
+    const row = await queries.readChallenge(this.#deps.store.db, taskId);
+    if (row === undefined) return null;
+    const { challenger } = CHALLENGE.decode(parseCose(row.signed).payload);
+    return { challenger, resolution: resolutionOf(challengeStateOf(row.state)) };
   }
 
   async challengesFor(taskId: string): Promise<readonly Uint8Array[]> {

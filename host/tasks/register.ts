@@ -216,6 +216,19 @@ export class TaskRegister {
     return rows.map((row) => row.task_id);
   }
 
+  /** Tasks that ended without a result, parents and atomic ones only, oldest first. */
+  async ended(): Promise<string[]> {
+    const rows = await this.#store.db
+      .selectFrom("task")
+      .select("task_id")
+      .where("parent_task_id", "is", null)
+      .where("state", "in", ["rejected", "timed_out"])
+      .orderBy("created_ms")
+      .orderBy("task_id")
+      .execute();
+    return rows.map((row) => row.task_id);
+  }
+
   /** Tasks by state, parents and atomic ones only. */
   async counts(): Promise<{ readonly state: string; readonly count: number }[]> {
     return this.#store.db
