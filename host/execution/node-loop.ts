@@ -9,7 +9,8 @@ import type { BoardTransport } from "./round-board.ts";
 
 /** The coordinator as a node uses it. */
 export interface Coordinator {
-  nextWork(waitMs: number): Promise<Uint8Array | undefined>;
+  /** Waits up to `waitMs`; `signal` ends the wait early. */
+  nextWork(waitMs: number, signal: AbortSignal): Promise<Uint8Array | undefined>;
   complete(
     workId: string,
     outcome: { readonly answer: Uint8Array | null; readonly code: ErrorCode | null },
@@ -77,7 +78,7 @@ async function nextItem(args: {
   readonly signal: AbortSignal;
 }): Promise<WorkItem | undefined> {
   try {
-    const signed = await args.coordinator.nextWork(WAIT_MS);
+    const signed = await args.coordinator.nextWork(WAIT_MS, args.signal);
     if (signed === undefined) return undefined;
     const item = WORK_ITEM.verify(signed, args.self.coordinatorKey);
     if (item.actor_id === args.self.actorId) return item;
@@ -85,8 +86,9 @@ async function nextItem(args: {
     return undefined;
   } catch (error) {
     if (!(error instanceof SymphonyError)) throw error;
+    if (args.signal.aborted) return undefined;
     args.report({ event: "work_ignored", code: error.code });
-    if (!args.signal.aborted) await new Promise((resolve) => setTimeout(resolve, PAUSE_MS));
+    await new Promise((resolve) => setTimeout(resolve, PAUSE_MS));
     return undefined;
   }
 }

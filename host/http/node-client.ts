@@ -48,13 +48,10 @@ export class NodeClient {
     this.#instance = args.random(16);
   }
 
-  /** The next signed work item, or undefined after `waitMs`. */
-  async nextWork(waitMs: number): Promise<Uint8Array | undefined> {
-    const answer = await this.#call({
-      name: "next_work",
-      instance: this.#instance,
-      wait_ms: waitMs,
-    });
+  /** The next signed work item, or undefined after `waitMs`. `signal` ends the wait with COORDINATION_UNAVAILABLE. */
+  async nextWork(waitMs: number, signal?: AbortSignal): Promise<Uint8Array | undefined> {
+    const call = { name: "next_work", instance: this.#instance, wait_ms: waitMs } as const;
+    const answer = await this.#call(call, signal);
     return answer.result === "work" ? answer.item : undefined;
   }
 
@@ -90,20 +87,22 @@ export class NodeClient {
     };
   }
 
-  async #call(call: NodeCall["call"]): Promise<NodeAnswer> {
+  async #call(call: NodeCall["call"], signal?: AbortSignal): Promise<NodeAnswer> {
     const startedMs = this.#nowMs();
     for (;;) {
       try {
-        return await this.#callOnce(call);
+        return await this.#callOnce(call, signal);
       } catch (error) {
         const away = error instanceof UnavailableError;
-        if (!away || this.#nowMs() - startedMs >= this.#giveUpMs) throw error;
+        if (!away || signal?.aborted === true || this.#nowMs() - startedMs >= this.#giveUpMs)
+          throw error;
         await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
       }
     }
   }
 
-  async #callOnce(call: NodeCall["call"]): Promise<NodeAnswer> {
+  async #callOnce(call: NodeCall["call"], signal?: AbortSignal): Promise<NodeAnswer> {
+    const deadline = AbortSignal.timeout(CALL_MS_MAX);
     const signed = NODE_CALL.sign(
       {
         actor_id: this.#identity.actorId,
@@ -120,7 +119,7 @@ export class NodeClient {
         method: "POST",
         headers: { "content-type": "application/cbor" },
         body: Buffer.from(signed),
-        signal: AbortSignal.timeout(CALL_MS_MAX),
+        signal: signal === undefined ? deadline : AbortSignal.any([signal, deadline]),
       });
       body = new Uint8Array(await response.arrayBuffer());
     } catch (cause) {

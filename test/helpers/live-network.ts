@@ -174,7 +174,7 @@ class Live implements LiveNetwork {
   }
 
   async runInProcess(actorId: string, launcher: EnclaveLauncher): Promise<InProcessNode> {
-    await this.network.processes.get(actorId)?.stop();
+    await this.#end(actorId);
     const path = join(this.directory, actorId, "config.json");
     const stop = new AbortController();
     const events: Readonly<Record<string, unknown>>[] = [];
@@ -212,12 +212,18 @@ class Live implements LiveNetwork {
     actorId: string,
     change: (config: Record<string, unknown>) => Record<string, unknown>,
   ): Promise<void> {
-    await this.network.processes.get(actorId)?.stop();
+    await this.#end(actorId);
     const path = join(this.directory, actorId, "config.json");
     const config: unknown = JSON.parse(await readFile(path, "utf8"));
     if (typeof config !== "object" || config === null) throw new Error(`${path}: expected a map`);
     await writeFile(path, JSON.stringify(change({ ...config })), { mode: 0o600 });
     await this.network.restart(actorId);
+  }
+
+  async #end(actorId: string): Promise<void> {
+    const running = this.network.processes.get(actorId);
+    running?.kill();
+    await running?.exited;
   }
 
   async stop(): Promise<void> {
