@@ -4,6 +4,7 @@ import {
   GOVERNANCE_SNAPSHOT,
   SymphonyError,
   TASK_ENVELOPE,
+  TASK_LIFECYCLE,
   UnavailableError,
   roundsOf,
   type ChallengeResolution,
@@ -11,6 +12,7 @@ import {
   type GovernanceSnapshot,
   type GovernanceState,
   type TaskEnvelope,
+  type TaskState,
 } from "#protocol";
 import type { AdmissionPlane } from "../admission/index.ts";
 import { requireEnvelope, type ExecutionPlane, type RoundResult } from "../execution/index.ts";
@@ -267,13 +269,6 @@ export class Pipeline {
 
   /** A task that cannot settle in its time is challenged, and the challenge approved (design, section 3). */
   async #giveUp(row: TaskRow): Promise<void> {
-    const { register, coordinatorId } = this.#context;
-    const by = { actorId: coordinatorId, role: "governance" } as const;
-    await register.transition(row.task_id, {
-      ...by,
-      to: "challenged",
-      reason: "EXECUTION_TIMED_OUT",
-    });
     await this.#endChallenged(row, "approved", "EXECUTION_TIMED_OUT");
   }
 
@@ -283,13 +278,16 @@ export class Pipeline {
     reason: ErrorCode,
   ): Promise<void> {
     const { register, coordinatorId } = this.#context;
-    const by = { actorId: coordinatorId, role: "governance", resolution } as const;
-    await register.transition(
-      row.task_id,
-      resolution === "approved"
-        ? { ...by, to: "rejected", reason }
-        : { ...by, to: "awaiting_settlement" },
-    );
+    const by = { actorId: coordinatorId, role: "governance" } as const;
+    if (resolution !== "approved") {
+      await register.transition(row.task_id, { ...by, resolution, to: "awaiting_settlement" });
+      return;
+    }
+    const rounds = (await register.subTasks(row.task_id)).filter(({ state }) => !isEnd(state));
+    for (const { task_id: taskId, state } of [...rounds, row]) {
+      if (state !== "challenged") await register.transition(taskId, { ...by, to: "challenged" });
+      await register.transition(taskId, { ...by, resolution, to: "rejected", reason });
+    }
   }
 
   async #askSettle(row: TaskRow, envelope: TaskEnvelope): Promise<void> {
@@ -380,6 +378,8 @@ export class Pipeline {
     });
   }
 }
+
+const isEnd = (state: TaskState): boolean => TASK_LIFECYCLE.isTerminal(state);
 
 /** A Vault may be away for a day and still commit or release. */
 const SETTLE_MS_MAX = 24 * 60 * 60 * 1000;
