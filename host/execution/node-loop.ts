@@ -43,7 +43,8 @@ const PAUSE_MS = 500;
 
 /**
  * Takes work from the coordinator and does it, several pieces at once, until `signal` aborts; then waits for what is
- * under way. Work that the coordinator did not sign for this actor is ignored.
+ * under way. Work that the coordinator did not sign for this actor is ignored, and so is work that is under way here: a
+ * coordinator that was started again offers everything anew.
  *
  * @param perform - Does one piece; its answer or {@link SymphonyError} goes back. Any other error ends the node: a bug.
  */
@@ -54,20 +55,20 @@ export async function runNodeLoop(args: {
   readonly report: (event: NodeEvent) => void;
   readonly signal: AbortSignal;
 }): Promise<void> {
-  const underWay = new Set<Promise<void>>();
+  const underWay = new Map<string, Promise<void>>();
   let bug: unknown;
   while (!args.signal.aborted && bug === undefined) {
-    if (underWay.size >= WORK_AT_ONCE_MAX) await Promise.race(underWay);
+    if (underWay.size >= WORK_AT_ONCE_MAX) await Promise.race(underWay.values());
     const item = await nextItem(args);
-    if (item === undefined) continue;
+    if (item === undefined || underWay.has(item.work_id)) continue;
     const piece: Promise<void> = doWork(item, args)
       .catch((error: unknown) => {
         bug = error;
       })
-      .finally(() => underWay.delete(piece));
-    underWay.add(piece);
+      .finally(() => underWay.delete(item.work_id));
+    underWay.set(item.work_id, piece);
   }
-  await Promise.all(underWay);
+  await Promise.all(underWay.values());
   if (bug !== undefined) throw bug;
 }
 

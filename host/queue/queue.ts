@@ -88,6 +88,20 @@ export class Queue {
     return row !== undefined;
   }
 
+  /**
+   * Offers all open work again: for a coordinator that starts, whose last answers may never have arrived. Nodes ignore
+   * what they have under way.
+   */
+  async offerAgain(): Promise<void> {
+    await this.#store.write((trx) =>
+      trx
+        .updateTable("work")
+        .set({ lease_instance: null, lease_until_ms: 0 })
+        .where("state", "=", "open")
+        .execute(),
+    );
+  }
+
   /** Next signed work item of an actor, waiting up to `waitMs`; undefined when there is none. */
   async claim(args: {
     readonly actorId: string;

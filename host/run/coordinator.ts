@@ -92,7 +92,9 @@ async function openService(args: {
     nowMs,
   });
   const shared = { store, log, key, governance, epochs, settlement, footing, environment };
-  return new CoordinatorService({ ...shared, ...openPlanes(shared), coordinatorId: actorId });
+  const planes = openPlanes(shared);
+  await planes.queue.offerAgain();
+  return new CoordinatorService({ ...shared, ...planes, coordinatorId: actorId });
 }
 
 function openPlanes(args: {

@@ -108,6 +108,16 @@ test("[PL-7] open work outlives the coordinator's process", async () => {
   }
 });
 
+test("[PL-7] a coordinator that starts offers open work again, and finished work never", async () => {
+  await rig.issuer.issue(abortWork("w-1"));
+  await rig.issuer.issue(abortWork("w-2"));
+  await claimedId("a");
+  await claimedId("a");
+  await rig.queue.complete({ workId: "w-2", actorId: "vault-1", answer: null, code: null });
+  await rig.queue.offerAgain();
+  expect([await claimedId("a"), await claimedId("a")]).toEqual(["w-1", undefined]);
+});
+
 test("work past its deadline is not offered", async () => {
   await rig.issuer.issue(abortWork("w-1", { timeoutMs: 1_000 }));
   rig.clock.nowMs += 1_000;
