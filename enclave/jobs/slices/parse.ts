@@ -65,7 +65,7 @@ function indexOf(batch: OpenedBatch, commitment: Uint8Array): number {
 /** The scope's one attribute of bytes: a document to read. */
 function documentOf(record: CanonicalRecord, { scope, state }: VerifiedTask): Uint8Array {
   const [name, ...others] = state.semantics.attributes
-    .filter((attribute) => attribute.type === "bytes")
+    .filter(({ type, domain_id: domainId }) => type === "bytes" && domainId === scope.domain_id)
     .map((attribute) => attribute.attribute_id)
     .filter((id) => scope.attribute_ids.includes(id));
   const value = name === undefined ? null : (record.attributes[name] ?? null);
