@@ -1,0 +1,153 @@
+import type { z } from "zod";
+
+import {
+  executionResultBundleSchema,
+  sealedOutcomeSchema,
+  sliceResultBundleSchema,
+} from "../../protocol/bundles.ts";
+import { batchHeaderSchema } from "../../protocol/batch.ts";
+import { challengeSchema, challengeTargetSchema } from "../../protocol/challenge.ts";
+import {
+  enclaveRequestSchema,
+  enclaveResponseSchema,
+  peerSchema,
+  previousStateSchema,
+  slicePresentationSchema,
+} from "../../protocol/channel.ts";
+import {
+  deliverySchema,
+  deliveryShareSchema,
+  parsedReceiptSchema,
+  taskResultSchema,
+} from "../../protocol/delivery.ts";
+import { eventSchema } from "../../protocol/event-log.ts";
+import {
+  logExcerptSchema,
+  outcomeDigestsSchema,
+  reducedMessageSchema,
+} from "../../protocol/evidence-bundle.ts";
+import * as fields from "../../protocol/fields.ts";
+import * as governance from "../../protocol/governance.ts";
+import { governanceSnapshotSchema } from "../../protocol/governance-snapshot.ts";
+import { nodeAnswerSchema, nodeCallSchema } from "../../protocol/node-call.ts";
+import { policySchema, referenceValueSchema } from "../../protocol/policy.ts";
+import {
+  attributeNameSchema,
+  recordSchema,
+  recordSchemaNameSchema,
+} from "../../protocol/record.ts";
+import { roundMessageSchema } from "../../protocol/round-message.ts";
+import * as semantics from "../../protocol/semantics.ts";
+import {
+  enclaveRole,
+  sessionManifestSchema,
+  sliceReferenceSchema,
+} from "../../protocol/session.ts";
+import * as settlement from "../../protocol/settlement.ts";
+import * as envelope from "../../protocol/task-envelope.ts";
+import * as parameters from "../../protocol/task-parameters.ts";
+import { taskRequestSchema } from "../../protocol/task-request.ts";
+import { vaultDecisionSchema } from "../../protocol/vault-decision.ts";
+import * as orders from "../../protocol/work-order.ts";
+import { workItemSchema } from "../../protocol/work.ts";
+import { ERROR_CODES } from "../../protocol/error-codes.ts";
+import { cddlOf } from "./cddl.ts";
+
+type Named = readonly (readonly [name: string, schema: z.ZodType])[];
+
+/** What others are made of comes before them. */
+const SIMPLE: Named = [
+  ["id", fields.identifier],
+  ["bytes32", fields.bytes32],
+  ["unix-ms", fields.unixMs],
+  ["micro-epsilon", fields.microEpsilon],
+  ["short-text", fields.shortText],
+  ["usage-scope", fields.usageScope],
+  ["task-class", fields.taskClass],
+  ["actor-role", fields.actorRole],
+  ["platform", fields.platformName],
+  ["box-key", fields.boxPublicKey],
+  ["enclave-role", enclaveRole],
+  ["attribute-name", attributeNameSchema],
+  ["record-schema-name", recordSchemaNameSchema],
+];
+
+const COMPOUND: Named = [
+  ["operand", parameters.operandSchema],
+  ["predicate", parameters.predicateSchema],
+  ["feature", parameters.featureSchema],
+  ["parse-parameters", parameters.parseParametersSchema],
+  ["query-parameters", parameters.queryParametersSchema],
+  ["compute-parameters", parameters.computeParametersSchema],
+  ["train-parameters", parameters.trainParametersSchema],
+  ["task-parameters", parameters.taskParametersSchema],
+  ["task-request", taskRequestSchema],
+  ["vault-decision", vaultDecisionSchema],
+  ["attribute-composition", envelope.attributeCompositionSchema],
+  ["coordination-envelope", envelope.coordinationEnvelopeSchema],
+  ["iteration-policy", envelope.iterationPolicySchema],
+  ["task-envelope", envelope.taskEnvelopeSchema],
+  ["session-manifest", sessionManifestSchema],
+  ["slice-reference", sliceReferenceSchema],
+  ["work-order", orders.workOrderSchema],
+  ["sealed-order", orders.sealedOrderSchema],
+  ["contribution", orders.contributionSchema],
+  ["round-secret", orders.roundSecretSchema],
+  ["slice-result-bundle", sliceResultBundleSchema],
+  ["execution-result-bundle", executionResultBundleSchema],
+  ["sealed-outcome", sealedOutcomeSchema],
+  ["peer", peerSchema],
+  ["slice-presentation", slicePresentationSchema],
+  ["previous-state", previousStateSchema],
+  ["enclave-request", enclaveRequestSchema],
+  ["enclave-response", enclaveResponseSchema],
+  ["round-message", roundMessageSchema],
+  ["node-call", nodeCallSchema],
+  ["node-answer", nodeAnswerSchema],
+  ["work-item", workItemSchema],
+  ["consumption-record", settlement.consumptionRecordSchema],
+  ["accounting-entry", settlement.accountingEntrySchema],
+  ["settlement-entry", settlement.settlementEntrySchema],
+  ["settlement-root", settlement.settlementRootSchema],
+  ["settlement-proof", settlement.settlementProofSchema],
+  ["payout-instruction", settlement.payoutInstructionSchema],
+  ["challenge-target", challengeTargetSchema],
+  ["challenge", challengeSchema],
+  ["delivery-share", deliveryShareSchema],
+  ["parsed-receipt", parsedReceiptSchema],
+  ["task-result", taskResultSchema],
+  ["delivery", deliverySchema],
+  ["reference-value", referenceValueSchema],
+  ["class-constraints", policySchema.shape.classes.shape.parse],
+  ["policy", policySchema],
+  ["query-granularity", semantics.queryGranularitySchema],
+  ["domain", semantics.domainSchema],
+  ["canonical-attribute", semantics.canonicalAttributeSchema],
+  ["record-scope", semantics.recordScopeSchema],
+  ["semantic-registry", semantics.semanticRegistrySchema],
+  ["actor", governance.actorSchema],
+  ["artifact", governance.artifactSchema],
+  ["genesis", governance.genesisSchema],
+  ["governance-statement", governance.governanceStatementSchema],
+  ["governance-event", governance.governanceEventSchema],
+  ["governance-snapshot", governanceSnapshotSchema],
+  ["event", eventSchema],
+  ["record", recordSchema],
+  ["batch-header", batchHeaderSchema],
+  ["outcome-digests", outcomeDigestsSchema],
+  ["reduced-message", reducedMessageSchema],
+  ["log-excerpt", logExcerptSchema],
+];
+
+/** `name = type` for everything that crosses a boundary, as `docs/wire.md` has to have it. */
+export function wireBlocks(): ReadonlyMap<string, string> {
+  const codes = ERROR_CODES.map((code) => JSON.stringify(code)).join(" / ");
+  const names = new Map([[codes, "error-code"]]);
+  const blocks = new Map<string, string>();
+  for (const [name, schema] of [...SIMPLE, ...COMPOUND]) {
+    const text = cddlOf(schema, names);
+    blocks.set(name, `${name} = ${text}`);
+    names.set(text.replaceAll(/\s+/g, " "), name);
+  }
+  return blocks;
+}
