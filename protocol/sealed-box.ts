@@ -97,7 +97,7 @@ async function boxKeyPair(pair: KeyPair): Promise<BoxKeyPair> {
  * @param args.info - Names what is sealed and for which use; the opener must give the same.
  * @param args.aad - What the box belongs to; authenticated, not sent.
  * @throws {@link LimitError} SCHEMA_TOO_LARGE above 64 MiB.
- * @throws {@link MalformedError} SCHEMA_MALFORMED for a public key that is none.
+ * @throws {@link MalformedError} SCHEMA_MALFORMED for a recipient key that is none, or none to agree with.
  * @see RFC 9180 § 5.1.1, § 5.2
  */
 export async function seal(args: {
@@ -111,7 +111,7 @@ export async function seal(args: {
     throw tooLarge("box plaintext", plaintext.length, BOX_PLAINTEXT_BYTES_MAX);
   }
   const to = await parsePublicKey(args.to);
-  const sender = await suite().SetupSender(to, { info: utf8(args.info) });
+  const sender = await setupSender(to, args.info);
   const parts = [sender.encapsulatedSecret];
   const count = Math.max(1, Math.ceil(plaintext.length / BOX_CHUNK_BYTES));
   for (let i = 0; i < count; i += 1) {
@@ -175,6 +175,19 @@ async function parsePublicKey(bytes: Uint8Array): Promise<Key> {
     throw new MalformedError(
       { code: "SCHEMA_MALFORMED" },
       "box public key: expected an encoded ML-KEM-768 and X25519 key, got other bytes",
+      { cause },
+    );
+  }
+}
+
+/** The package finds a public key of low order, which gives no secret, only when it encapsulates. */
+async function setupSender(to: Key, info: string): ReturnType<CipherSuite["SetupSender"]> {
+  try {
+    return await suite().SetupSender(to, { info: utf8(info) });
+  } catch (cause) {
+    throw new MalformedError(
+      { code: "SCHEMA_MALFORMED", subject: "recipient key" },
+      "recipient key: expected one that a secret can be agreed with, got one of low order",
       { cause },
     );
   }

@@ -150,3 +150,14 @@ test("limits are judged first, and a key of another length is none", async () =>
     });
   }
 });
+
+test("[TT-3] a recipient key of low order is refused by name", async () => {
+  const to = key.publicKey.slice();
+  // The X25519 half is the last 32 bytes; all zeros is a point of low order.
+  to.fill(0, 1184);
+  await expect(seal({ to, info, aad, plaintext })).rejects.toMatchObject({
+    class: "malformed",
+    code: "SCHEMA_MALFORMED",
+    message: expect.stringMatching(/^recipient key: /),
+  });
+});
