@@ -1,8 +1,10 @@
 import {
+  EXECUTION_RESULT_BUNDLE,
   SESSION_MANIFEST,
   SymphonyError,
   TASK_ENVELOPE,
   UnavailableError,
+  parseCose,
   peerNonce,
   type ErrorCode,
   type GovernanceState,
@@ -85,11 +87,20 @@ async function bootRound(
   return {
     ...start,
     envelope,
-    vaultIds: coordination.participating_vault_ids,
+    vaultIds: vaultsOf(start.work) ?? coordination.participating_vault_ids,
     quorum: coordination.minimum_vault_quorum,
     manifest: booted.manifest,
     timeoutMs: coordination.per_vault_timeout,
   };
+}
+
+/** Who can take part in a later round: those that hold a share of the state it starts from. */
+function vaultsOf({ previous }: AggregateWork): readonly string[] | null {
+  if (previous === null) return null;
+  const { share_digests: shares } = EXECUTION_RESULT_BUNDLE.decode(
+    parseCose(previous.bundle).payload,
+  );
+  return shares.map(({ vault_id: vaultId }) => vaultId);
 }
 
 async function runRound(round: Round): Promise<void> {

@@ -27,6 +27,12 @@ import type { RoundBoard } from "./round-board.ts";
 const BOOT_MS_MAX = 30_000;
 const ATTEST_MS_MAX = 10_000;
 
+/**
+ * Per-Vault timeouts from a Vault's contribution to the aggregator's secret: one in which the aggregator waits for the
+ * other Vaults, so that a silent one costs time and not the round (MV-4), and one in which its enclave begins.
+ */
+const BEGIN_TIMEOUTS = 2;
+
 export type SliceWork = Extract<WorkItem["work"], { kind: "slice" }>;
 
 /** What a Vault node brings to a slice. */
@@ -54,7 +60,8 @@ interface Slice extends SliceContext {
   readonly manifestBytes: Uint8Array;
   readonly vaultRandom: Uint8Array;
   readonly vaultEvidence: Uint8Array;
-  readonly deadlineMs: number;
+  /** The policy's patience with one Vault: what a Vault may take for each step that others wait for. */
+  readonly timeoutMs: number;
 }
 
 /** What a slice came to: nothing, or the code it failed with and whether execution had begun. */
@@ -93,7 +100,7 @@ export async function runSlice(work: SliceWork, context: SliceContext): Promise<
 
 /** Boots the slice enclave and appraises it with a nonce of the Vault's own. */
 async function attestSlice(
-  start: Omit<Slice, "manifest" | "manifestBytes" | "vaultRandom" | "vaultEvidence" | "deadlineMs">,
+  start: Omit<Slice, "manifest" | "manifestBytes" | "vaultRandom" | "vaultEvidence" | "timeoutMs">,
 ): Promise<Slice> {
   const { client, plan, governance } = start;
   const booted = await client.boot("slice", start.genesis, BOOT_MS_MAX);
@@ -118,7 +125,7 @@ async function attestSlice(
     manifestBytes: booted.bytes,
     vaultRandom,
     vaultEvidence,
-    deadlineMs: start.nowMs() + timeoutMs,
+    timeoutMs,
   };
 }
 
@@ -138,7 +145,7 @@ async function runSole(slice: Slice, progress: { executing: boolean }): Promise<
     aggregatorManifestDigest: null,
     resultSigningKey: slice.manifest.signing_key,
     previousState: null,
-    expiresMs: slice.deadlineMs,
+    expiresMs: slice.nowMs() + slice.timeoutMs,
   });
   progress.executing = true;
   const ran = await runEnclave(slice, { order, aggregator: null, sealedSecret: null });
@@ -148,6 +155,7 @@ async function runSole(slice: Slice, progress: { executing: boolean }): Promise<
 async function runShared(slice: Slice, progress: { executing: boolean }): Promise<void> {
   const aggregator = await meetAggregator(slice);
   const previousState = await openPreviousState(slice);
+  const secretByMs = slice.nowMs() + BEGIN_TIMEOUTS * slice.timeoutMs;
   const order = await slice.vault.beginExecution({
     envelope: slice.envelope,
     plan: slice.plan,
@@ -156,7 +164,7 @@ async function runShared(slice: Slice, progress: { executing: boolean }): Promis
     aggregatorManifestDigest: SESSION_MANIFEST.digest(aggregator.manifest),
     resultSigningKey: aggregator.manifest.signing_key,
     previousState: previousState?.commitment ?? null,
-    expiresMs: slice.deadlineMs,
+    expiresMs: secretByMs + slice.timeoutMs,
   });
   progress.executing = true;
   const contribution = CONTRIBUTION.encode({
@@ -174,7 +182,7 @@ async function runShared(slice: Slice, progress: { executing: boolean }): Promis
     kind: "round_secret",
     sender: aggregator.actorId,
     matches: (body) => body.vault_id === slice.vaultId,
-    deadlineMs: slice.deadlineMs,
+    deadlineMs: secretByMs,
   });
   const ran = await runEnclave(slice, {
     order,
@@ -191,7 +199,8 @@ async function runShared(slice: Slice, progress: { executing: boolean }): Promis
 
 /** Exchanges evidence with the aggregator enclave; the Vault appraises it itself before it signs anything. */
 async function meetAggregator(slice: Slice) {
-  const { board, client, deadlineMs } = slice;
+  const { board, client } = slice;
+  const deadlineMs = slice.nowMs() + slice.timeoutMs;
   const actorId = slice.envelope.coordination_envelope?.aggregator_id ?? "";
   const ready = await board.waitFor({ kind: "aggregator_ready", sender: actorId, deadlineMs });
   const manifest = SESSION_MANIFEST.decode(ready.manifest);
@@ -268,7 +277,6 @@ async function runEnclave(
     batchKeys.push({ batch_id: batch.batchId, cms });
     batches.push(await batch.read());
   }
-  const remainingMs = Math.max(1, slice.deadlineMs - slice.nowMs());
   return slice.client.call(
     "ran",
     {
@@ -286,6 +294,6 @@ async function runEnclave(
       sealed_secret: given.sealedSecret,
       artifact: work.artifact,
     },
-    remainingMs,
+    slice.timeoutMs,
   );
 }
