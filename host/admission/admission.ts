@@ -48,7 +48,7 @@ export class AdmissionPlane {
     if ((await register.find(taskId)) !== undefined) return { taskId };
     const { concurrent_tasks_max: tasksMax, resolving_timeout_ms: timeoutMs } =
       state.policy.admission;
-    const running = (await register.active()).length;
+    const running = await register.running();
     if (running >= tasksMax) {
       throw new LimitError(
         { code: "POLICY_LIMIT_EXCEEDED", running, tasksMax },

@@ -1,5 +1,6 @@
 import type { TrustAnchor } from "#attestation";
 import {
+  ConflictError,
   GOVERNANCE_SNAPSHOT,
   LOG_EXCERPT,
   TASK_ENVELOPE,
@@ -11,7 +12,7 @@ import {
   type WorkItem,
 } from "#protocol";
 import { excerptOf } from "../evidence/index.ts";
-import { acceptSnapshot, extendHead } from "../governance/index.ts";
+import { acceptSnapshot, extendHead, type GovernanceHead } from "../governance/index.ts";
 import type { KeyCustody, Release, Vault } from "../sovereignty/index.ts";
 import type { EnclaveLauncher } from "./enclave-launcher.ts";
 import { runNodeLoop, type Coordinator, type NodeEvent, type NodeSelf } from "./node-loop.ts";
@@ -76,19 +77,39 @@ async function perform(item: WorkItem, context: VaultNodeContext): Promise<Uint8
 }
 
 /** Governance as the coordinator hands it over, accepted only forward from what this Vault has seen. */
-async function accept(snapshotBytes: Uint8Array, context: VaultNodeContext) {
+async function accept(
+  snapshotBytes: Uint8Array,
+  context: VaultNodeContext,
+): Promise<GovernanceState> {
   const snapshot = GOVERNANCE_SNAPSHOT.decode(snapshotBytes);
-  const previous = await context.vault.governanceHead();
-  const { state, size, root } = acceptSnapshot({
-    snapshot,
-    pinnedGenesisDigest: context.genesisDigest,
-    previous,
-  });
-  if (previous === null || size > previous.size) {
-    await context.vault.recordGovernanceHead({ size, root });
-  }
-  return state;
+  return advanceHead(context, (previous) =>
+    acceptSnapshot({ snapshot, pinnedGenesisDigest: context.genesisDigest, previous }),
+  ).then(({ state }) => state);
 }
+
+/**
+ * Judges a governance head against the one kept and keeps it. Work is done several pieces at once, so the kept head
+ * may have moved meanwhile: then it is judged again.
+ */
+async function advanceHead<Head extends GovernanceHead>(
+  { vault }: VaultNodeContext,
+  judge: (previous: GovernanceHead | null) => Head,
+): Promise<Head> {
+  for (let attempt = 1; ; attempt += 1) {
+    const previous = await vault.governanceHead();
+    const head = judge(previous);
+    if (previous !== null && head.size === previous.size) return head;
+    try {
+      await vault.recordGovernanceHead({ head: { size: head.size, root: head.root }, previous });
+      return head;
+    } catch (error) {
+      const moved = error instanceof ConflictError && error.code === "COORDINATION_CONFLICT";
+      if (!moved || attempt >= HEAD_ATTEMPTS_MAX) throw error;
+    }
+  }
+}
+
+const HEAD_ATTEMPTS_MAX = 8;
 
 async function slice(
   taskId: string,
@@ -155,7 +176,7 @@ async function releaseAfterWindow(
   }
 }
 
-const RELEASE_GRACE_MS = 30_000;
+const RELEASE_GRACE_MS = 5_000;
 const RELEASE_RETRY_MS = 250;
 
 /**
@@ -168,12 +189,9 @@ async function cosign(
   context: VaultNodeContext,
 ): Promise<Uint8Array> {
   const snapshot = GOVERNANCE_SNAPSHOT.decode(work.governance);
-  const head = extendHead({
-    snapshot,
-    pinnedGenesisDigest: context.genesisDigest,
-    previous: await context.vault.governanceHead(),
-  });
-  await context.vault.recordGovernanceHead(head);
+  await advanceHead(context, (previous) =>
+    extendHead({ snapshot, pinnedGenesisDigest: context.genesisDigest, previous }),
+  );
   const note = cosignCheckpoint(snapshot.checkpoint, {
     signerName: context.self.actorId,
     key: context.self.key,

@@ -1,5 +1,5 @@
 export { NodeClient, type NodeIdentity } from "./node-client.ts";
-export { addNodeRoutes, type NodeRoutesContext } from "./node-routes.ts";
+export { addNodeRoutes, type NodeRoutesContext, type TaskRounds } from "./node-routes.ts";
 export { OperatorClient } from "./operator-client.ts";
 export { addOperatorRoutes, type OperatorRoutesContext } from "./operator-routes.ts";
 export { createServer, listen, type Listen, type RunningServer } from "./server.ts";

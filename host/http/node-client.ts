@@ -9,6 +9,7 @@ import {
   type NodeCall,
   type SigningKey,
 } from "#protocol";
+import { readBounded } from "./bounded-body.ts";
 import type { BoardTransport } from "../execution/round-board.ts";
 
 /** A node's identity towards its coordinator. */
@@ -20,6 +21,8 @@ export interface NodeIdentity {
 /** Milliseconds between tries while the coordinator is away. */
 const RETRY_MS = 250;
 const CALL_MS_MAX = 30_000;
+/** A page of messages is at most this much beyond its last message. */
+const ANSWER_BYTES_MAX = 140 * 1024 * 1024;
 
 /**
  * A node's signed calls to its coordinator. While the coordinator is away a call is repeated, each time newly signed,
@@ -117,11 +120,12 @@ export class NodeClient {
     try {
       response = await fetch(this.#url, {
         method: "POST",
+        redirect: "error",
         headers: { "content-type": "application/cbor" },
         body: Buffer.from(signed),
         signal: signal === undefined ? deadline : AbortSignal.any([signal, deadline]),
       });
-      body = new Uint8Array(await response.arrayBuffer());
+      body = await readBounded(response, ANSWER_BYTES_MAX);
     } catch (cause) {
       throw away(cause);
     }

@@ -8,6 +8,7 @@ import {
   RefusedError,
   SymphonyError,
   activeActor,
+  equalBytes,
   hex,
   parseCose,
   type GovernanceState,
@@ -28,8 +29,8 @@ export interface NodeRoutesContext {
     signed: Uint8Array,
     state: GovernanceState,
   ) => RoundMessage | undefined;
-  /** Whether the round still takes messages; throws for a task that is not known. */
-  readonly roundOpen: (taskId: string) => Promise<boolean>;
+  /** Who takes part in a task's rounds; throws for a task that is not known or has no envelope. */
+  readonly roundsOf: (taskId: string) => Promise<TaskRounds>;
   /** Told that something changed for a task. */
   readonly changed: (taskId: string) => void;
   /** Told of each message that takes its place on the board, before the sender is answered. */
@@ -38,6 +39,26 @@ export interface NodeRoutesContext {
   readonly keepExcerpt: (taskId: string, actorId: string, excerpt: Uint8Array) => Promise<void>;
   readonly nowMs: () => number;
 }
+
+/** The rounds of one task, as far as the board judges messages. */
+export interface TaskRounds {
+  /** Whether messages are still taken. */
+  readonly open: boolean;
+  readonly envelopeDigest: Uint8Array;
+  /** Rounds are [0, count). */
+  readonly count: number;
+  readonly vaultIds: readonly string[];
+  /** Null for a sole task. */
+  readonly aggregatorId: string | null;
+}
+
+/** Kinds that only the aggregator posts; the others are the Vaults'. `failed` is anybody's who takes part. */
+const AGGREGATOR_KINDS: ReadonlySet<RoundMessage["body"]["kind"]> = new Set([
+  "aggregator_ready",
+  "aggregator_evidence",
+  "round_secret",
+  "round_result",
+]);
 
 /**
  * The listener of nodes: one route, one signed call a request.
@@ -102,7 +123,9 @@ async function perform({ actor_id: actorId, call }: NodeCall, context: NodeRoute
     case "post":
       return postMessage(actorId, call, context);
     case "messages": {
-      const open = await context.roundOpen(call.task_id);
+      const rounds = await context.roundsOf(call.task_id);
+      requireParticipant(actorId, rounds);
+      const { open } = rounds;
       const messages = await queue.messages({
         taskId: call.task_id,
         round: call.round,
@@ -133,12 +156,15 @@ async function postMessage(
       "message: expected one signed by the calling actor",
     );
   }
-  if (!(await context.roundOpen(call.task_id))) {
+  const rounds = await context.roundsOf(call.task_id);
+  requireParticipant(actorId, rounds);
+  if (!rounds.open) {
     throw new ConflictError(
       { code: "COORDINATION_CONFLICT" },
       "message: expected a round that is still open",
     );
   }
+  requirePlace(message, rounds);
   const first = await context.queue.post(call.task_id, message, call.message);
   if (!first) {
     throw new ConflictError(
@@ -149,6 +175,33 @@ async function postMessage(
   await context.posted(call.task_id, message, call.message);
   context.changed(call.task_id);
   return DONE;
+}
+
+function requireParticipant(actorId: string, rounds: TaskRounds): void {
+  if (rounds.vaultIds.includes(actorId) || rounds.aggregatorId === actorId) return;
+  throw new RefusedError(
+    { code: "COORDINATION_ROLE_REFUSED" },
+    "round: expected an actor that takes part in it",
+  );
+}
+
+/** A message has a place on the board only when its sender may say it, in this task, in a round there is. */
+function requirePlace(message: RoundMessage, rounds: TaskRounds): void {
+  const { body, sender } = message;
+  const byAggregator = AGGREGATOR_KINDS.has(body.kind);
+  const mayPost =
+    body.kind === "failed" ||
+    (byAggregator ? sender === rounds.aggregatorId : rounds.vaultIds.includes(sender));
+  const addressed = !("vault_id" in body) || rounds.vaultIds.includes(body.vault_id);
+  const inRound =
+    message.round < rounds.count &&
+    message.attempt === 0 &&
+    equalBytes(message.envelope_digest, rounds.envelopeDigest);
+  if (mayPost && addressed && inRound) return;
+  throw new RefusedError(
+    { code: "COORDINATION_ROLE_REFUSED", kind: body.kind },
+    `message: expected ${body.kind} of this task's rounds from an actor whose message it is`,
+  );
 }
 
 /** Nonces seen within the age limit. Old ones cannot come back: their calls are too old. */

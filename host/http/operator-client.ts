@@ -100,6 +100,7 @@ export class OperatorClient {
     try {
       response = await fetch(`${this.#url}${path}`, {
         ...init,
+        redirect: "error",
         headers: withToken(init.headers, this.#token),
       });
     } catch (cause) {

@@ -1,16 +1,21 @@
 import {
+  EVIDENCE_BYTES_MAX,
   GOVERNANCE_SNAPSHOT,
   UnavailableError,
   base64,
   fromBase64,
+  utf8Text,
   verifyGovernanceSnapshot,
   type GovernanceState,
 } from "#protocol";
 import { z } from "zod";
 
+import { readBounded } from "./bounded-body.ts";
 import type { TaskEventView, TaskView } from "./task-routes.ts";
 
 const REQUEST_MS_MAX = 30_000;
+/** A delivery of 34 MiB as base64 is the largest answer. */
+const JSON_BYTES_MAX = 48 * 1024 * 1024;
 
 const taskViewSchema = z.object({
   task_id: z.string(),
@@ -73,7 +78,7 @@ export class TaskClient {
 
   async evidence(taskId: string): Promise<Uint8Array> {
     const response = await this.#fetch(`/v1/evidence/${encodeURIComponent(taskId)}`, {});
-    return new Uint8Array(await response.arrayBuffer());
+    return readBounded(response, EVIDENCE_BYTES_MAX);
   }
 
   async challenge(taskId: string, signedChallenge: Uint8Array): Promise<void> {
@@ -127,7 +132,8 @@ export class TaskClient {
   }
 
   async #json(path: string, init: RequestInit = {}): Promise<unknown> {
-    return (await this.#fetch(path, init)).json();
+    const body = await readBounded(await this.#fetch(path, init), JSON_BYTES_MAX);
+    return JSON.parse(utf8Text(body));
   }
 
   async #fetch(path: string, init: RequestInit): Promise<Response> {
@@ -135,6 +141,7 @@ export class TaskClient {
     try {
       response = await fetch(`${this.#url}${path}`, {
         ...init,
+        redirect: "error",
         signal: AbortSignal.timeout(REQUEST_MS_MAX),
       });
     } catch (cause) {

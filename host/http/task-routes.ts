@@ -1,7 +1,7 @@
 import type { FastifyInstance } from "fastify";
 import { z } from "zod";
 
-import { base64, fromBase64, parseWith } from "#protocol";
+import { LimitError, base64, fromBase64, parseWith } from "#protocol";
 
 /** What a caller may know of a task. */
 export interface TaskView {
@@ -56,6 +56,8 @@ const afterQuery = z.object({ after: z.coerce.number().int().min(0).default(0) }
 /** States in which nothing more will happen to a task. */
 const ENDED = new Set(["completed", "rejected", "timed_out"]);
 const EVENT_WAIT_MS = 5_000;
+/** Event streams at once. */
+const STREAMS_MAX = 256;
 
 /** The listener of submitters, auditors and governance. Everything it hands out is signed, sealed or public. */
 export function addTaskRoutes(server: FastifyInstance, context: TaskRoutesContext): void {
@@ -108,10 +110,21 @@ const ARTIFACT_BYTES_MAX = 16 * 1024 * 1024;
 
 /** Server-sent events: the task's signed log entries from `after` on, until the task has ended and is delivered. */
 function addEventStream(server: FastifyInstance, context: TaskRoutesContext): void {
+  let streams = 0;
   server.get("/v1/tasks/:id/events", async (request, reply) => {
     const taskId = taskIdIn(request.params);
     let { after } = parseWith(afterQuery, request.query, "query");
     await context.view(taskId);
+    if (streams >= STREAMS_MAX) {
+      throw new LimitError(
+        { code: "POLICY_LIMIT_EXCEEDED", streams, streamsMax: STREAMS_MAX },
+        `events: expected fewer than ${STREAMS_MAX} streams at once`,
+      );
+    }
+    streams += 1;
+    reply.raw.once("close", () => {
+      streams -= 1;
+    });
     reply.hijack();
     const stream = reply.raw;
     stream.writeHead(200, { "content-type": "text/event-stream", "cache-control": "no-store" });

@@ -1,4 +1,4 @@
-import type { Generated, Kysely, Transaction } from "kysely";
+import { sql, type Generated, type Kysely, type Transaction } from "kysely";
 
 /** Work asked of actors, and the messages of rounds. Owned by the queue alone. */
 export interface QueueSchema {
@@ -63,4 +63,33 @@ export async function claimable(db: Reader, actorId: string, instance: string, n
     .orderBy("work_id")
     .limit(1)
     .executeTakeFirst();
+}
+
+/** Most messages and bytes of one page. A page has at least one message when there is one. */
+const PAGE_MESSAGES_MAX = 256;
+const PAGE_BYTES_MAX = 64 * 1024 * 1024;
+
+/** The next page of a round's messages after `after`, in order of position. */
+export async function messagePage(
+  db: Reader,
+  at: { readonly taskId: string; readonly round: number; readonly after: number },
+): Promise<{ position: number; message: Uint8Array }[]> {
+  const next = db
+    .selectFrom("round_message")
+    .where("task_id", "=", at.taskId)
+    .where("round", "=", at.round)
+    .where("position", ">", at.after)
+    .orderBy("position");
+  const sizes = await next
+    .select(["position", sql<number>`length(message)`.as("bytes")])
+    .limit(PAGE_MESSAGES_MAX)
+    .execute();
+  let bytes = 0;
+  const page = sizes.filter(({ bytes: size }, index) => {
+    bytes += size;
+    return index === 0 || bytes <= PAGE_BYTES_MAX;
+  });
+  const last = page.at(-1);
+  if (last === undefined) return [];
+  return next.select(["position", "message"]).where("position", "<=", last.position).execute();
 }

@@ -8,7 +8,7 @@ import {
   type WorkItem,
 } from "#protocol";
 import type { Store, Transaction } from "../store/index.ts";
-import { claimable, type QueueSchema } from "./queries.ts";
+import { claimable, messagePage, type QueueSchema } from "./queries.ts";
 import { Signals } from "./signals.ts";
 
 /** How long a claimed piece of work stays with its claimant before it is offered again. */
@@ -228,15 +228,7 @@ export class Queue {
   }
 
   async #messagesNow(taskId: string, round: number, after: number): Promise<BoardMessage[]> {
-    return this.#store.db
-      .selectFrom("round_message")
-      .select(["position", "message"])
-      .where("task_id", "=", taskId)
-      .where("round", "=", round)
-      .where("position", ">", after)
-      .orderBy("position")
-      .limit(256)
-      .execute();
+    return messagePage(this.#store.db, { taskId, round, after });
   }
 }
 

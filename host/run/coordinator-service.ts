@@ -1,7 +1,10 @@
 import {
   GOVERNANCE_SNAPSHOT,
   LOG_EXCERPT,
+  RefusedError,
+  TASK_ENVELOPE,
   UnavailableError,
+  equalBytes,
   parseEvent,
   roundsOf,
   sha256,
@@ -10,19 +13,20 @@ import {
 } from "#protocol";
 import type { AdmissionPlane } from "../admission/index.ts";
 import type { ActorLog, ActorLogSchema } from "../evidence/actor-log.ts";
-import { assembleBundle, excerptOf } from "../evidence/index.ts";
+import { assembleBundle, excerptOf, verifyLog } from "../evidence/index.ts";
 import { readRoundMessage, requireEnvelope, type ExecutionPlane } from "../execution/index.ts";
 import type { EpochRegister, Governance, GovernanceSchema } from "../governance/index.ts";
 import type {
   NodeRoutesContext,
   TaskEventView,
+  TaskRounds,
   TaskRoutesContext,
   TaskView,
 } from "../http/index.ts";
 import type { Queue, QueueSchema, WorkIssuer } from "../queue/index.ts";
 import type { Settlement, SettlementSchema } from "../settlement/index.ts";
 import type { Store } from "../store/index.ts";
-import type { BlobSchema, TaskBlobs, TaskRegister, TaskSchema } from "../tasks/index.ts";
+import type { BlobSchema, TaskBlobs, TaskRegister, TaskRow, TaskSchema } from "../tasks/index.ts";
 import type { RunEnvironment } from "./environment.ts";
 import type { Footing } from "./files.ts";
 import { eventView } from "./event-view.ts";
@@ -120,18 +124,31 @@ export class CoordinatorService {
       queue,
       governanceState: () => governance.state(),
       readRoundMessage,
-      roundOpen: async (taskId) => (await register.get(taskId)).state === "dispatched",
+      roundsOf: async (taskId) => taskRounds(await register.get(taskId)),
       changed: (taskId) => {
         if (taskId === "governance") return;
         void pipeline.visit(taskId).then(() => queue.signals.notify(`task:${taskId}`));
       },
       posted: (taskId, message, signed) => this.#logMessage(taskId, message, signed),
-      keepExcerpt: async (taskId, actorId, excerpt) => {
-        LOG_EXCERPT.decode(excerpt);
-        await blobs.putExcerpt(taskId, actorId, excerpt);
-      },
+      keepExcerpt: (taskId, actorId, excerpt) => this.#keepExcerpt(taskId, actorId, excerpt),
       nowMs: environment.nowMs,
     };
+  }
+
+  /** Keeps an excerpt of the calling actor's own log, when the actor takes part and the excerpt holds. */
+  async #keepExcerpt(taskId: string, actorId: string, bytes: Uint8Array): Promise<void> {
+    const { register, governance, blobs } = this.#parts;
+    const rounds = taskRounds(await register.get(taskId));
+    const excerpt = LOG_EXCERPT.decode(bytes);
+    const takesPart = rounds.vaultIds.includes(actorId) || rounds.aggregatorId === actorId;
+    if (!takesPart || excerpt.actor_id !== actorId) {
+      throw new RefusedError(
+        { code: "COORDINATION_ROLE_REFUSED" },
+        "excerpt: expected one of the calling actor's own log, of a task it takes part in",
+      );
+    }
+    verifyLog(excerpt, taskId, governance.state());
+    await blobs.putExcerpt(taskId, actorId, bytes);
   }
 
   async #logMessage(taskId: string, message: RoundMessage, signed: Uint8Array): Promise<void> {
@@ -159,7 +176,9 @@ export class CoordinatorService {
       delivery: (taskId) => pipeline.delivery(taskId),
       evidence: (taskId) => this.#evidence(taskId),
       openChallenge: async (taskId, signed) => {
+        const known = await settlement.challengesFor(taskId);
         const challenge = await settlement.openChallenge(signed);
+        if (known.some((each) => equalBytes(each, signed))) return;
         await pipeline.visit(challenge.task_id);
         queue.signals.notify(`task:${taskId}`);
       },
@@ -251,6 +270,18 @@ export class CoordinatorService {
       "",
     ].join("\n");
   }
+}
+
+/** What the board needs to know of a dispatched task. @throws RefusedError EXECUTION_TASK_UNKNOWN */
+function taskRounds(row: TaskRow): TaskRounds {
+  const envelope = requireEnvelope(row);
+  return {
+    open: row.state === "dispatched",
+    envelopeDigest: TASK_ENVELOPE.digest(envelope),
+    count: roundsOf(envelope),
+    vaultIds: envelope.authorization_context.map(({ vault_id: vaultId }) => vaultId),
+    aggregatorId: envelope.coordination_envelope?.aggregator_id ?? null,
+  };
 }
 
 function answersOf(work: readonly { readonly answer: Uint8Array | null }[]): Uint8Array[] {

@@ -159,7 +159,7 @@ export class Pipeline {
       envelope,
       governance,
       anchors: this.#context.anchors,
-      rounds: collectRounds(messages),
+      rounds: collectRounds(messages, envelope),
     });
   }
 

@@ -1,4 +1,4 @@
-import { decodeCbor, encodeCbor, parseWith } from "#protocol";
+import { ConflictError, decodeCbor, encodeCbor, equalBytes, parseWith } from "#protocol";
 import { z } from "zod";
 
 import { metaOf } from "./queries.ts";
@@ -19,17 +19,30 @@ export async function governanceHead({ store }: VaultContext): Promise<Governanc
   return value === undefined ? null : parseWith(headSchema, decodeCbor(value), NAME);
 }
 
-/** Keeps `head` when it is ahead of the one kept, with an event of the Vault's log. */
+/**
+ * Keeps `head`, which must extend `previous`, with an event of the Vault's log.
+ *
+ * @param args.previous - The head that `head` was judged against; compared with the kept one in the transaction, so
+ * that of two judged at once only one is kept, and only it may be signed.
+ * @throws ConflictError COORDINATION_CONFLICT when another head was kept meanwhile: judge again.
+ */
 export async function recordGovernanceHead(
   { store, log }: VaultContext,
-  head: GovernanceHead,
+  args: { readonly head: GovernanceHead; readonly previous: GovernanceHead | null },
 ): Promise<void> {
+  const { head, previous } = args;
   await store.write(async (trx) => {
-    const known = await metaOf(trx, NAME);
-    const knownSize =
-      known === undefined ? -1 : parseWith(headSchema, decodeCbor(known), NAME).size;
-    if (head.size <= knownSize) return;
-    const value = encodeCbor({ size: head.size, root: head.root });
+    const kept = (await metaOf(trx, NAME)) ?? null;
+    const judged = previous === null ? null : encodeHead(previous);
+    const value = encodeHead(head);
+    if (kept !== null && equalBytes(kept, value)) return;
+    const unchanged = kept === null ? judged === null : judged !== null && equalBytes(kept, judged);
+    if (!unchanged || (previous !== null && head.size <= previous.size)) {
+      throw new ConflictError(
+        { code: "COORDINATION_CONFLICT", size: head.size },
+        "governance head: expected to extend the one kept",
+      );
+    }
     await trx
       .insertInto("vault_meta")
       .values({ name: NAME, value })
@@ -41,4 +54,8 @@ export async function recordGovernanceHead(
       body: { size: head.size, root: head.root },
     });
   });
+}
+
+function encodeHead({ size, root }: GovernanceHead): Uint8Array {
+  return encodeCbor({ size, root });
 }

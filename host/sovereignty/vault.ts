@@ -97,7 +97,10 @@ export interface Vault {
   }): Promise<void>;
   releaseShare(args: Release): Promise<Uint8Array>;
   governanceHead(): Promise<GovernanceHead | null>;
-  recordGovernanceHead(head: GovernanceHead): Promise<void>;
+  recordGovernanceHead(args: {
+    readonly head: GovernanceHead;
+    readonly previous: GovernanceHead | null;
+  }): Promise<void>;
   recordCommitments(recordScope: string): Promise<RecordCommitment[]>;
   status(): Promise<VaultStatus>;
   statement(args: { readonly after: number; readonly limit: number }): Promise<LedgerLine[]>;
@@ -131,7 +134,7 @@ export async function openVault(options: VaultOptions): Promise<Vault> {
     abort: (args) => abort(context, args),
     releaseShare: (args) => releaseShare(context, args),
     governanceHead: () => governanceHead(context),
-    recordGovernanceHead: (head) => recordGovernanceHead(context, head),
+    recordGovernanceHead: (args) => recordGovernanceHead(context, args),
     recordCommitments: (recordScope) => recordCommitments(context, recordScope),
     status: () => statusOf(context),
     statement: (args) => ledgerStatement(context, args),

@@ -216,6 +216,17 @@ export class TaskRegister {
     return rows.map((row) => row.task_id);
   }
 
+  /** How many tasks run: parents and atomic ones that have not ended. */
+  async running(): Promise<number> {
+    const row = await this.#store.db
+      .selectFrom("task")
+      .select((select) => select.fn.countAll<number>().as("count"))
+      .where("parent_task_id", "is", null)
+      .where("state", "in", [...ACTIVE_STATES])
+      .executeTakeFirst();
+    return row?.count ?? 0;
+  }
+
   /** Tasks that ended without a result, parents and atomic ones only, oldest first. */
   async ended(): Promise<string[]> {
     const rows = await this.#store.db
