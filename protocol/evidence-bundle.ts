@@ -31,6 +31,7 @@ export const outcomeDigestsSchema = z.strictObject({
  * attested on its own, or is hashed into something that is.
  */
 export const reducedMessageSchema = z.strictObject({
+  envelope_digest: bytes32,
   sender: identifier,
   round: natural,
   attempt: natural,

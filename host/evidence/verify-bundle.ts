@@ -146,7 +146,7 @@ function verifyAll(
     envelope,
     governance,
     anchors: trust.anchors,
-    rounds: collectRounds(evidence.messages),
+    rounds: collectRounds(evidence.messages, envelope),
     observe: (check, detail) => checklist.pass(check, detail),
   });
   verifyOutcome(checklist, { evidence, governance, envelope, execution });

@@ -20,7 +20,6 @@ export { verifyChallenge } from "./challenges.ts";
 export { applyChallenge, type AccountingEntry, type ResolvedChallenge } from "./accounting.ts";
 export { composeEntry, composeSettlement } from "./settle.ts";
 export {
-  collectRound,
   collectRounds,
   reduceMessage,
   type RoundEvidence,

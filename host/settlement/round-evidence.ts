@@ -1,14 +1,22 @@
 import {
   ROUND_MESSAGE,
   SEALED_OUTCOME,
+  SymphonyError,
+  TASK_ENVELOPE,
   VerificationError,
+  equalBytes,
   parseCose,
+  roundsOf,
   sealedOutcomeDigest,
   sealedOutputDigest,
   sealedShareDigest,
   type OutcomeDigests,
   type ReducedMessage,
+  type TaskEnvelope,
 } from "#protocol";
+
+/** The only attempt of a round: a new one would need new budget, so a failed round fails its task. */
+const ONLY_ATTEMPT = 0;
 
 /** A slice enclave of one round, and what its Vault made of it. All of it untrusted until `verifyExecution`. */
 export interface SliceEvidence {
@@ -46,39 +54,42 @@ export interface RoundEvidence {
 }
 
 /**
- * Reduces a signed round message to what an outsider can judge; null for messages that hold sealed matter only.
+ * Reduces a signed round message to what an outsider can judge; null for messages that hold sealed matter only, and
+ * for bytes that are no round message: nobody can spoil a round's evidence by posting such.
  *
  * Does not verify the sender's signature: what counts in a message is signed inside it, by enclave or Vault.
- *
- * @throws MalformedError, LimitError
  */
 export function reduceMessage(signed: Uint8Array): ReducedMessage | null {
-  const { sender, round, attempt, body } = ROUND_MESSAGE.decode(parseCose(signed).payload);
+  try {
+    return reduced(signed);
+  } catch (error) {
+    if (!(error instanceof SymphonyError)) throw error;
+    return null;
+  }
+}
+
+function reduced(signed: Uint8Array): ReducedMessage | null {
+  const { body, ...header } = ROUND_MESSAGE.decode(parseCose(signed).payload);
   switch (body.kind) {
     case "round_secret":
       return null;
     case "contribution":
-      return { sender, round, attempt, body: { kind: body.kind, order: body.order } };
+      return { ...header, body: { kind: body.kind, order: body.order } };
     case "round_result": {
       const { kind, bundle } = body;
-      return { sender, round, attempt, body: { kind, bundle, outcome: digestsOf(body.outcome) } };
+      return { ...header, body: { kind, bundle, outcome: digestsOf(body.outcome) } };
     }
     case "slice_result": {
       const { kind, order, bundle, sealed } = body;
       const outcome = order === null ? null : digestsOf(sealed);
       const sealed_output_digest = sealedOutputDigest(sealed);
-      return {
-        sender,
-        round,
-        attempt,
-        body: { kind, order, bundle, sealed_output_digest, outcome },
-      };
+      return { ...header, body: { kind, order, bundle, sealed_output_digest, outcome } };
     }
     case "aggregator_ready":
     case "slice_attested":
     case "aggregator_evidence":
     case "failed":
-      return { sender, round, attempt, body };
+      return { ...header, body };
   }
 }
 
@@ -91,45 +102,80 @@ function digestsOf(sealedOutcome: Uint8Array): OutcomeDigests {
 }
 
 /**
- * Puts the messages of one round and attempt together.
+ * Puts the messages of a task together, round by round.
  *
- * @param messages - In the order in which they were posted; of several of a kind by one sender the last counts.
- * @throws {@link VerificationError} PROOF_BUNDLE_INCOMPLETE when there is no result. A slice that posted a result
- * without order or evidence is left out; the round does not stand if its bundle names it.
+ * A message counts only from whom the envelope gives the part to say it: the aggregator what aggregators say, Vaults
+ * that take part what slices say; for this envelope, in the only attempt there is. Of several of a kind by one sender
+ * the first counts, as for everybody who took part. Other messages change nothing, whoever posted them.
+ *
+ * @param messages - In the order in which they were posted.
+ * @throws {@link VerificationError} PROOF_BUNDLE_INCOMPLETE for a round with messages that count and no result. A slice
+ * that posted a result without order or evidence is left out; the round does not stand if its bundle names it.
  */
-export function collectRound(messages: readonly ReducedMessage[]): RoundEvidence {
-  const first = messages[0];
-  const ready = lastOf(messages, "aggregator_ready");
-  const final = lastOf(messages, "round_result") ?? lastOf(messages, "slice_result");
-  if (first === undefined || final === undefined) throw incomplete("a result");
-  const outcome = final.body.outcome;
-  if (outcome === null) throw incomplete("a result of the round");
+export function collectRounds(
+  messages: readonly ReducedMessage[],
+  envelope: TaskEnvelope,
+): RoundEvidence[] {
+  const counting = countingMessages(messages, envelope);
+  const rounds = [...new Set(counting.map((message) => message.round))].sort((a, b) => a - b);
+  return rounds.map((round) =>
+    collectRound(
+      counting.filter((message) => message.round === round),
+      { round, sole: envelope.coordination_envelope === null },
+    ),
+  );
+}
+
+function countingMessages(
+  messages: readonly ReducedMessage[],
+  envelope: TaskEnvelope,
+): ReducedMessage[] {
+  const digest = TASK_ENVELOPE.digest(envelope);
+  const aggregatorId = envelope.coordination_envelope?.aggregator_id ?? null;
+  const vaultIds = new Set(envelope.inputs.map((input) => input.vault_id));
+  const entitled = ({ sender, body }: ReducedMessage): boolean => {
+    switch (body.kind) {
+      case "aggregator_ready":
+      case "aggregator_evidence":
+      case "round_result":
+        return sender === aggregatorId;
+      case "slice_attested":
+      case "contribution":
+      case "slice_result":
+        return vaultIds.has(sender);
+      case "failed":
+        return false;
+    }
+  };
+  return messages.filter(
+    (message) =>
+      message.attempt === ONLY_ATTEMPT &&
+      message.round < roundsOf(envelope) &&
+      equalBytes(message.envelope_digest, digest) &&
+      entitled(message),
+  );
+}
+
+/** One round of the messages that count. */
+function collectRound(
+  messages: readonly ReducedMessage[],
+  { round, sole }: { readonly round: number; readonly sole: boolean },
+): RoundEvidence {
+  const ready = firstOf(messages, "aggregator_ready");
+  const final = firstOf(messages, sole ? "slice_result" : "round_result");
+  const outcome = final?.body.outcome;
+  if (final === undefined || outcome === undefined || outcome === null) {
+    throw incomplete("a result");
+  }
   return {
-    round: first.round,
-    attempt: first.attempt,
+    round,
+    attempt: ONLY_ATTEMPT,
     aggregator:
       ready === undefined ? null : { manifest: ready.body.manifest, evidence: peersOf(messages) },
     slices: vaultsOf(messages).flatMap((vaultId) => sliceOf(messages, vaultId)),
     bundle: final.body.bundle,
     outcome,
   };
-}
-
-/**
- * Puts the messages of a task together, round by round; of each round the attempt that has a result, the last of them.
- *
- * @throws {@link VerificationError} PROOF_BUNDLE_INCOMPLETE
- */
-export function collectRounds(messages: readonly ReducedMessage[]): RoundEvidence[] {
-  const rounds = [...new Set(messages.map((message) => message.round))].sort((a, b) => a - b);
-  return rounds.map((round) => {
-    const ofRound = messages.filter((message) => message.round === round);
-    const withResult = ofRound.filter(
-      ({ body }) => (body.kind === "round_result" || body.kind === "slice_result") && body.outcome,
-    );
-    const attempt = Math.max(-1, ...withResult.map((message) => message.attempt));
-    return collectRound(ofRound.filter((message) => message.attempt === attempt));
-  });
 }
 
 function vaultsOf(messages: readonly ReducedMessage[]): string[] {
@@ -140,7 +186,8 @@ function vaultsOf(messages: readonly ReducedMessage[]): string[] {
 function peersOf(messages: readonly ReducedMessage[]): AggregatorEvidence["evidence"] {
   const byVault = new Map<string, Uint8Array>();
   for (const { body } of messages) {
-    if (body.kind === "aggregator_evidence") byVault.set(body.vault_id, body.evidence);
+    if (body.kind !== "aggregator_evidence" || byVault.has(body.vault_id)) continue;
+    byVault.set(body.vault_id, body.evidence);
   }
   return [...byVault]
     .map(([vault_id, evidence]) => ({ vault_id, evidence }))
@@ -149,9 +196,9 @@ function peersOf(messages: readonly ReducedMessage[]): AggregatorEvidence["evide
 
 function sliceOf(messages: readonly ReducedMessage[], vaultId: string): SliceEvidence[] {
   const own = messages.filter((message) => message.sender === vaultId);
-  const attested = lastOf(own, "slice_attested")?.body;
-  const result = lastOf(own, "slice_result")?.body;
-  const order = result?.order ?? lastOf(own, "contribution")?.body.order;
+  const attested = firstOf(own, "slice_attested")?.body;
+  const result = firstOf(own, "slice_result")?.body;
+  const order = result?.order ?? firstOf(own, "contribution")?.body.order;
   if (attested === undefined || result === undefined || order === undefined) return [];
   const sole = result.order !== null;
   const slice = {
@@ -171,11 +218,11 @@ type OfKind<K extends ReducedMessage["body"]["kind"]> = Omit<ReducedMessage, "bo
   readonly body: Extract<ReducedMessage["body"], { readonly kind: K }>;
 };
 
-function lastOf<K extends ReducedMessage["body"]["kind"]>(
+function firstOf<K extends ReducedMessage["body"]["kind"]>(
   messages: readonly ReducedMessage[],
   kind: K,
 ): OfKind<K> | undefined {
-  return messages.findLast((message): message is OfKind<K> => message.body.kind === kind);
+  return messages.find((message): message is OfKind<K> => message.body.kind === kind);
 }
 
 function incomplete(expected: string): VerificationError {

@@ -167,7 +167,10 @@ export async function runTask(options: RunOptions = {}): Promise<TestRun> {
     governance,
     anchors: [(options.enclave?.platform ?? rigPlatform()).anchor],
     messages,
-    rounds: collectRounds(messages.map(reduceMessage).filter((message) => message !== null)),
+    rounds: collectRounds(
+      messages.map(reduceMessage).filter((message) => message !== null),
+      task.envelope,
+    ),
     finished,
     logs,
   };
