@@ -49,13 +49,13 @@ type Settled = NonNullable<Awaited<ReturnType<typeof settledOf>>>;
  * Releases this Vault's share of a result key to the submitter's delivery key, once the result is final (RD-2).
  *
  * Only after: this Vault's own commit is durable; the coordinator's signed root includes the entry of this envelope,
- * output and consumption record; and the policy's challenge window has passed on the Vault's own clock since it
- * settled. For one output of a task, ever: asked again it gives the same bytes. The event is durable before the share
+ * output and consumption record, in the epoch of the task or a later one to which it was deferred; governance has
+ * approved no challenge of it; and the policy's challenge window has passed on the Vault's own clock since it settled. For one output of a task, ever: asked again it gives the same bytes. The event is durable before the share
  * leaves.
  *
  * @returns A signed DeliveryShare.
  * @throws {@link RefusedError} SETTLEMENT_NOT_FINAL before settlement or inside the window; DELIVERY_REFUSED for a
- * task without a result of this Vault, another output, or a revoked grant.
+ * task without a result of this Vault, another output, an approved challenge, or a revoked grant.
  * @throws {@link VerificationError} SETTLEMENT_INVALID, PROOF_SIGNATURE_INVALID, PROOF_INCLUSION_INVALID,
  * PROOF_COMMITMENT_MISMATCH, INTERNAL_OPEN_FAILED
  */
@@ -65,6 +65,9 @@ export async function releaseShare(context: VaultContext, args: Release): Promis
   const settled = await requireSettled(context, envelope);
   const outputCommitment = await requireFinalOutput(context, args, settled);
   const root = requireSettlement(args, settled, outputCommitment);
+  if (governance.challengeResolutions.get(envelope.task_id) === "approved") {
+    throw refused("a task of which governance has approved no challenge");
+  }
   const released = await releasedOf(context.store.db, requestDigest);
   if (released !== undefined) {
     return sameOutput(released.output_commitment, outputCommitment, released.share);
@@ -176,7 +179,7 @@ function faultOf(args: {
   const claims: readonly (readonly [string, boolean])[] = [
     ["genesis_digest", equalBytes(root.genesis_digest, governance.genesisDigest)],
     ["policy_version", root.policy_version === envelope.policy_version],
-    ["epoch_id", root.epoch_id === entry.epoch_id && entry.epoch_id === envelope.epoch_id],
+    ["epoch_id", entry.epoch_id === envelope.epoch_id && root.epoch_id >= entry.epoch_id],
     ["task_id", entry.task_id === envelope.task_id],
     ["envelope_digest", equalBytes(entry.envelope_digest, TASK_ENVELOPE.digest(envelope))],
     ["output_commitment", equalBytes(entry.output_commitment, outputCommitment)],

@@ -17,7 +17,9 @@ import {
   seal,
   sealedShareDigest,
   settlementEntriesRoot,
+  type ChallengeResolution,
   type ExecutionResultBundle,
+  type GovernanceState,
   type SettlementEntry,
   type SettlementRoot,
   type TaskEnvelope,
@@ -434,6 +436,35 @@ test("[RD-2] nothing is released without a settlement of exactly this output by 
     const refused = vault.releaseShare(releaseOf(task, proof));
     await expect(refused, title).rejects.toMatchObject({ code });
   }
+});
+
+test("[RD-2] a task that settled in a later epoch than its own is delivered, in an earlier one not", async () => {
+  const task = await finished();
+  const { vault, clock } = task.fixture;
+  clock.nowMs += 2_000;
+  const early = proofOf(task, { root: { epoch_id: task.envelope.epoch_id - 1 } });
+  await expect(vault.releaseShare(releaseOf(task, early))).rejects.toMatchObject({
+    code: "SETTLEMENT_INVALID",
+    details: { field: "epoch_id" },
+  });
+  const deferred = proofOf(task, { root: { epoch_id: task.envelope.epoch_id + 1 } });
+  await expect(vault.releaseShare(releaseOf(task, deferred))).resolves.toBeDefined();
+});
+
+test("[RD-2] nothing is released of a task whose challenge governance approved, whatever the proof", async () => {
+  const task = await finished();
+  const { vault, clock, governance } = task.fixture;
+  clock.nowMs += 2_000;
+  const decided = (resolution: ChallengeResolution): GovernanceState => ({
+    ...governance,
+    challengeResolutions: new Map([[task.envelope.task_id, resolution]]),
+  });
+  const release = releaseOf(task);
+  await expect(
+    vault.releaseShare({ ...release, governance: decided("approved") }),
+  ).rejects.toMatchObject({ code: "DELIVERY_REFUSED" });
+  const standing = { ...release, governance: decided("not_confirmed") };
+  await expect(vault.releaseShare(standing)).resolves.toBeDefined();
 });
 
 test("[RD-2] another bundle, another share, a task without a result and a revoked grant are refused", async () => {
