@@ -21,11 +21,12 @@ export interface RunningNetwork {
   stop(): Promise<void>;
 }
 
+/** Where a network is and how its enclaves are isolated. */
 export interface StartOptions {
   readonly repositoryRoot: string;
   readonly directory: string;
   readonly isolation: "bubblewrap" | "none";
-  /** Fixed ports let a restarted coordinator be found again; 0 takes free ones at first. */
+  /** Told of each process that is up. */
   readonly tell?: (line: string) => void;
 }
 
