@@ -15,5 +15,4 @@ export {
   updateEntryBound,
   type Columns,
   type FeatureMatrix,
-  type TrainFeature,
 } from "./workloads/train/index.ts";

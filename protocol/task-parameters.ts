@@ -21,14 +21,25 @@ export const predicateSchema = z.strictObject({
   operands: z.array(operandSchema).min(1).max(64),
 });
 
-/** A numeric model input: where it comes from, its scaling constants and the range it is clamped to. */
-export const featureSchema = z.strictObject({
-  attribute: identifier,
-  mean_micro: z.int(),
-  scale_micro: z.int().min(1),
-  min_micro: z.int(),
-  max_micro: z.int(),
-});
+/**
+ * One model input, made from one attribute by public constants, in millionths of the attribute's natural unit.
+ *
+ * The value is held to [min, max] first; then comes (value - mean) / scale.
+ */
+export const featureSchema = z
+  .strictObject({
+    attribute: identifier,
+    mean_micro: z.int(),
+    scale_micro: z.int().min(1),
+    min_micro: z.int(),
+    max_micro: z.int(),
+  })
+  .refine((feature) => feature.min_micro <= feature.max_micro, {
+    error: "expected min_micro of at most max_micro",
+  });
+
+const increasing = (edges: readonly number[]): boolean =>
+  edges.every((edge, index) => index === 0 || edge > (edges[index - 1] ?? edge));
 
 /** `parse`: one record of one Vault, named by its commitment. */
 export const parseParametersSchema = z.strictObject({
@@ -48,11 +59,20 @@ export const computeParametersSchema = z.strictObject({
   task_class: z.literal("compute"),
   model_digest: bytes32,
   features: z.array(featureSchema).min(1).max(256),
-  bin_edges_micro: z.array(z.int()).min(2).max(65),
+  bin_edges_micro: z
+    .array(z.int())
+    .min(2)
+    .max(65)
+    .refine(increasing, { error: "expected increasing edges" }),
+  /** Rows times operators of the model's graph. */
   work_units_max: natural,
 });
 
-/** `train`: federated averaging of a registered step graph over all Vaults. */
+/**
+ * `train`: federated averaging of a registered step graph over all Vaults.
+ *
+ * `label.positive` is in the attribute's scaled integers; `groups` is the m of sample-and-aggregate.
+ */
 export const trainParametersSchema = z.strictObject({
   task_class: z.literal("train"),
   model_digest: bytes32,

@@ -5,7 +5,7 @@ import { countSensitivity, type CountPrivacy } from "../workloads/aggregate/priv
 import { aggregateQuery } from "../workloads/aggregate/query.ts";
 import { aggregateUpdates, modelResult } from "../workloads/aggregate/train.ts";
 import { computeOutputBytes } from "./slices/compute.ts";
-import { int32Bytes, kernelFeatures } from "./slices/features.ts";
+import { int32Bytes } from "./slices/features.ts";
 import { queryOutputBytes } from "./slices/query.ts";
 import { trainOutputBytes, weightsOf } from "./slices/train.ts";
 import type { RoundOutcome } from "./outcome.ts";
@@ -104,7 +104,7 @@ export function aggregateRound(task: VerifiedTask, inputs: RoundInputs): RoundOu
         noiseKey,
       });
       return task.isFinalRound
-        ? result(modelResult(parameters, weights, kernelFeatures(parameters.features)))
+        ? result(modelResult(parameters, weights))
         : { kind: "state", content: int32Bytes(weights), bytes: outputBytes };
     }
   }

@@ -37,8 +37,11 @@ const KINDS = { compute: "model", train: "step_graph" } as const;
  * Verifies that `bytes` are the artifact the envelope names, that governance registered it for this use, and that its
  * graph holds admitted operators only. Artifacts are named by the SHA-256 of their bytes.
  *
+ * The work of a computation is judged here, before any data is opened, and by the public row bound: a test of the real
+ * number of rows against a declared bound would tell the submitter that number (TC-4).
+ *
  * @throws {@link VerificationError} EXECUTION_WORKLOAD_UNREGISTERED, also for an artifact nobody asked for
- * @throws {@link LimitError} EXECUTION_BOUND_EXCEEDED
+ * @throws {@link LimitError} EXECUTION_BOUND_EXCEEDED, also for less declared work than the row bound needs
  * @throws {@link MalformedError} EXECUTION_WORKLOAD_FAILED
  */
 export function verifyArtifact(
@@ -64,7 +67,19 @@ export function verifyArtifact(
   if (!equalBytes(sha256(bytes), named)) throw unregistered("the artifact the envelope names");
   const depthMax = parameters.task_class === "train" ? 1 : 0;
   const limits = { bytesMax: ARTIFACT_BYTES_MAX, nodesMax: ARTIFACT_NODES_MAX, depthMax };
-  return { bytes, digest: named, inspection: inspectModel(bytes, limits) };
+  const inspection = inspectModel(bytes, limits);
+  if (parameters.task_class === "compute") {
+    requireWork(task.rowsMax * inspection.nodes, parameters.work_units_max);
+  }
+  return { bytes, digest: named, inspection };
+}
+
+function requireWork(needed: number, max: number): void {
+  if (needed <= max) return;
+  throw new LimitError(
+    { code: "EXECUTION_BOUND_EXCEEDED", bound: "work units", max },
+    `work units: expected at most ${max} as declared, got ${needed} for the policy's rows`,
+  );
 }
 
 function isRegistered(artifact: Artifact | undefined, kind: Artifact["kind"]): boolean {

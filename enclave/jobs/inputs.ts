@@ -30,6 +30,17 @@ export interface PresentedInputs {
   readonly order: WorkOrder;
 }
 
+/** A Vault's batches, still sealed, held against its order, and the keys that open them. */
+export interface VerifiedInputs {
+  readonly batches: readonly {
+    readonly header: BatchHeader;
+    readonly bytes: Uint8Array;
+    readonly dataKey: Uint8Array;
+  }[];
+  /** Bit for each row: whether its subject consents; bit 0 is the lowest of byte 0. */
+  readonly consent: Uint8Array;
+}
+
 /** Opened batches, and for each row whether its subject consents; rows run over the batches in order. */
 export interface OpenedInputs {
   readonly batches: readonly OpenedBatch[];
@@ -46,32 +57,47 @@ export interface InputRows {
 }
 
 /**
- * Opens a Vault's batches after holding them against the order: roots, row bound, keys, consent bitmap.
+ * Holds a Vault's batches against the order without opening one: roots, consent bitmap, keys.
  *
- * @throws {@link LimitError} EXECUTION_BOUND_EXCEEDED above the policy's row bound
  * @throws {@link VerificationError} EXECUTION_INPUT_MISMATCH for other batches, PROOF_COMMITMENT_MISMATCH for another
  *   consent, INTERNAL_OPEN_FAILED for keys that do not open
  * @throws {@link MalformedError} SCHEMA_BATCH_MALFORMED, TEE_KMS_MALFORMED
  */
-export function openInputs(
-  enclave: BootedEnclave,
-  task: VerifiedTask,
-  presented: PresentedInputs,
-): OpenedInputs {
+export function verifyInputs(enclave: BootedEnclave, presented: PresentedInputs): VerifiedInputs {
   const headers = presented.batches.map(parseBatchHeader);
   const root = inputCommitment(headers.map((header) => header.record_root));
   if (!equalBytes(root, presented.order.input_commitment)) throw inputMismatch("committed batches");
   const rows = headers.reduce((sum, header) => sum + header.record_count, 0);
-  if (rows > task.rowsMax) {
+  const consent = verifyConsent(presented, rows);
+  const batches = headers.map((header, index) => ({
+    header,
+    bytes: presented.batches[index] ?? new Uint8Array(0),
+    dataKey: dataKeyOf(enclave, presented, header.batch_id),
+  }));
+  return { batches, consent };
+}
+
+/**
+ * Opens verified batches and forgets their keys. What fails here or later may depend on the data, see `closed`.
+ *
+ * @throws {@link LimitError} EXECUTION_BOUND_EXCEEDED above the policy's row bound
+ * @throws {@link VerificationError} INTERNAL_OPEN_FAILED
+ * @throws {@link MalformedError} SCHEMA_BATCH_MALFORMED
+ */
+export function openInputs({ batches: sealed, consent }: VerifiedInputs, rowsMax: number): OpenedInputs {
+  const rows = sealed.reduce((sum, { header }) => sum + header.record_count, 0);
+  if (rows > rowsMax) {
     throw new LimitError(
-      { code: "EXECUTION_BOUND_EXCEEDED", bound: "rows", max: task.rowsMax },
-      `rows: expected at most ${task.rowsMax}, got more`,
+      { code: "EXECUTION_BOUND_EXCEEDED", bound: "rows", max: rowsMax },
+      `rows: expected at most ${rowsMax}, got more`,
     );
   }
-  const consent = verifyConsent(presented, rows);
-  const batches = headers.map((header, index) => {
-    const bytes = presented.batches[index] ?? new Uint8Array(0);
-    return openOne(enclave, presented, { header, bytes });
+  const batches = sealed.map(({ bytes, dataKey }) => {
+    try {
+      return openBatch(bytes, dataKey);
+    } finally {
+      dataKey.fill(0);
+    }
   });
   const erased = batches.flatMap((batch) =>
     batch.subjectIds.map((_, row) => batch.erased.has(row)),
@@ -99,12 +125,11 @@ function verifyConsent({ sealedOrder, order }: PresentedInputs, rows: number): U
   return bitmap;
 }
 
-function openOne(
+function dataKeyOf(
   enclave: BootedEnclave,
   { batchKeys, sealedOrder }: PresentedInputs,
-  { header, bytes }: { readonly header: BatchHeader; readonly bytes: Uint8Array },
-): OpenedBatch {
-  const id = header.batch_id;
+  id: Uint8Array,
+): Uint8Array {
   const released = batchKeys.filter((entry) => equalBytes(entry.batch_id, id));
   const secrets = sealedOrder.batch_secrets.filter((entry) => equalBytes(entry.batch_id, id));
   const [cms] = released;
@@ -114,12 +139,8 @@ function openOne(
   }
   const wrapped = enclave.environment.openCms(cms.cms, enclave.recipient.privateKey);
   const dataKey = decryptOnce(secret.secret, batchWrapInfo(id), wrapped);
-  try {
-    return openBatch(bytes, dataKey);
-  } finally {
-    dataKey.fill(0);
-    wrapped.fill(0);
-  }
+  wrapped.fill(0);
+  return dataKey;
 }
 
 /**

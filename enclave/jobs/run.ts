@@ -30,8 +30,9 @@ import type { BootedEnclave, OwnEvidence } from "../boot.ts";
 import { WORKLOADS } from "../limits.ts";
 import { verifyPeer, type VerifiedPeer } from "../peer.ts";
 import { aggregateRound } from "./aggregate-round.ts";
-import { artifactDigestOf, verifyArtifact } from "./artifact.ts";
-import { openInputs, usableRows, type OpenedInputs } from "./inputs.ts";
+import { artifactDigestOf, verifyArtifact, type VerifiedArtifact } from "./artifact.ts";
+import { closed } from "./closed.ts";
+import { openInputs, usableRows, verifyInputs, type VerifiedInputs } from "./inputs.ts";
 import { requireCommitted, verifyOrder } from "./order.ts";
 import { sealOutcome, type RoundOutcome } from "./outcome.ts";
 import { computeSlice } from "./slices/compute.ts";
@@ -57,20 +58,23 @@ interface VerifiedJob {
   readonly task: VerifiedTask;
   readonly order: WorkOrder;
   readonly sealedOrder: SealedOrder;
-  readonly inputs: OpenedInputs;
+  readonly artifact: VerifiedArtifact | null;
+  readonly inputs: VerifiedInputs;
   readonly request: RunRequest;
 }
 
 /**
  * Runs one Vault's part of a task, or the whole of a task of one Vault.
  *
- * Nothing is opened before governance, envelope, order and, for a slice, the aggregator's evidence are verified.
+ * Nothing is opened before governance, envelope, order, artifact and, for a slice, the aggregator's evidence and secret
+ * are verified. From then on every failure is the same one.
  *
  * @throws {@link VerificationError} EXECUTION_ORDER_MISMATCH, EXECUTION_INPUT_MISMATCH, PROOF_COMMITMENT_MISMATCH,
  *   EXECUTION_WORKLOAD_UNREGISTERED, PROOF_SIGNATURE_INVALID, INTERNAL_OPEN_FAILED, GOVERNANCE_*, TEE_*
  * @throws {@link AppraisalError} TEE_*
- * @throws {@link RefusedError} EXECUTION_TIMED_OUT, CONSENT_UNAVAILABLE, AUTH_*
- * @throws {@link LimitError} EXECUTION_BOUND_EXCEEDED
+ * @throws {@link RefusedError} EXECUTION_TIMED_OUT, AUTH_*; EXECUTION_WORKLOAD_FAILED for whatever fails once data is
+ *   opened
+ * @throws {@link LimitError} EXECUTION_BOUND_EXCEEDED for less declared work than the public bounds need
  */
 export async function runJob(enclave: BootedEnclave, request: RunRequest): Promise<RunAnswer> {
   const task = verifyTask(request, enclave.genesisDigest);
@@ -84,8 +88,8 @@ export async function runJob(enclave: BootedEnclave, request: RunRequest): Promi
   }
 }
 
-/** Holds the order against envelope, session and aggregator, and only then opens the batches. */
-function verifyJob(given: Omit<VerifiedJob, "order" | "inputs">): {
+/** Holds the order against envelope, session and aggregator; opens no batch. */
+function verifyJob(given: Omit<VerifiedJob, "order" | "artifact" | "inputs">): {
   readonly job: VerifiedJob;
   readonly peer: VerifiedPeer | null;
 } {
@@ -105,13 +109,14 @@ function verifyJob(given: Omit<VerifiedJob, "order" | "inputs">): {
   requireCommitted(order.share_commitment, shareCommitment(sealedOrder.noise_share), {
     subject: "noise share",
   });
-  const inputs = openInputs(enclave, task, {
+  const artifact = verifyArtifact(request.artifact, task);
+  const inputs = verifyInputs(enclave, {
     batches: request.batches,
     batchKeys: request.batch_keys,
     sealedOrder,
     order,
   });
-  return { job: { ...given, order, inputs }, peer };
+  return { job: { ...given, order, artifact, inputs }, peer };
 }
 
 /** Overwrites the secrets of an order; the rest of the job's memory goes with the process. */
@@ -148,10 +153,22 @@ function presentedAggregator(task: VerifiedTask, request: RunRequest): RunReques
 }
 
 async function runSlice(job: VerifiedJob, aggregator: VerifiedPeer): Promise<RunAnswer> {
-  const { enclave, task, order, sealedOrder, request } = job;
+  if (job.task.envelope.task_class === "parse") throw mismatch("a parse task of one Vault");
   const secret = await openSecret(job, aggregator);
+  const state = startingState(job.order, secret);
   const tokenKey = secret.token_key;
-  const padded = await sliceOutput(job, { tokenKey, state: startingState(order, secret) });
+  return closed(() => finishSlice(job, aggregator, { tokenKey, state }));
+}
+
+/** Opens the data; whatever fails from here on is one failure. */
+async function finishSlice(
+  job: VerifiedJob,
+  aggregator: VerifiedPeer,
+  secret: { readonly tokenKey: Uint8Array; readonly state: Uint8Array | null },
+): Promise<RunAnswer> {
+  const { enclave, task, order, sealedOrder, request } = job;
+  const { tokenKey } = secret;
+  const padded = await sliceOutput(job, secret);
   const key = sliceOutputKey({ noiseShare: sealedOrder.noise_share, tokenKey });
   const sealed = await seal({
     to: aggregator.manifest.box_key,
@@ -213,13 +230,13 @@ async function sliceOutput(
   job: VerifiedJob,
   secret: { readonly tokenKey: Uint8Array; readonly state: Uint8Array | null },
 ): Promise<Uint8Array> {
-  const { task, inputs, sealedOrder, request, enclave } = job;
+  const { task, sealedOrder, request, enclave } = job;
   const { parameters } = task.envelope;
   const work: SliceWork = {
     task,
     vaultId: request.vault_id,
-    artifact: verifyArtifact(request.artifact, task),
-    rows: usableRows(inputs, task),
+    artifact: job.artifact,
+    rows: usableRows(openInputs(job.inputs, task.rowsMax), task),
     tokenKey: secret.tokenKey,
     noiseShare: sealedOrder.noise_share,
     state: secret.state,
@@ -239,15 +256,19 @@ async function sliceOutput(
 
 /** A task of one Vault, whole: no other enclave, and the Vault's own share is the noise key's only one. */
 async function runSole(job: VerifiedJob): Promise<RunAnswer> {
+  if (job.task.envelope.task_class === "train") throw mismatch("training over several Vaults");
+  return closed(() => finishSole(job));
+}
+
+async function finishSole(job: VerifiedJob): Promise<RunAnswer> {
   const { enclave, own, task, order, sealedOrder } = job;
   const { parameters } = task.envelope;
-  if (parameters.task_class === "train") throw mismatch("training over several Vaults");
   const simulated = own.platform === "sim";
   const key = (sliceCommitment: Uint8Array): Uint8Array => soleNoiseKey(job, sliceCommitment);
   if (parameters.task_class === "parse") {
-    verifyArtifact(job.request.artifact, task);
     const { startOcr } = enclave.environment;
-    const receipt = await parseSlice({ task, inputs: job.inputs, parameters, startOcr });
+    const inputs = openInputs(job.inputs, task.rowsMax);
+    const receipt = await parseSlice({ task, inputs, parameters, startOcr });
     const result = {
       kind: "receipt",
       record_commitment: parameters.record_commitment,

@@ -28,7 +28,7 @@ export interface GenuineReceipt {
 const FILE_BYTES_MAX = 16 * 1024 * 1024;
 
 /** Hospitals in FLamby's order. */
-const CENTRES = ["cleveland", "hungarian", "switzerland", "va"] as const;
+export const CENTRES = ["cleveland", "hungarian", "switzerland", "va"] as const;
 
 const rowsSchema = z.array(z.int().min(0)).max(1_000);
 const splitSchema = z.object({

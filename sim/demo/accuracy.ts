@@ -13,9 +13,8 @@ import {
   type Columns,
   type FeatureMatrix,
   type OnnxModel,
-  type TrainFeature,
 } from "#enclave";
-import { hkdf, utf8, type Feature, type TrainParameters } from "#protocol";
+import { hkdf, utf8, type TrainParameters } from "#protocol";
 
 /** Public rows of one Vault: what it trains on and what is held out, as CSV text without quoted cells. */
 export interface PublicCentre {
@@ -86,12 +85,15 @@ export async function accuraciesOfModel(
   { parameters }: PublicTask,
 ): Promise<number[]> {
   await using loaded = await loadModel(model, { bytesMax: MODEL_BYTES_MAX });
-  const features = parameters.features.map(kernelFeature);
-  const raw = features.map((feature) => ({ ...feature, mean_micro: 0, scale_micro: 1_000_000 }));
+  const raw = parameters.features.map((feature) => ({
+    ...feature,
+    mean_micro: 0,
+    scale_micro: 1_000_000,
+  }));
   const accuracies: number[] = [];
   for (const { testCsv } of centres) {
     const columns = columnsOf(testCsv);
-    const { labels, rows } = featureMatrix(columns, { features, label: labelOf(parameters) });
+    const { labels, rows } = matrixOf(columns, parameters);
     const inputs = featureRows(columns, raw, rows);
     const outputs = await loaded.run({
       attributes: { data: inputs, dims: [rows.length, raw.length] },
@@ -110,8 +112,7 @@ interface Member {
 
 function memberOf(csv: string, { parameters, subject }: PublicTask): Member {
   const columns = columnsOf(csv);
-  const features = parameters.features.map(kernelFeature);
-  const matrix = featureMatrix(columns, { features, label: labelOf(parameters) });
+  const matrix = matrixOf(columns, parameters);
   const names = (columns.get(subject) ?? []).map(String);
   const groups = subjectGroups(names, parameters.groups);
   return { matrix, rowGroup: Int32Array.from(matrix.rows, (row) => groups[row] ?? 0) };
@@ -148,13 +149,10 @@ function shareRight(weights: Float32Array, { features, labels }: FeatureMatrix):
   return countCorrect({ weights, features, labels, include }) / labels.length;
 }
 
-function kernelFeature(feature: Feature): TrainFeature {
-  return { ...feature, equals_micro: null };
-}
-
-function labelOf({ label }: TrainParameters) {
-  const micro = label.positive * 1_000_000;
-  return { attribute: label.attribute, positive: { kind: "at_least", micro } } as const;
+/** The label of a public table has no decimals, so its scaled integers are the numbers in the file. */
+function matrixOf(columns: Columns, { features, label }: TrainParameters): FeatureMatrix {
+  const labels = columns.get(label.attribute) ?? [];
+  return featureMatrix(columns, { features, labels, positive: label.positive });
 }
 
 /** Columns of CSV text without quoted cells: numbers where a cell is one, an empty cell is absent. */

@@ -95,7 +95,7 @@ export function generatedPlan(): DemoPlan {
         kind: "model",
         bytes: buildLogisticModel({
           weights: SCORE_WEIGHTS,
-          features: CHURN_FEATURES.map((each) => ({ ...each, equals_micro: null })),
+          features: CHURN_FEATURES,
         }),
       },
       {

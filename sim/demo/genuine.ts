@@ -167,7 +167,7 @@ export function genuinePlan(folder: string): DemoPlan {
         kind: "model",
         bytes: buildLogisticModel({
           weights: RESPONSE_WEIGHTS,
-          features: RESPONSE_FEATURES.map((each) => ({ ...each, equals_micro: null })),
+          features: RESPONSE_FEATURES,
         }),
       },
       {

@@ -124,18 +124,12 @@ describe.skipIf(!PRESENT)(`symphony demo --data (skipped without the sets in ${S
       const { scores } = await scoreRecords({
         model,
         inspection: inspectModel(bytes, { bytesMax: 1 << 16, nodesMax: 100, depthMax: 0 }),
-        features: featureRows(
-          columnsOf(csv),
-          parameters.features.map((feature) => ({ ...feature, equals_micro: null })),
-          Int32Array.from(rows.keys()),
-        ),
+        features: featureRows(columnsOf(csv), parameters.features, Int32Array.from(rows.keys())),
         rows: rows.length,
         clockMs: () => 0,
-        parameters: {
-          input: "attributes",
-          output: "probability",
-          bounds: { rows_max: 20_000, work_units_max: 10_000_000, milliseconds_max: 1 },
-        },
+        input: "attributes",
+        output: "probability",
+        bounds: { rowsMax: 20_000, workUnitsMax: 10_000_000, millisecondsMax: 1 },
       });
       const expected = outputs["probability"]?.data;
       if (!(expected instanceof Float32Array)) throw new Error("model: expected floats");

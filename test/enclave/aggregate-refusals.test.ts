@@ -14,7 +14,6 @@ import {
   sealedOutputDigest,
   sessionAad,
   type GovernanceStatement,
-  type QueryParameters,
   type SlicePresentation,
 } from "../../protocol/index.ts";
 import { createInsecureSimPlatform } from "../../sim/platform.ts";
@@ -30,16 +29,9 @@ import {
   testSeed,
   type TestNetwork,
 } from "../helpers/network.ts";
+import { ADULTS } from "../helpers/sample-parameters.ts";
 
 const VAULTS = ["vault-1", "vault-2", "vault-3"];
-const ADULTS: QueryParameters = {
-  task_class: "query",
-  predicate: {
-    operator: "AND",
-    operands: [{ attribute: "customer.age", op: "range", min: 18, max: 121 }],
-  },
-  audience_cap: 1000,
-};
 const OTHER = testSeed("another value");
 const DEBUG = { pcr0: "00".repeat(48), pcr1: "00".repeat(48), pcr2: "00".repeat(48) };
 

@@ -22,13 +22,10 @@ import {
   encodeFrame,
   enclaveResponseSchema,
   fromHex,
-  sha256,
   utf8,
-  type ComputeParameters,
   type EnclaveResponse,
 } from "../../protocol/index.ts";
 import { generateDemoReceipts } from "../../sim/data/receipts.ts";
-import { buildLogisticModel } from "../../enclave/workloads/train/index.ts";
 import { InsecureSimNsm } from "../../sim/nsm.ts";
 import { launchInsecureEnclave } from "../../sim/launcher.ts";
 import { measureSimImage } from "../../sim/measure.ts";
@@ -51,25 +48,8 @@ import {
   governanceSnapshot,
   type Measurement,
 } from "../helpers/network.ts";
+import { AGE_MODEL, AGE_SCORES } from "../helpers/sample-parameters.ts";
 
-const AGE = {
-  attribute: "customer.age",
-  mean_micro: 0,
-  scale_micro: 1_000_000,
-  min_micro: 0,
-  max_micro: 120_000_000,
-};
-const MODEL = buildLogisticModel({
-  weights: Float32Array.of(0.1, -4.8),
-  features: [{ ...AGE, equals_micro: null }],
-});
-const SCORES: ComputeParameters = {
-  task_class: "compute",
-  model_digest: sha256(MODEL),
-  features: [AGE],
-  bin_edges_micro: [0, 500_000, 1_000_000],
-  work_units_max: 1_000_000,
-};
 const repositoryRoot = join(import.meta.dirname, "../..");
 const bubblewrap = await probeBubblewrap().then(
   () => true,
@@ -177,12 +157,12 @@ test.skipIf(!bubblewrap)(
   async () => {
     const network = await createNetwork({ measurement });
     const data = customerData(["vault-1", "vault-2"], 200);
-    const shared = await testTask(network, { parameters: SCORES, data });
+    const shared = await testTask(network, { parameters: AGE_SCORES, data });
     const ends: EnclaveProcess[] = [];
     const start = (): EnclaveEnd => lazily(launch("bubblewrap"), ends);
     const round = await runRound(shared, {
-      governance: governanceSnapshot(network, [artifactRegistered(MODEL, "model")]),
-      artifact: MODEL,
+      governance: governanceSnapshot(network, [artifactRegistered(AGE_MODEL, "model")]),
+      artifact: AGE_MODEL,
       startAggregator: start,
       startSlice: start,
     });

@@ -3,15 +3,12 @@ import { beforeAll, describe, expect, test } from "vitest";
 import {
   TASK_ENVELOPE,
   WORK_ORDER,
-  sha256,
   utf8,
-  type ComputeParameters,
   type GovernanceStatement,
   type SealedOrder,
   type TaskEnvelope,
   type WorkOrder,
 } from "../../protocol/index.ts";
-import { buildLogisticModel } from "../../enclave/workloads/train/index.ts";
 import { bootHosted, startEnclave } from "../helpers/enclave-rig.ts";
 import { runRound, runSoleTask, type RunRequest } from "../helpers/enclave-round.ts";
 import { customerData, customerRecords, testBatch } from "../helpers/network-data.ts";
@@ -26,25 +23,8 @@ import {
   testSeed,
   type TestNetwork,
 } from "../helpers/network.ts";
+import { AGE_MODEL, AGE_SCORES } from "../helpers/sample-parameters.ts";
 
-const AGE = {
-  attribute: "customer.age",
-  mean_micro: 0,
-  scale_micro: 1_000_000,
-  min_micro: 0,
-  max_micro: 120_000_000,
-};
-const MODEL = buildLogisticModel({
-  weights: Float32Array.of(0.1, -4.8),
-  features: [{ ...AGE, equals_micro: null }],
-});
-const SCORES: ComputeParameters = {
-  task_class: "compute",
-  model_digest: sha256(MODEL),
-  features: [AGE],
-  bin_edges_micro: [0, 500_000, 1_000_000],
-  work_units_max: 1_000_000,
-};
 const OTHER = testSeed("another value");
 
 let network: TestNetwork;
@@ -55,15 +35,15 @@ let honest: { readonly governance: Uint8Array; readonly artifact: Uint8Array };
 beforeAll(async () => {
   network = await createNetwork();
   sole = await testTask(network, {
-    parameters: SCORES,
+    parameters: AGE_SCORES,
     data: customerData(["vault-1"], 40),
   });
   shared = await testTask(network, {
-    parameters: SCORES,
+    parameters: AGE_SCORES,
     data: customerData(["vault-1", "vault-2"], 40),
   });
-  const governance = governanceSnapshot(network, [artifactRegistered(MODEL, "model")]);
-  honest = { governance, artifact: MODEL };
+  const governance = governanceSnapshot(network, [artifactRegistered(AGE_MODEL, "model")]);
+  honest = { governance, artifact: AGE_MODEL };
 });
 
 test("the honest requests that the refusals below start from succeed", async () => {
@@ -241,14 +221,14 @@ describe("what the host hands over", () => {
   });
 
   test("[XP-3] refuses a step graph registered where a model is asked for", async () => {
-    const governance = governanceSnapshot(network, [artifactRegistered(MODEL, "step_graph")]);
+    const governance = governanceSnapshot(network, [artifactRegistered(AGE_MODEL, "step_graph")]);
     const refused = runSoleTask(sole, { ...honest, governance });
     await expect(refused).rejects.toMatchObject({ code: "EXECUTION_WORKLOAD_UNREGISTERED" });
   });
 
   test("[XP-3] refuses governance of another genesis", async () => {
     const other = await createNetwork({ genesis: (genesis) => ({ ...genesis, network: "other" }) });
-    const governance = governanceSnapshot(other, [artifactRegistered(MODEL, "model")]);
+    const governance = governanceSnapshot(other, [artifactRegistered(AGE_MODEL, "model")]);
     const refused = runSoleTask(sole, { ...honest, governance });
     await expect(refused).rejects.toMatchObject({ code: "GOVERNANCE_GENESIS_MISMATCH" });
   });
@@ -268,7 +248,7 @@ describe("envelopes", () => {
     { title: "names other semantics", change: () => ({ semantic_version: "semantics-2" }) },
     {
       title: "asks something else",
-      change: () => ({ parameters: { ...SCORES, work_units_max: 9 } }),
+      change: () => ({ parameters: { ...AGE_SCORES, work_units_max: 9 } }),
     },
     {
       title: "names another request",
@@ -308,7 +288,7 @@ describe("envelopes", () => {
 
   test("[TE-2] refuses an envelope with another composition than its request", async () => {
     const task = await testTask(network, {
-      parameters: SCORES,
+      parameters: AGE_SCORES,
       data: sole.data,
       envelope: (envelope) => ({
         ...envelope,
@@ -329,7 +309,7 @@ describe("envelopes", () => {
   test("[TE-2] refuses a request that its submitter did not sign", async () => {
     const stranger = await testActor("stranger", "submitter");
     const forger = { ...network, submitter: { ...network.submitter, signing: stranger.signing } };
-    const task = await testTask(forger, { parameters: SCORES, data: sole.data });
+    const task = await testTask(forger, { parameters: AGE_SCORES, data: sole.data });
     await expect(runSoleTask(task, honest)).rejects.toMatchObject({
       code: "PROOF_SIGNATURE_INVALID",
     });
@@ -391,7 +371,7 @@ describe("the aggregator a slice seals to", () => {
 
   test("[XP-10] refuses a measurement that governance has revoked", async () => {
     const decisions: GovernanceStatement["decision"][] = [
-      artifactRegistered(MODEL, "model"),
+      artifactRegistered(AGE_MODEL, "model"),
       { type: "measurement_revoked", pcr0: TEST_MEASUREMENT.pcr0 },
     ];
     const refused = runRound(shared, {

@@ -1,13 +1,10 @@
 import { beforeAll, describe, expect, test } from "vitest";
 
-import { buildLogisticModel } from "../../enclave/workloads/train/index.ts";
 import {
   RESULT_BYTES,
   SLICE_RESULT_BUNDLE,
   commitRecord,
   equalBytes,
-  sha256,
-  type ComputeParameters,
   type QueryParameters,
   type TaskResult,
 } from "../../protocol/index.ts";
@@ -27,6 +24,7 @@ import {
   governanceSnapshot,
   type TestNetwork,
 } from "../helpers/network.ts";
+import { AGE_MODEL, AGE_SCORES } from "../helpers/sample-parameters.ts";
 
 const VAULTS = ["vault-1", "vault-2", "vault-3"];
 
@@ -42,33 +40,12 @@ function olderThan(min: number, audienceCap = 1000): QueryParameters {
   };
 }
 
-const AGE = {
-  attribute: "customer.age",
-  mean_micro: 0,
-  scale_micro: 1_000_000,
-  min_micro: 0,
-  max_micro: 120_000_000,
-};
-
-/** Scores grow with age; half of the customers score above one half. */
-const MODEL = buildLogisticModel({
-  weights: Float32Array.of(0.1, -4.8),
-  features: [{ ...AGE, equals_micro: null }],
-});
-const SCORES: ComputeParameters = {
-  task_class: "compute",
-  model_digest: sha256(MODEL),
-  features: [AGE],
-  bin_edges_micro: [0, 500_000, 1_000_000],
-  work_units_max: 1_000_000,
-};
-
 let network: TestNetwork;
 let withModel: Uint8Array;
 
 beforeAll(async () => {
   network = await createNetwork();
-  withModel = governanceSnapshot(network, [artifactRegistered(MODEL, "model")]);
+  withModel = governanceSnapshot(network, [artifactRegistered(AGE_MODEL, "model")]);
 });
 
 async function queryTask(parameters: QueryParameters, count = 120): Promise<TestTask> {
@@ -173,8 +150,8 @@ describe("query", () => {
 describe("compute", () => {
   test("[RT-4][XP-3][XP-7][VR-3] a histogram of scores, and the same commitment a second time", async () => {
     const data = customerData(VAULTS, 200);
-    const task = await testTask(network, { parameters: SCORES, data });
-    const options = { governance: withModel, artifact: MODEL };
+    const task = await testTask(network, { parameters: AGE_SCORES, data });
+    const options = { governance: withModel, artifact: AGE_MODEL };
     const [first, second] = [await runRound(task, options), await runRound(task, options)];
     const { result, padded } = await openResult(task, first);
     const rows = data.flatMap((each) => each.batches.flatMap((batch) => batch.records));
@@ -191,23 +168,26 @@ describe("compute", () => {
   });
 
   test("[XP-12][AC-3] bins below the threshold are null", async () => {
-    const parameters = { ...SCORES, bin_edges_micro: [0, 1, 1_000_000] };
+    const parameters = { ...AGE_SCORES, bin_edges_micro: [0, 1, 1_000_000] };
     const task = await testTask(network, { parameters, data: customerData(VAULTS, 200) });
-    const round = await runRound(task, { governance: withModel, artifact: MODEL });
+    const round = await runRound(task, { governance: withModel, artifact: AGE_MODEL });
     const { result } = await openResult(task, round);
     expect(result.result).toMatchObject({ kind: "histogram", counts: [null, expect.any(Number)] });
   });
 
   test("[XP-3] refuses to exceed the declared work units", async () => {
-    const parameters = { ...SCORES, work_units_max: 10 };
+    const parameters = { ...AGE_SCORES, work_units_max: 10 };
     const task = await testTask(network, { parameters, data: customerData(VAULTS, 40) });
-    const round = runRound(task, { governance: withModel, artifact: MODEL });
+    const round = runRound(task, { governance: withModel, artifact: AGE_MODEL });
     await expect(round).rejects.toMatchObject({ code: "EXECUTION_BOUND_EXCEEDED" });
   });
 
   test("[XP-3] refuses more rows than the policy's public bound", async () => {
-    const task = await testTask(network, { parameters: SCORES, data: customerData(VAULTS, 300) });
-    const round = runRound(task, { governance: withModel, artifact: MODEL });
+    const task = await testTask(network, {
+      parameters: AGE_SCORES,
+      data: customerData(VAULTS, 300),
+    });
+    const round = runRound(task, { governance: withModel, artifact: AGE_MODEL });
     await expect(round).rejects.toMatchObject({ method: "run", code: "EXECUTION_BOUND_EXCEEDED" });
   });
 });

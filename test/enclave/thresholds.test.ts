@@ -9,7 +9,6 @@ import type { InputRows } from "../../enclave/jobs/inputs.ts";
 import { computeSlice } from "../../enclave/jobs/slices/compute.ts";
 import { querySlice } from "../../enclave/jobs/slices/query.ts";
 import { verifyTask, type VerifiedTask } from "../../enclave/jobs/task.ts";
-import { buildLogisticModel } from "../../enclave/workloads/train/index.ts";
 import {
   concat,
   hkdf,
@@ -27,33 +26,7 @@ import {
   testSeed,
   type TestNetwork,
 } from "../helpers/network.ts";
-
-const AGE = {
-  attribute: "customer.age",
-  mean_micro: 0,
-  scale_micro: 1_000_000,
-  min_micro: 0,
-  max_micro: 120_000_000,
-};
-const MODEL = buildLogisticModel({
-  weights: Float32Array.of(0.1, -4.8),
-  features: [{ ...AGE, equals_micro: null }],
-});
-const SCORES: ComputeParameters = {
-  task_class: "compute",
-  model_digest: sha256(MODEL),
-  features: [AGE],
-  bin_edges_micro: [0, 500_000, 1_000_000],
-  work_units_max: 1_000_000,
-};
-const ADULTS: QueryParameters = {
-  task_class: "query",
-  predicate: {
-    operator: "AND",
-    operands: [{ attribute: "customer.age", op: "range", min: 18, max: 121 }],
-  },
-  audience_cap: 1000,
-};
+import { ADULTS, AGE_MODEL, AGE_SCORES } from "../helpers/sample-parameters.ts";
 
 let network: TestNetwork;
 let queryTask: VerifiedTask;
@@ -61,7 +34,7 @@ let computeTask: VerifiedTask;
 
 beforeAll(async () => {
   network = await createNetwork();
-  const governance = governanceSnapshot(network, [artifactRegistered(MODEL, "model")]);
+  const governance = governanceSnapshot(network, [artifactRegistered(AGE_MODEL, "model")]);
   const data = customerData(["vault-1", "vault-2"], 20);
   const verified = async (parameters: QueryParameters | ComputeParameters) => {
     const { envelopeBytes: envelope } = await testTask(network, { parameters, data });
@@ -69,7 +42,7 @@ beforeAll(async () => {
     return verifyTask(presented, network.genesisDigest);
   };
   queryTask = await verified(ADULTS);
-  computeTask = await verified(SCORES);
+  computeTask = await verified(AGE_SCORES);
 });
 
 /** Rows of people of 30, one for each name; people of one name are one subject. */
@@ -89,7 +62,7 @@ function workOf(task: VerifiedTask, rows: InputRows) {
     task,
     rows,
     vaultId: "vault-1",
-    artifact: task === computeTask ? verifyArtifact(MODEL, task) : null,
+    artifact: task === computeTask ? verifyArtifact(AGE_MODEL, task) : null,
     tokenKey: testSeed("token key"),
     noiseShare: testSeed("noise share"),
     state: null,
@@ -118,13 +91,13 @@ describe("local thresholds", () => {
   test("[XP-12] a subject with many rows is one subject", async () => {
     expect(tokens(people(["a", "a", "b", "c", "d", "d"]))).toBe(0);
     const rows = people([...FOUR, "a", "b", "c"]);
-    const histogram = await computeSlice(workOf(computeTask, rows), SCORES);
+    const histogram = await computeSlice(workOf(computeTask, rows), AGE_SCORES);
     expect(unpad(histogram).every((byte) => byte === 0)).toBe(true);
   });
 
   test("[XP-12] a histogram counts one row for each subject", async () => {
     const rows = people([...FIVE, "a", "b", "c"]);
-    const histogram = unpad(await computeSlice(workOf(computeTask, rows), SCORES));
+    const histogram = unpad(await computeSlice(workOf(computeTask, rows), AGE_SCORES));
     expect(Array.from(new Int32Array(histogram.buffer.slice(0, 8)))).toEqual([5, 0]);
   });
 
@@ -184,7 +157,7 @@ describe("noise", () => {
       const result = aggregateHistogram({
         outputs: [output],
         outputBytes: 12,
-        parameters: SCORES,
+        parameters: AGE_SCORES,
         rowsMax: 10_000,
         noiseKey: hkdf(utf8(`bins ${n}`), utf8("test")),
         privacy,

@@ -10,7 +10,7 @@ import {
 } from "../../workloads/compute/index.ts";
 import { featureRows } from "../../workloads/train/index.ts";
 import { subjectNumbers } from "../inputs.ts";
-import { int32Bytes, kernelFeatures, naturalColumns } from "./features.ts";
+import { int32Bytes, naturalColumns } from "./features.ts";
 import type { SliceWork } from "./work.ts";
 
 /** Size of a histogram as it travels: a length and four bytes for each bin. */
@@ -23,7 +23,7 @@ export function computeOutputBytes(parameters: ComputeParameters): number {
  *
  * Fewer subjects than the local threshold count as none (XP-12, AC-3).
  *
- * @throws {@link LimitError} EXECUTION_BOUND_EXCEEDED beyond the declared work units or the policy's time
+ * @throws {@link LimitError} EXECUTION_BOUND_EXCEEDED beyond the policy's time
  * @throws {@link VerificationError} EXECUTION_WORKLOAD_FAILED for a model without one input and a score output
  */
 export async function computeSlice(
@@ -34,11 +34,7 @@ export async function computeSlice(
   if (artifact === null) throw modelRefused("a model");
   const subjects = subjectNumbers(rows.subjects);
   const every = Int32Array.from({ length: rows.rows }, (_, row) => row);
-  const features = featureRows(
-    naturalColumns(rows, task),
-    kernelFeatures(parameters.features),
-    every,
-  );
+  const features = featureRows(naturalColumns(rows, task), parameters.features, every);
   await using model = await loadModel(artifact.bytes, { bytesMax: ARTIFACT_BYTES_MAX });
   const { scores } = await scoreRecords({
     model,
@@ -46,13 +42,11 @@ export async function computeSlice(
     features,
     rows: rows.rows,
     clockMs: work.clockMs,
-    parameters: {
-      ...namesOf(model),
-      bounds: {
-        rows_max: task.rowsMax,
-        work_units_max: parameters.work_units_max,
-        milliseconds_max: task.policy.classes.compute.execution_ms_max,
-      },
+    ...namesOf(model),
+    bounds: {
+      rowsMax: task.rowsMax,
+      workUnitsMax: parameters.work_units_max,
+      millisecondsMax: task.policy.classes.compute.execution_ms_max,
     },
   });
   const counts = histogramOfScores(

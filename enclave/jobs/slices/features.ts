@@ -1,23 +1,18 @@
-import type { Feature } from "#protocol";
-
-import type { Columns, TrainFeature } from "../../workloads/train/index.ts";
+import type { Column, Columns } from "../../workloads/train/index.ts";
 import type { VerifiedTask } from "../task.ts";
 import type { InputRows } from "../inputs.ts";
-
-/** The features of a task as the kernels know them: the protocol's, none of them an indicator. */
-export function kernelFeatures(features: readonly Feature[]): TrainFeature[] {
-  return features.map((feature) => ({ ...feature, equals_micro: null }));
-}
 
 /**
  * Columns in natural units: a decimal's integer divided by ten to its scale, so that a feature's micro constants mean
  * what they say. Text stays text, documents are absent.
  */
 export function naturalColumns(rows: InputRows, task: VerifiedTask): Columns {
-  const scales = new Map(
-    task.state.semantics.attributes.map((attribute) => [attribute.attribute_id, attribute.scale]),
+  // Another domain may have an attribute of the same name and another scale.
+  const own = task.state.semantics.attributes.filter(
+    ({ domain_id: domainId }) => domainId === task.scope.domain_id,
   );
-  const columns = new Map<string, readonly (number | string | null)[]>();
+  const scales = new Map(own.map(({ attribute_id: id, scale }) => [id, scale]));
+  const columns = new Map<string, Column>();
   for (const [name, values] of rows.columns) {
     const unit = 10 ** (scales.get(name) ?? 0);
     columns.set(

@@ -23,9 +23,7 @@ export function queryOutputBytes(rowsMax: number): number {
  */
 export function querySlice(work: SliceWork, parameters: QueryParameters): Uint8Array {
   const { rows, task } = work;
-  const { predicate } = parameters;
-  const compiled = compilePredicate({ operator: predicate.operator, operands: predicate.operands });
-  const mask = compiled.match(scannable(rows), rows.rows);
+  const mask = compilePredicate(parameters.predicate).match(scannable(rows), rows.rows);
   const tokens = new Map<string, Uint8Array>();
   mask.forEach((matches, row) => {
     if (matches !== 1) return;

@@ -1,10 +1,17 @@
 import { padTo } from "#aggregation";
-import { VerificationError, hkdf, utf8, type TrainParameters } from "#protocol";
+import {
+  VerificationError,
+  hkdf,
+  utf8,
+  type AttributeValue,
+  type TrainParameters,
+} from "#protocol";
 
 import { loadModel } from "../../adapters/onnx.ts";
 import { ARTIFACT_BYTES_MAX } from "../../limits.ts";
 import { featureMatrix, subjectGroups, trainLocally } from "../../workloads/train/index.ts";
-import { int32Bytes, kernelFeatures, naturalColumns, readInt32 } from "./features.ts";
+import type { InputRows } from "../inputs.ts";
+import { int32Bytes, naturalColumns, readInt32 } from "./features.ts";
 import type { SliceWork } from "./work.ts";
 
 /** Weights of the logistic model: one slope for each feature and the bias. */
@@ -49,10 +56,10 @@ export async function trainSlice(
       "step graph: expected one, got none",
     );
   }
-  const columns = withLabel(naturalColumns(rows, task), rows.columns, parameters);
-  const matrix = featureMatrix(columns, {
-    features: kernelFeatures(parameters.features),
-    label: { attribute: LABEL, positive: { kind: "at_least", micro: 1_000_000 } },
+  const matrix = featureMatrix(naturalColumns(rows, task), {
+    features: parameters.features,
+    labels: labelsOf(rows, parameters),
+    positive: parameters.label.positive,
   });
   const groups = subjectGroups(rows.subjects, parameters.groups);
   await using model = await loadModel(artifact.bytes, { bytesMax: ARTIFACT_BYTES_MAX });
@@ -73,25 +80,12 @@ export async function trainSlice(
   return padTo(int32Bytes(update), trainOutputBytes(parameters));
 }
 
-/** No attribute has this name: identifiers begin with a letter or digit. */
-const LABEL = "#label";
-
-/** Adds the label column: 1 where the attribute equals the positive value, in its scaled integers; absent stays so. */
-function withLabel(
-  columns: ReadonlyMap<string, readonly (number | string | null)[]>,
-  raw: SliceWork["rows"]["columns"],
-  { label }: TrainParameters,
-): ReadonlyMap<string, readonly (number | string | null)[]> {
-  const values = raw.get(label.attribute);
-  if (values === undefined) {
-    throw new VerificationError(
-      { code: "EXECUTION_INPUT_MISMATCH", attribute: label.attribute },
-      "label: expected an attribute of the record scope, got another",
-    );
-  }
-  const labels = values.map((value) => {
-    if (typeof value !== "number") return null;
-    return value === label.positive ? 1 : 0;
-  });
-  return new Map([...columns, [LABEL, labels]]);
+/** The column of the label as it is stored: in its scaled integers. */
+function labelsOf({ columns }: InputRows, { label }: TrainParameters): readonly AttributeValue[] {
+  const values = columns.get(label.attribute);
+  if (values !== undefined) return values;
+  throw new VerificationError(
+    { code: "EXECUTION_INPUT_MISMATCH", attribute: label.attribute },
+    "label: expected an attribute of the record scope, got another",
+  );
 }

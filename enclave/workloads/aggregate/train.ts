@@ -14,7 +14,6 @@ import {
   toFloats,
   updateEntryBound,
   updateSensitivity,
-  type TrainFeature,
 } from "../train/index.ts";
 
 /** Slices of one round of training and what the envelope fixed about combining them. */
@@ -73,14 +72,10 @@ export function aggregateUpdates(aggregation: TrainAggregation): Int32Array {
 export function modelResult(
   parameters: TrainParameters,
   weights: Int32Array,
-  features: readonly TrainFeature[],
 ): TaskResult["result"] {
-  return {
-    kind: "model",
-    format: "onnx",
-    model: buildLogisticModel({ weights: toFloats(weights, parameters.fraction_bits), features }),
-    rounds: parameters.rounds,
-  };
+  const { features, fraction_bits: fractionBits, rounds } = parameters;
+  const model = buildLogisticModel({ weights: toFloats(weights, fractionBits), features });
+  return { kind: "model", format: "onnx", model, rounds };
 }
 
 function updateOf(padded: Uint8Array, { outputBytes, weights }: TrainAggregation): Int32Array {

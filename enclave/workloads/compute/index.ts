@@ -1,10 +1,10 @@
 export { inspectModel, type ModelInspection, type ModelLimits } from "./model-inspection.ts";
-export { computeParametersSchema, type ComputeParameters } from "./parameters.ts";
 export {
   contributionMask,
   encodeScores,
   histogramOfScores,
   scoreRecords,
+  type ScoreBounds,
   type Scored,
   type Scoring,
 } from "./score.ts";

@@ -2,7 +2,14 @@ import { LimitError, MalformedError } from "#protocol";
 
 import type { OnnxModel } from "../../adapters/onnx.ts";
 import type { ModelInspection } from "./model-inspection.ts";
-import type { ComputeParameters } from "./parameters.ts";
+
+/** What scoring may cost, as the task and the policy declare it. */
+export interface ScoreBounds {
+  readonly rowsMax: number;
+  /** The row bound times operators of the model's graph. */
+  readonly workUnitsMax: number;
+  readonly millisecondsMax: number;
+}
 
 /** One scoring run: a model that was admitted, rows, and the bounds declared at admission. */
 export interface Scoring {
@@ -11,7 +18,11 @@ export interface Scoring {
   /** Row-major, `rows` times any width the model takes; finite. */
   readonly features: Float32Array;
   readonly rows: number;
-  readonly parameters: Pick<ComputeParameters, "input" | "output" | "bounds">;
+  /** The name of the model's input, float [rows, features]. */
+  readonly input: string;
+  /** The name of the output that is one float per row. */
+  readonly output: string;
+  readonly bounds: ScoreBounds;
   /** Milliseconds since any fixed point; read before and after the run. */
   readonly clockMs: () => number;
 }
@@ -20,7 +31,7 @@ export interface Scoring {
 export interface Scored {
   /** One score per row. */
   readonly scores: Float32Array;
-  /** Rows times operators; a function of public sizes and the row count only. */
+  /** The row bound times operators: a function of public sizes only. */
   readonly workUnits: number;
 }
 
@@ -44,13 +55,10 @@ function exceeded(bound: string, max: number): LimitError {
  * @throws {@link RefusedError} EXECUTION_WORKLOAD_FAILED when the runtime fails
  */
 export async function scoreRecords(scoring: Scoring): Promise<Scored> {
-  const { model, inspection, features, rows, parameters, clockMs } = scoring;
-  const {
-    rows_max: rowsMax,
-    work_units_max: unitsMax,
-    milliseconds_max: msMax,
-  } = parameters.bounds;
-  const workUnits = rows * inspection.nodes;
+  const { model, inspection, features, rows, output, clockMs } = scoring;
+  const { rowsMax, workUnitsMax: unitsMax, millisecondsMax: msMax } = scoring.bounds;
+  // By the public bound: the real number of rows must not decide whether a task fails.
+  const workUnits = rowsMax * inspection.nodes;
   if (rows > rowsMax) throw exceeded("rows", rowsMax);
   if (workUnits > unitsMax) throw exceeded("work units", unitsMax);
   if (rows === 0) return { scores: new Float32Array(0), workUnits };
@@ -62,13 +70,13 @@ export async function scoreRecords(scoring: Scoring): Promise<Scored> {
     );
   }
   const started = clockMs();
-  const outputs = await model.run({ [parameters.input]: { data: features, dims: [rows, width] } });
+  const outputs = await model.run({ [scoring.input]: { data: features, dims: [rows, width] } });
   if (clockMs() - started > msMax) throw exceeded("milliseconds", msMax);
-  const scores = outputs[parameters.output]?.data;
+  const scores = outputs[output]?.data;
   if (scores instanceof Float32Array && scores.length === rows) return { scores, workUnits };
   throw new MalformedError(
-    { code: "EXECUTION_WORKLOAD_FAILED", output: parameters.output },
-    `model: expected output ${parameters.output} with one float per row, got another`,
+    { code: "EXECUTION_WORKLOAD_FAILED", output },
+    `model: expected output ${output} with one float per row, got another`,
   );
 }
 

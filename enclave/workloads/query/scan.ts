@@ -1,6 +1,4 @@
-import { MalformedError } from "#protocol";
-
-import type { QueryOperand, QueryPredicate } from "./predicate.ts";
+import { MalformedError, type Operand, type Predicate } from "#protocol";
 
 /** Columns of one Vault: attribute to one value per row; `null` is absent. All have one length. */
 export type QueryColumns = ReadonlyMap<string, readonly (number | string | null)[]>;
@@ -27,14 +25,15 @@ export interface CompiledPredicate {
 }
 
 /**
- * Compiles a predicate to a scan over columns.
+ * Compiles the predicate of a `query` task to a scan over columns.
  *
- * @param predicate - Parsed by queryPredicateSchema, which bounds its depth and size.
+ * Its attributes are the resolved references of the task's composition, never ad-hoc column names.
  */
-export function compilePredicate(predicate: QueryPredicate): CompiledPredicate {
+export function compilePredicate(predicate: Predicate): CompiledPredicate {
   const scan = compile(predicate);
+  const attributes = predicate.operands.map(({ attribute }) => attribute);
   return {
-    attributes: [...new Set(attributesOf(predicate))].toSorted(),
+    attributes: [...new Set(attributes)].toSorted(),
     match: (columns, rows) => scan(columns, rows).map((state) => (state === YES ? 1 : 0)),
   };
 }
@@ -54,10 +53,6 @@ export function countSubjects(mask: Uint8Array, subjects: Int32Array): number {
   return matched.size;
 }
 
-function attributesOf(predicate: QueryPredicate): readonly string[] {
-  return "op" in predicate ? [predicate.attribute] : predicate.operands.flatMap(attributesOf);
-}
-
 function both(a: number, b: number): number {
   if (a === NO || b === NO) return NO;
   return a === YES && b === YES ? YES : UNKNOWN;
@@ -73,17 +68,15 @@ function negated(state: number): number {
   return state === YES ? NO : YES;
 }
 
-function compile(predicate: QueryPredicate): Scan {
-  if ("op" in predicate) return compileOperand(predicate);
-  const scans = predicate.operands.map(compile);
-  switch (predicate.operator) {
+function compile({ operator, operands }: Predicate): Scan {
+  const scans = operands.map(compileOperand);
+  switch (operator) {
     case "AND":
-    case "FILTER":
       return fold(scans, YES, both);
     case "OR":
       return fold(scans, NO, either);
     case "NOT": {
-      // None of the operands matches; the schema allows one.
+      // None of the operands matches; resolution allows one.
       const any = fold(scans, NO, either);
       return (columns, rows) => any(columns, rows).map(negated);
     }
@@ -105,7 +98,7 @@ function fold(scans: readonly Scan[], start: number, join: (a: number, b: number
   };
 }
 
-function compileOperand(operand: QueryOperand): Scan {
+function compileOperand(operand: Operand): Scan {
   const test = operandTest(operand);
   const { attribute } = operand;
   return (columns, rows) => {
@@ -126,7 +119,7 @@ function compileOperand(operand: QueryOperand): Scan {
   };
 }
 
-function operandTest(operand: QueryOperand): (value: number | string) => boolean {
+function operandTest(operand: Operand): (value: number | string) => boolean {
   switch (operand.op) {
     case "eq":
       return (value) => value === operand.value;

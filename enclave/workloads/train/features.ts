@@ -1,9 +1,10 @@
-import { MalformedError, digestOfBytes, utf8 } from "#protocol";
+import { MalformedError, digestOfBytes, utf8, type AttributeValue, type Feature } from "#protocol";
 
-import type { TrainFeature, TrainLabel } from "./parameters.ts";
+/** One value per row; `null` is absent. */
+export type Column = readonly (number | string | null)[];
 
-/** Columns of one Vault: attribute to one value per row; `null` is absent. */
-export type Columns = ReadonlyMap<string, readonly (number | string | null)[]>;
+/** Columns of one Vault by attribute; all have one length. */
+export type Columns = ReadonlyMap<string, Column>;
 
 /** Model inputs of one Vault, rows in the order of the columns. */
 export interface FeatureMatrix {
@@ -15,7 +16,7 @@ export interface FeatureMatrix {
   readonly rows: Int32Array;
 }
 
-function column(columns: Columns, attribute: string): readonly (number | string | null)[] {
+function column(columns: Columns, attribute: string): Column {
   const values = columns.get(attribute);
   if (values !== undefined) return values;
   throw new MalformedError(
@@ -25,35 +26,14 @@ function column(columns: Columns, attribute: string): readonly (number | string 
 }
 
 /** The model input that one value gives; an absent or unreadable value counts as the public mean. */
-function featureValue(feature: TrainFeature, value: number | string | null): number {
-  const mean = feature.mean_micro / 1e6;
-  const scale = feature.scale_micro / 1e6;
-  if (typeof value !== "number" || Number.isNaN(value)) {
-    return feature.equals_micro === null ? 0 : -mean / scale;
-  }
+function featureValue(feature: Feature, value: number | string | null): number {
+  if (typeof value !== "number" || Number.isNaN(value)) return 0;
   const held = Math.min(Math.max(value, feature.min_micro / 1e6), feature.max_micro / 1e6);
-  const { equals_micro: equals } = feature;
-  const input = equals === null ? held : Number(held === equals / 1e6);
-  return (input - mean) / scale;
-}
-
-/** 1, 0, or `null` where the row carries no label. */
-function labelValue(label: TrainLabel, value: number | string | null): 0 | 1 | null {
-  const { positive } = label;
-  if (positive.kind === "text") {
-    if (typeof value !== "string") return null;
-    return value === positive.text ? 1 : 0;
-  }
-  if (typeof value !== "number" || Number.isNaN(value)) return null;
-  return value >= positive.micro / 1e6 ? 1 : 0;
+  return (held - feature.mean_micro / 1e6) / (feature.scale_micro / 1e6);
 }
 
 /** The input of one feature for one row, finite in float32. */
-function inputAt(
-  feature: TrainFeature,
-  values: readonly (number | string | null)[],
-  row: number,
-): number {
+function inputAt(feature: Feature, values: Column, row: number): number {
   const value = Math.fround(featureValue(feature, values[row] ?? null));
   // A scale near zero can push a clamped value beyond float32; it must not poison the weights.
   return Number.isFinite(value) ? value : 0;
@@ -69,18 +49,13 @@ function inputAt(
  */
 export function featureRows(
   columns: Columns,
-  features: readonly TrainFeature[],
+  features: readonly Feature[],
   rows: Int32Array,
 ): Float32Array {
   const matrix = new Float32Array(rows.length * features.length);
   for (const [at, feature] of features.entries()) {
     const values = column(columns, feature.attribute);
-    if (rows.some((row) => row >= values.length)) {
-      throw new MalformedError(
-        { code: "EXECUTION_INPUT_MISMATCH" },
-        "columns: expected one value per row in each, got different lengths",
-      );
-    }
+    if (rows.some((row) => row >= values.length)) throw unequalLengths();
     rows.forEach((row, i) => {
       matrix[i * features.length + at] = inputAt(feature, values, row);
     });
@@ -91,19 +66,39 @@ export function featureRows(
 /**
  * Turns columns into the inputs and labels of training; a row without a label is left out.
  *
+ * @param labels - One value per row in the unit of `positive`: a number is labelled 1 when it equals `positive` and 0
+ *   when not, anything else is no label.
  * @throws {@link MalformedError} EXECUTION_INPUT_MISMATCH as {@link featureRows}
  */
 export function featureMatrix(
   columns: Columns,
-  { features, label }: { readonly features: readonly TrainFeature[]; readonly label: TrainLabel },
+  {
+    features,
+    labels,
+    positive,
+  }: {
+    readonly features: readonly Feature[];
+    readonly labels: readonly AttributeValue[];
+    readonly positive: number;
+  },
 ): FeatureMatrix {
-  const labels = column(columns, label.attribute).map((value) => labelValue(label, value));
-  const rows = Int32Array.from(labels.flatMap((value, row) => (value === null ? [] : [row])));
+  for (const { attribute } of features) {
+    if (column(columns, attribute).length !== labels.length) throw unequalLengths();
+  }
+  const labelled = labels.flatMap((value, row) => (typeof value === "number" ? [row] : []));
+  const rows = Int32Array.from(labelled);
   return {
     features: featureRows(columns, features, rows),
-    labels: Float32Array.from(rows, (row) => labels[row] ?? 0),
+    labels: Float32Array.from(rows, (row) => (labels[row] === positive ? 1 : 0)),
     rows,
   };
+}
+
+function unequalLengths(): MalformedError {
+  return new MalformedError(
+    { code: "EXECUTION_INPUT_MISMATCH" },
+    "columns: expected one value per row in each, got different lengths",
+  );
 }
 
 /**

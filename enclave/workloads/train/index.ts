@@ -3,6 +3,7 @@ export {
   featureMatrix,
   featureRows,
   subjectGroups,
+  type Column,
   type Columns,
   type FeatureMatrix,
 } from "./features.ts";
@@ -25,9 +26,3 @@ export {
   type OnnxNode,
   type OnnxValue,
 } from "./onnx-encoder.ts";
-export {
-  trainParametersSchema,
-  type TrainFeature,
-  type TrainLabel,
-  type TrainParameters,
-} from "./parameters.ts";

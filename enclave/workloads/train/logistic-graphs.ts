@@ -1,5 +1,6 @@
+import type { Feature } from "#protocol";
+
 import { encodeModel, type OnnxGraph, type OnnxNode, type OnnxValue } from "./onnx-encoder.ts";
-import type { TrainFeature } from "./parameters.ts";
 
 /**
  * The names and shapes every step graph shares, whatever it computes inside:
@@ -139,7 +140,7 @@ export function buildLogisticStepGraph({ features }: { readonly features: number
 /**
  * The model that is delivered: raw attribute values in, label and probability out.
  *
- * Clamping, indicators and scaling are baked in from the task's public feature constants. Input `attributes`
+ * Clamping and scaling are baked in from the task's public feature constants. Input `attributes`
  * is float [rows, A]: the distinct attributes in order of first use, also written into the metadata.
  * Outputs: `label` int64 [rows] and `probability` float [rows].
  *
@@ -150,10 +151,10 @@ export function buildLogisticModel({
   features,
 }: {
   readonly weights: Float32Array;
-  readonly features: readonly TrainFeature[];
+  readonly features: readonly Feature[];
 }): Uint8Array {
   const attributes = [...new Set(features.map(({ attribute }) => attribute))];
-  const micro = (pick: (feature: TrainFeature) => number): number[] =>
+  const micro = (pick: (feature: Feature) => number): number[] =>
     features.map((feature) => pick(feature) / 1e6);
   const count = features.length;
   return encodeModel(
@@ -182,15 +183,6 @@ export function buildLogisticModel({
           "scale",
           micro(({ scale_micro: scale }) => scale),
         ),
-        constants(
-          "equals",
-          micro(({ equals_micro: equals }) => equals ?? 0),
-        ),
-        {
-          name: "is_indicator",
-          dims: [count],
-          data: Uint8Array.from(features, ({ equals_micro: equals }) => (equals === null ? 0 : 1)),
-        },
         { name: "slope", dims: [count, 1], data: weights.slice(0, count) },
         { name: "bias", dims: [1], data: weights.slice(count, count + 1) },
         { name: "half", dims: [1], data: Float32Array.of(0.5) },
@@ -204,10 +196,6 @@ export function buildLogisticModel({
 }
 
 function modelNodes(): readonly OnnxNode[] {
-  const cast = (input: string, output: string, to: number): OnnxNode => ({
-    ...node("Cast", [input], [output]),
-    attributes: [{ name: "to", kind: "int", value: to }],
-  });
   return [
     {
       ...node("Gather", ["attributes", "columns"], ["raw"]),
@@ -215,16 +203,16 @@ function modelNodes(): readonly OnnxNode[] {
     },
     node("Max", ["raw", "minimum"], ["raised"]),
     node("Min", ["raised", "maximum"], ["clamped"]),
-    node("Equal", ["clamped", "equals"], ["matches"]),
-    cast("matches", "indicator", 1),
-    node("Where", ["is_indicator", "indicator", "clamped"], ["value"]),
-    node("Sub", ["value", "mean"], ["centred"]),
+    node("Sub", ["clamped", "mean"], ["centred"]),
     node("Div", ["centred", "scale"], ["scaled"]),
     node("MatMul", ["scaled", "slope"], ["xw"]),
     node("Add", ["xw", "bias"], ["logit"]),
     node("Sigmoid", ["logit"], ["p"]),
     node("Reshape", ["p", "flat"], ["probability"]),
     node("Greater", ["probability", "half"], ["positive"]),
-    cast("positive", "label", 7),
+    {
+      ...node("Cast", ["positive"], ["label"]),
+      attributes: [{ name: "to", kind: "int", value: 7 }],
+    },
   ];
 }

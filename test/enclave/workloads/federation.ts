@@ -14,9 +14,8 @@ import {
   updateEntryBound,
   updateSensitivity,
   type FeatureMatrix,
-  type TrainParameters,
 } from "../../../enclave/workloads/train/index.ts";
-import { digestOfBytes, utf8 } from "../../../protocol/index.ts";
+import { digestOfBytes, utf8, type TrainParameters } from "../../../protocol/index.ts";
 
 /** One Vault's rows, ready for training. */
 export interface Member {
@@ -30,7 +29,12 @@ export interface Federation {
   readonly model: OnnxModel;
   readonly members: readonly Member[];
   readonly parameters: TrainParameters;
-  readonly noisy: boolean;
+  /** What is charged for all rounds, and in how many Vaults one subject may be; null for no noise. */
+  readonly privacy: {
+    readonly epsilonMicro: number;
+    readonly deltaPico: number;
+    readonly vaultsPerSubject: number;
+  } | null;
   readonly seed: string;
 }
 
@@ -57,15 +61,20 @@ async function contribution(
   });
 }
 
-function roundNoise({ parameters, seed }: Federation, round: number, length: number): Int32Array {
+function roundNoise(
+  { parameters, privacy, seed }: Federation,
+  round: number,
+  length: number,
+): Int32Array {
+  if (privacy === null) return new Int32Array(length);
   const sensitivity = updateSensitivity({
     clipNormMicro: parameters.clip_norm_micro,
     fractionBits: parameters.fraction_bits,
-    vaultsPerSubject: parameters.vaults_per_subject,
+    vaultsPerSubject: privacy.vaultsPerSubject,
   });
   const variance = gaussianScaleFor({
-    epsilonMicro: parameters.epsilon_micro,
-    deltaPico: parameters.delta_pico,
+    epsilonMicro: privacy.epsilonMicro,
+    deltaPico: privacy.deltaPico,
     sensitivity,
     rounds: parameters.rounds,
   });
@@ -87,7 +96,7 @@ export async function federate(federation: Federation): Promise<Int32Array> {
       groups: parameters.groups,
     });
     const sum = secureSum(updates, { entryBound, noiseBound: 0 });
-    const noise = federation.noisy ? roundNoise(federation, round, length) : new Int32Array(length);
+    const noise = roundNoise(federation, round, length);
     const divisor = parameters.groups * members.length;
     weights = Int32Array.from(applyAverage({ globalWeights: weights, sum, noise, divisor }));
   }

@@ -4,15 +4,19 @@ import { loadModel, type OnnxModel } from "../../../enclave/adapters/onnx.ts";
 import {
   buildLogisticModel,
   buildLogisticStepGraph,
-  featureMatrix,
   featureRows,
   toFloats,
-  trainParametersSchema,
 } from "../../../enclave/workloads/train/index.ts";
 import { accuracy, federate } from "./federation.ts";
-import { CENTRES, HEART_TRAIN_PARAMETERS, heartDataPresent, readHeartData } from "./heart-data.ts";
+import {
+  CENTRES,
+  HEART_PRIVACY,
+  HEART_TRAIN_PARAMETERS as PARAMETERS,
+  heartDataPresent,
+  heartMatrix,
+  readHeartData,
+} from "./heart-data.ts";
 
-const PARAMETERS = trainParametersSchema.parse(HEART_TRAIN_PARAMETERS);
 const SEEDS = ["a", "b", "c"];
 
 const mean = (values: readonly number[]): number =>
@@ -24,10 +28,10 @@ describe.skipIf(!heartDataPresent)("four hospitals (needs the heart-disease data
   let model: OnnxModel;
   const centres = heartDataPresent ? readHeartData() : [];
   const members = centres.map(({ train, subjects }) => ({
-    matrix: featureMatrix(train, PARAMETERS),
+    matrix: heartMatrix(train),
     subjects,
   }));
-  const tests = centres.map((centre) => featureMatrix(centre.test, PARAMETERS));
+  const tests = centres.map((centre) => heartMatrix(centre.test));
   const judge = (weights: Float32Array): number[] => tests.map((rows) => accuracy(weights, rows));
 
   beforeAll(async () => {
@@ -45,7 +49,7 @@ describe.skipIf(!heartDataPresent)("four hospitals (needs the heart-disease data
       model,
       members,
       parameters: PARAMETERS,
-      noisy: false,
+      privacy: null,
       seed: "",
     });
     const accuracies = judge(toFloats(weights, PARAMETERS.fraction_bits));
@@ -64,7 +68,7 @@ describe.skipIf(!heartDataPresent)("four hospitals (needs the heart-disease data
       learning_rate_micro: 10_000,
       clip_norm_micro: 10_000_000,
     };
-    const weights = await federate({ model, members, parameters, noisy: false, seed: "" });
+    const weights = await federate({ model, members, parameters, privacy: null, seed: "" });
     expect(mean(judge(toFloats(weights, 16)))).toBeGreaterThanOrEqual(0.73);
   });
 
@@ -72,11 +76,11 @@ describe.skipIf(!heartDataPresent)("four hospitals (needs the heart-disease data
     { epsilon: 8, least: 0.78 },
     { epsilon: 4, least: 0.74 },
   ])("[RT-4] stays accurate at epsilon $epsilon, delta 1e-6", async ({ epsilon, least }) => {
-    const parameters = { ...PARAMETERS, epsilon_micro: epsilon * 1_000_000 };
+    const privacy = { ...HEART_PRIVACY, epsilonMicro: epsilon * 1_000_000 };
     const means: number[] = [];
     for (const seed of SEEDS) {
-      const weights = await federate({ model, members, parameters, noisy: true, seed });
-      means.push(mean(judge(toFloats(weights, parameters.fraction_bits))));
+      const weights = await federate({ model, members, parameters: PARAMETERS, privacy, seed });
+      means.push(mean(judge(toFloats(weights, PARAMETERS.fraction_bits))));
     }
     console.log(
       `heart disease, epsilon ${epsilon}, delta 1e-6, a subject in up to 4 Vaults: ` +
@@ -87,7 +91,7 @@ describe.skipIf(!heartDataPresent)("four hospitals (needs the heart-disease data
 
   test("[RT-4] the delivered model takes raw attributes and says the same", async () => {
     const weights = toFloats(
-      await federate({ model, members, parameters: PARAMETERS, noisy: true, seed: "a" }),
+      await federate({ model, members, parameters: PARAMETERS, privacy: HEART_PRIVACY, seed: "a" }),
       PARAMETERS.fraction_bits,
     );
     const bytes = buildLogisticModel({ weights, features: PARAMETERS.features });
@@ -99,7 +103,6 @@ describe.skipIf(!heartDataPresent)("four hospitals (needs the heart-disease data
       scale_micro: 1_000_000,
       min_micro: -1_000_000_000,
       max_micro: 1_000_000_000,
-      equals_micro: null,
     }));
     for (const [i, centre] of centres.entries()) {
       const rows = tests[i]?.rows ?? new Int32Array(0);

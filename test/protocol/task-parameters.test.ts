@@ -1,0 +1,148 @@
+import { expect, test } from "vitest";
+
+import { taskParametersSchema, type TaskParameters } from "../../protocol/index.ts";
+
+const FEATURE = {
+  attribute: "customer.age",
+  mean_micro: 0,
+  scale_micro: 1,
+  min_micro: 0,
+  max_micro: 1,
+};
+const TEST = { attribute: "customer.age", op: "eq", value: 1 } as const;
+const PREDICATE = { operator: "AND", operands: [TEST] } as const;
+
+const GOOD = {
+  parse: { task_class: "parse", record_commitment: new Uint8Array(32) },
+  query: {
+    task_class: "query",
+    predicate: { operator: "AND", operands: [TEST] },
+    audience_cap: 1000,
+  },
+  compute: {
+    task_class: "compute",
+    model_digest: new Uint8Array(32),
+    features: [FEATURE],
+    bin_edges_micro: [0, 500_000, 1_000_000],
+    work_units_max: 1000,
+  },
+  train: {
+    task_class: "train",
+    model_digest: new Uint8Array(32),
+    features: [FEATURE],
+    label: { attribute: "customer.subscribed", positive: 1 },
+    rounds: 2,
+    groups: 4,
+    local_steps: 1,
+    batch_size: 1,
+    learning_rate_micro: 1,
+    clip_norm_micro: 1,
+    fraction_bits: 8,
+  },
+} satisfies Record<TaskParameters["task_class"], TaskParameters>;
+
+/** `length` copies of one item. */
+const many = <T>(length: number, item: T): T[] => Array.from({ length }, () => item);
+
+test.for(Object.values(GOOD))("accepts the parameters of $task_class", (good) => {
+  expect(taskParametersSchema.parse(good)).toEqual(good);
+});
+
+interface Damage {
+  /** The requirement it proves, as the test names it. */
+  readonly id: string;
+  readonly of: keyof typeof GOOD;
+  readonly title: string;
+  readonly change: Readonly<Record<string, unknown>>;
+}
+
+const DAMAGES: readonly Damage[] = [
+  { id: "", of: "parse", title: "an unknown field", change: { more: 1 } },
+  {
+    id: "",
+    of: "parse",
+    title: "a short commitment",
+    change: { record_commitment: new Uint8Array(31) },
+  },
+  { id: "[TC-3] ", of: "query", title: "a negative cap", change: { audience_cap: -1 } },
+  { id: "[TC-4] ", of: "compute", title: "an unknown field", change: { more: 1 } },
+  { id: "[TC-4] ", of: "compute", title: "undeclared work", change: { work_units_max: undefined } },
+  { id: "[TC-4] ", of: "compute", title: "a fraction", change: { work_units_max: 0.5 } },
+  {
+    id: "[TC-4] ",
+    of: "compute",
+    title: "edges that stand still",
+    change: { bin_edges_micro: [0, 0] },
+  },
+  {
+    id: "[TC-4] ",
+    of: "compute",
+    title: "edges that fall",
+    change: { bin_edges_micro: [0, 2, 1] },
+  },
+  { id: "[TC-4] ", of: "compute", title: "one edge", change: { bin_edges_micro: [0] } },
+  {
+    id: "[TC-4] ",
+    of: "compute",
+    title: "65 bins",
+    change: { bin_edges_micro: many(66, 0).map((_, at) => at) },
+  },
+  {
+    id: "[TC-4] ",
+    of: "compute",
+    title: "a digest of another length",
+    change: { model_digest: new Uint8Array(1) },
+  },
+  { id: "[TC-4] ", of: "compute", title: "no features", change: { features: [] } },
+  { id: "[TC-4] ", of: "compute", title: "257 features", change: { features: many(257, FEATURE) } },
+  {
+    id: "[TC-4] ",
+    of: "compute",
+    title: "a scale of zero",
+    change: { features: [{ ...FEATURE, scale_micro: 0 }] },
+  },
+  {
+    id: "[TC-4] ",
+    of: "compute",
+    title: "an empty range",
+    change: { features: [{ ...FEATURE, min_micro: 2 }] },
+  },
+  { id: "", of: "train", title: "an unknown field", change: { more: 1 } },
+  { id: "", of: "train", title: "no rounds", change: { rounds: 0 } },
+  { id: "", of: "train", title: "101 rounds", change: { rounds: 101 } },
+  { id: "", of: "train", title: "a fraction", change: { learning_rate_micro: 0.5 } },
+  { id: "", of: "train", title: "no features", change: { features: [] } },
+  { id: "", of: "train", title: "no label", change: { label: undefined } },
+  { id: "", of: "train", title: "no groups", change: { groups: 0 } },
+  {
+    id: "",
+    of: "train",
+    title: "an unbounded norm",
+    change: { clip_norm_micro: 1_000_000_001 },
+  },
+  { id: "", of: "train", title: "25 fraction bits", change: { fraction_bits: 25 } },
+];
+
+test.for(DAMAGES)("$id$of refuses $title", ({ of, change }) => {
+  expect(taskParametersSchema.safeParse({ ...GOOD[of], ...change }).success).toBe(false);
+});
+
+test.for([
+  { title: "no operands", predicate: { operator: "AND", operands: [] } },
+  { title: "65 operands", predicate: { operator: "OR", operands: many(65, TEST) } },
+  { title: "another operator", predicate: { operator: "XOR", operands: [TEST] } },
+  { title: "a composition of compositions", predicate: { operator: "NOT", operands: [PREDICATE] } },
+  { title: "a lone operand", predicate: TEST },
+  { title: "another test", operand: { ...TEST, op: "like" } },
+  { title: "a fraction", operand: { ...TEST, value: 1.5 } },
+  { title: "null for a value", operand: { ...TEST, value: null } },
+  { title: "an unknown field", operand: { ...TEST, sql: "1=1" } },
+  { title: "no attribute", operand: { ...TEST, attribute: "" } },
+  { title: "one of none", operand: { attribute: "customer.age", op: "in", values: [] } },
+  { title: "one of 65", operand: { attribute: "customer.age", op: "in", values: many(65, 1) } },
+  { title: "an open range", operand: { attribute: "customer.age", op: "range", min: 0 } },
+])("[AC-1] a predicate refuses $title", ({ predicate, operand }) => {
+  const damaged = predicate ?? { ...PREDICATE, operands: [operand] };
+  const { success } = taskParametersSchema.safeParse({ ...GOOD.query, predicate: damaged });
+  expect(success).toBe(false);
+});
