@@ -1,0 +1,208 @@
+import * as fs from "node:fs";
+import os from "node:os";
+import path from "node:path";
+
+import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
+
+import { runCommand } from "../../../host/cli/commands.ts";
+import { EXIT, UsageError, reportError } from "../../../host/cli/io.ts";
+import {
+  ConflictError,
+  LimitError,
+  RefusedError,
+  UnavailableError,
+  hex,
+} from "../../../protocol/index.ts";
+import { startCoordinator, type LiveCoordinator } from "../../helpers/live-coordinator.ts";
+import { createNetwork, testSeed } from "../../helpers/network.ts";
+
+let live: LiveCoordinator;
+let folder: string;
+
+beforeAll(async () => {
+  const network = await createNetwork();
+  live = await startCoordinator(network);
+  await live.cosign();
+  folder = fs.mkdtempSync(path.join(os.tmpdir(), "symphony-cli-"));
+  const submitter = path.join(folder, "submitter");
+  fs.mkdirSync(submitter);
+  for (const [name, label] of [
+    ["signing.seed", "analyst signing"],
+    ["delivery.seed", "delivery"],
+  ] as const) {
+    fs.writeFileSync(path.join(submitter, name), hex(testSeed(label)));
+  }
+  fs.writeFileSync(
+    path.join(folder, "network.json"),
+    JSON.stringify({
+      network: "test",
+      simulated: true,
+      coordinator_url: live.publicUrl,
+      genesis_digest: hex(network.genesisDigest),
+      submitter_id: "analyst",
+      vaults: [],
+    }),
+  );
+});
+
+afterAll(async () => {
+  await live.stop();
+  for (const each of [folder, live.folder]) fs.rmSync(each, { recursive: true, force: true });
+});
+
+let out: string;
+let err: string;
+const io = {
+  stdout: (text: string): void => void (out += text),
+  stderr: (text: string): void => void (err += text),
+};
+
+beforeEach(() => {
+  out = "";
+  err = "";
+});
+
+/** One command as `host/main.ts` runs it. */
+async function symphony(...words: string[]): Promise<number> {
+  try {
+    return await runCommand(words, io);
+  } catch (error) {
+    return reportError(error, io, words.includes("--json"));
+  }
+}
+
+function requestFile(changes: Record<string, unknown> = {}): string {
+  const file = path.join(folder, "request.json");
+  const request = {
+    record_scope: "customers",
+    usage_scope: "marketing",
+    vault_ids: ["vault-2", "vault-1"],
+    parameters: {
+      task_class: "query",
+      predicate: {
+        operator: "AND",
+        operands: [{ attribute: "customer.age", op: "range", min: 20, max: 60 }],
+      },
+      audience_cap: 100,
+    },
+    epsilon_micro: 1_000_000,
+    ...changes,
+  };
+  fs.writeFileSync(file, JSON.stringify(request));
+  return file;
+}
+
+const COMMANDS = ["ingest", "submit", "status", "export", "verify", "vault"];
+
+test("without words it says what there is, and exits as wrongly called", async () => {
+  expect(await symphony()).toBe(EXIT.usage);
+  for (const command of COMMANDS) expect(err).toContain(command);
+  expect(await symphony("--help")).toBe(EXIT.ok);
+  expect(out).toBe(err);
+});
+
+test.for(COMMANDS)("%s --help says how it is called, and exits 0", async (command) => {
+  expect(await symphony(command, "--help")).toBe(EXIT.ok);
+  expect(out).toContain(`symphony ${command}`);
+  expect(err).toBe("");
+});
+
+test("an unknown command names the known ones", async () => {
+  expect(await symphony("frobnicate")).toBe(EXIT.usage);
+  for (const command of COMMANDS) expect(err).toContain(command);
+  expect(err).toContain("got frobnicate");
+});
+
+test.for([
+  { words: ["status"], expected: "one task identifier" },
+  { words: ["status", "a", "b"], expected: "one task identifier" },
+  { words: ["export"], expected: "one task identifier" },
+  { words: ["submit"], expected: "one REQUEST.json" },
+  { words: ["ingest"], expected: "one file or folder" },
+  { words: ["ingest", "x.csv"], expected: "--scope" },
+  { words: ["ingest", "x.csv", "--scope", "s"], expected: "--vault" },
+  { words: ["vault"], expected: "--vault" },
+  { words: ["verify"], expected: "FILE" },
+  { words: ["verify", "f"], expected: "--trust" },
+  { words: ["status", "t-1", "--bogus"], expected: "--bogus" },
+  { words: ["submit", "r.json", "--dir"], expected: "--dir" },
+  { words: ["status", "t-1", "--dir", "/nowhere"], expected: "/nowhere/network.json" },
+  { words: ["verify", "/nowhere/f", "--trust", "/nowhere/t"], expected: "/nowhere/t" },
+])("$words is a usage error that names $expected", async ({ words, expected }) => {
+  expect(await symphony(...words)).toBe(EXIT.usage);
+  expect(err).toContain(expected);
+  expect(out).toBe("");
+});
+
+test("with --json an error is one object on standard error", async () => {
+  expect(await symphony("status", "--json")).toBe(EXIT.usage);
+  expect(JSON.parse(err)).toEqual({ error: "usage", message: expect.any(String) });
+  err = "";
+  expect(await symphony("status", "t-9", "--dir", folder, "--json")).toBe(EXIT.refused);
+  expect(JSON.parse(err)).toEqual({
+    error: "EXECUTION_TASK_UNKNOWN",
+    message: expect.stringContaining("task"),
+  });
+});
+
+test("a task is submitted, and its status told in words and as JSON", async () => {
+  expect(await symphony("submit", requestFile(), "--dir", folder)).toBe(EXIT.ok);
+  const [taskId = ""] = out.split(" ");
+  expect(taskId).toMatch(/^t-[0-9a-f]{32}$/);
+  out = "";
+  expect(await symphony("status", taskId, "--dir", folder)).toBe(EXIT.ok);
+  expect(out).toMatch(new RegExp(`^${taskId} query (accepted|resolving) SIMULATED\n$`));
+  out = "";
+  expect(await symphony("status", taskId, "--dir", folder, "--json")).toBe(EXIT.ok);
+  expect(JSON.parse(out)).toMatchObject({ task_id: taskId, task_class: "query", simulated: true });
+  expect(await symphony("export", taskId, "--dir", folder)).toBe(EXIT.unavailable);
+  expect(err).toContain("DELIVERY_NOT_READY");
+});
+
+test.for([
+  { changes: { epsilon_micro: 1 }, code: "PRIVACY_BUDGET_EXCEEDED" },
+  { changes: { vault_ids: ["vault-1"] }, code: "POLICY_DECLINED" },
+  { changes: { vault_ids: ["vault-1", "vault-9"] }, code: "AUTH_UNKNOWN_ACTOR" },
+  { changes: { record_scope: "shoes" }, code: "DERIVATION_UNRESOLVED" },
+  { changes: { usage_scope: "fun" }, code: "SCHEMA_CONFIG_MALFORMED" },
+  { changes: { shoe: 42 }, code: "SCHEMA_CONFIG_MALFORMED" },
+  { changes: { parameters: { task_class: "guess" } }, code: "SCHEMA_CONFIG_MALFORMED" },
+  { changes: { parameters: { task_class: "query" } }, code: "SCHEMA_MALFORMED" },
+])("[CB-2] a refused request exits 1 with $code", async ({ changes, code }) => {
+  expect(await symphony("submit", requestFile(changes), "--dir", folder)).toBe(EXIT.refused);
+  expect(err).toContain(code);
+});
+
+test("a file that is no JSON is refused by its name", async () => {
+  const file = path.join(folder, "broken.json");
+  fs.writeFileSync(file, "{");
+  expect(await symphony("submit", file, "--dir", folder)).toBe(EXIT.refused);
+  expect(err).toContain(`SCHEMA_JSON_MALFORMED: ${file}`);
+});
+
+test("a coordinator that does not answer is exit code 3", async () => {
+  const away = path.join(folder, "away");
+  fs.mkdirSync(away);
+  const network = fs.readFileSync(path.join(folder, "network.json"), "utf8");
+  const moved = network.replace(live.publicUrl, "http://127.0.0.1:1");
+  fs.writeFileSync(path.join(away, "network.json"), moved);
+  expect(await symphony("status", "t-1", "--dir", away)).toBe(EXIT.unavailable);
+  expect(err).toContain("COORDINATION_UNAVAILABLE");
+});
+
+test("each kind of error has its exit code, and only a bug shows where it was", () => {
+  const refused = new RefusedError({ code: "POLICY_DECLINED" }, "a: expected b");
+  const cases: readonly (readonly [unknown, number])[] = [
+    [new UsageError("a: expected b"), 2],
+    [refused, 1],
+    [new ConflictError({ code: "COORDINATION_CONFLICT" }, "a: expected b"), 1],
+    [new LimitError({ code: "SCHEMA_TOO_LARGE" }, "a: expected b"), 1],
+    [new UnavailableError({ code: "COORDINATION_UNAVAILABLE" }, "a: expected b"), 3],
+    [new TypeError("a bug"), 70],
+    ["thrown", 70],
+  ];
+  for (const [error, exit] of cases) expect(reportError(error, io, false)).toBe(exit);
+  err = "";
+  reportError(refused, io, false);
+  expect(err).toBe("symphony: POLICY_DECLINED: a: expected b\n");
+});
