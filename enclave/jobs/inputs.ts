@@ -84,7 +84,10 @@ export function verifyInputs(enclave: BootedEnclave, presented: PresentedInputs)
  * @throws {@link VerificationError} INTERNAL_OPEN_FAILED
  * @throws {@link MalformedError} SCHEMA_BATCH_MALFORMED
  */
-export function openInputs({ batches: sealed, consent }: VerifiedInputs, rowsMax: number): OpenedInputs {
+export function openInputs(
+  { batches: sealed, consent }: VerifiedInputs,
+  rowsMax: number,
+): OpenedInputs {
   const rows = sealed.reduce((sum, { header }) => sum + header.record_count, 0);
   if (rows > rowsMax) {
     throw new LimitError(

@@ -164,7 +164,7 @@ describe("what the host hands over", () => {
     },
     {
       title: "a batch with one bit altered",
-      code: "INTERNAL_OPEN_FAILED",
+      code: "EXECUTION_WORKLOAD_FAILED",
       change: ({ batches }) => ({ batches: batches.map(damaged) }),
     },
     {

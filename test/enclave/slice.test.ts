@@ -179,16 +179,25 @@ describe("compute", () => {
     const parameters = { ...AGE_SCORES, work_units_max: 10 };
     const task = await testTask(network, { parameters, data: customerData(VAULTS, 40) });
     const round = runRound(task, { governance: withModel, artifact: AGE_MODEL });
-    await expect(round).rejects.toMatchObject({ code: "EXECUTION_BOUND_EXCEEDED" });
+    await expect(round).rejects.toMatchObject({ method: "begin", code: "EXECUTION_BOUND_EXCEEDED" });
   });
 
-  test("[XP-3] refuses more rows than the policy's public bound", async () => {
+  test("[TC-4][PB-6] whether declared work suffices says nothing of a Vault's rows", async () => {
+    // Enough for the 40 rows there are, and less than the policy's 256 need.
+    const parameters = { ...AGE_SCORES, work_units_max: 800 };
+    const data = customerData(["vault-1"], 40);
+    const task = await testTask(network, { parameters, data });
+    const refused = runSoleTask(task, { governance: withModel, artifact: AGE_MODEL });
+    await expect(refused).rejects.toMatchObject({ code: "EXECUTION_BOUND_EXCEEDED" });
+  });
+
+  test("[XP-3][DS-5] more rows than the policy's bound fail as everything about the data does", async () => {
     const task = await testTask(network, {
       parameters: AGE_SCORES,
       data: customerData(VAULTS, 300),
     });
     const round = runRound(task, { governance: withModel, artifact: AGE_MODEL });
-    await expect(round).rejects.toMatchObject({ method: "run", code: "EXECUTION_BOUND_EXCEEDED" });
+    await expect(round).rejects.toMatchObject({ method: "run", code: "EXECUTION_WORKLOAD_FAILED" });
   });
 });
 
@@ -221,19 +230,31 @@ describe("parse", () => {
     expect(done.bundle.epsilon_micro).toBe(0);
   });
 
-  test("[VR-1] refuses a commitment that no opened record has", async () => {
+  test("[VR-1][DS-5] refuses a commitment that no opened record has, and does not say so", async () => {
     const honest = await parseTask();
     const task = await testTask(network, {
       parameters: { task_class: "parse", record_commitment: new Uint8Array(32) },
       data: honest.data,
     });
-    await expect(runSoleTask(task)).rejects.toMatchObject({ code: "EXECUTION_INPUT_MISMATCH" });
+    await expect(runSoleTask(task)).rejects.toMatchObject({ code: "EXECUTION_WORKLOAD_FAILED" });
   });
 
-  test("[DS-5] refuses a record whose subject does not consent", async () => {
+  test("[DS-5] refuses a record whose subject does not consent, and does not say so", async () => {
     const refused = runSoleTask(await parseTask([0]));
     await expect(refused).rejects.toBeInstanceOf(RoundRefused);
-    await expect(refused).rejects.toMatchObject({ code: "CONSENT_UNAVAILABLE" });
+    await expect(refused).rejects.toMatchObject({ code: "EXECUTION_WORKLOAD_FAILED" });
+  });
+
+  test("[DS-5] an image that cannot be read fails as everything about the data does", async () => {
+    const records = receiptRecords("vault-1", [new Uint8Array(64)]);
+    const [record] = records;
+    if (record === undefined) throw new Error("no receipt");
+    const task = await testTask(network, {
+      parameters: { task_class: "parse", record_commitment: commitRecord(record) },
+      data: [vaultData("vault-1", [testBatch("vault-1 receipts", records, RECEIPT_COLUMNS)])],
+    });
+    const refused = runSoleTask(task);
+    await expect(refused).rejects.toMatchObject({ code: "EXECUTION_WORKLOAD_FAILED" });
   });
 });
 

@@ -138,14 +138,15 @@ describe("scoring", () => {
         rows: 2,
         input: "attributes",
         output: "probability",
+        bounds: { ...BOUNDS, rowsMax: 2 },
       }),
     );
     expect(scores[0]).toBeCloseTo(1 / (1 + Math.exp(-1.5)), 6);
     expect(scores[1]).toBeCloseTo(1 / (1 + Math.exp(0.5)), 6);
-    expect(workUnits).toBe(ROWS * 11);
+    expect(workUnits).toBe(2 * 11);
   });
 
-  test("work is rows times operators, and no rows cost nothing", async () => {
+  test("[TC-4] work is the row bound times operators, however few rows there are", async () => {
     expect((await scoreRecords(scoring())).workUnits).toBe(ROWS * 6);
     const none = await scoreRecords(scoring({ features: new Float32Array(0), rows: 0 }));
     expect(none).toEqual({ scores: new Float32Array(0), workUnits: ROWS * 6 });
