@@ -4,6 +4,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 
+import { z } from "zod";
+
 import {
   OperatorClient,
   TaskClient,
@@ -45,6 +47,14 @@ export interface EndedTask {
   readonly lines: readonly string[];
 }
 
+/** A Vault's privacy budget for one purpose as its operator sees it. */
+export interface BudgetView {
+  readonly consumedMicro: number;
+  readonly reservedMicro: number;
+  /** Reservations of all purposes that are open. */
+  readonly open: { readonly reserved: number; readonly executing: number };
+}
+
 /** A node that runs in the test's own process, in place of one of the network's processes. */
 export interface InProcessNode {
   /** What it reported to its operator. */
@@ -65,15 +75,16 @@ export interface LiveNetwork {
   submit(task: PlannedTask, change?: (request: TaskRequest) => TaskRequest): Promise<string>;
   follow(taskId: string): Promise<EndedTask>;
   run(task: PlannedTask, change?: (request: TaskRequest) => TaskRequest): Promise<EndedTask>;
+  /** How a Vault's budget stands; most consumed and reserved of any subject. */
+  budget(vaultId: string, usageScope: string): Promise<BudgetView>;
+  /** The same, once no reservation is open. */
+  settledBudget(vaultId: string, usageScope: string): Promise<BudgetView>;
   /** Opens a delivered task's result as the submitter. */
   open(taskId: string): Promise<TaskResult>;
   /** Stops a Vault or the aggregator and runs it in this process with another launcher, until stopped. */
   runInProcess(actorId: string, launcher: EnclaveLauncher): Promise<InProcessNode>;
-  /** Edits a stopped or running node's configuration and starts it again. */
-  reconfigure(
-    actorId: string,
-    change: (config: Record<string, unknown>) => Record<string, unknown>,
-  ): Promise<void>;
+  /** Ends an actor's process and adds to its configuration. `network.restart` starts it again. */
+  configure(actorId: string, change: Readonly<Record<string, unknown>>): Promise<void>;
   stop(): Promise<void>;
 }
 
@@ -98,6 +109,19 @@ export async function startLiveNetwork(plan: DemoPlan): Promise<LiveNetwork> {
   }
 }
 
+const SETTLED_MS_MAX = 15_000;
+
+const statusSchema = z.object({
+  budgets: z.array(
+    z.object({
+      usageScope: z.string(),
+      consumedMaxMicro: z.number(),
+      reservedMaxMicro: z.number(),
+    }),
+  ),
+  reservations: z.object({ reserved: z.number(), executing: z.number() }),
+});
+
 type LiveParts = Pick<
   LiveNetwork,
   "directory" | "plan" | "network" | "isolation" | "client" | "context"
@@ -110,7 +134,7 @@ class Live implements LiveNetwork {
   readonly isolation: Isolation;
   readonly client: TaskClient;
   readonly context: PlannedContext;
-  readonly #inProcess = new Set<InProcessNode>();
+  readonly #inProcess = new Map<string, InProcessNode>();
 
   constructor(parts: LiveParts) {
     this.directory = parts.directory;
@@ -164,6 +188,26 @@ class Live implements LiveNetwork {
     return this.follow(await this.submit(task, change));
   }
 
+  async budget(vaultId: string, usageScope: string): Promise<BudgetView> {
+    const status = statusSchema.parse(await (await this.operator(vaultId)).status());
+    const budget = status.budgets.find((each) => each.usageScope === usageScope);
+    return {
+      consumedMicro: budget?.consumedMaxMicro ?? 0,
+      reservedMicro: budget?.reservedMaxMicro ?? 0,
+      open: status.reservations,
+    };
+  }
+
+  async settledBudget(vaultId: string, usageScope: string): Promise<BudgetView> {
+    const deadlineMs = Date.now() + SETTLED_MS_MAX;
+    for (;;) {
+      const budget = await this.budget(vaultId, usageScope);
+      const isOpen = budget.open.reserved + budget.open.executing > 0;
+      if (!isOpen || Date.now() >= deadlineMs) return budget;
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    }
+  }
+
   async open(taskId: string): Promise<TaskResult> {
     const seed = await readSeed(join(this.directory, "submitter", "delivery.seed"));
     return openDelivery({
@@ -199,35 +243,35 @@ class Live implements LiveNetwork {
     const node: InProcessNode = {
       events,
       stop: async () => {
-        this.#inProcess.delete(node);
+        this.#inProcess.delete(actorId);
         stop.abort();
         await done;
       },
     };
-    this.#inProcess.add(node);
+    this.#inProcess.set(actorId, node);
     return node;
   }
 
-  async reconfigure(
-    actorId: string,
-    change: (config: Record<string, unknown>) => Record<string, unknown>,
-  ): Promise<void> {
+  async configure(actorId: string, change: Readonly<Record<string, unknown>>): Promise<void> {
     await this.#end(actorId);
     const path = join(this.directory, actorId, "config.json");
     const config: unknown = JSON.parse(await readFile(path, "utf8"));
     if (typeof config !== "object" || config === null) throw new Error(`${path}: expected a map`);
-    await writeFile(path, JSON.stringify(change({ ...config })), { mode: 0o600 });
-    await this.network.restart(actorId);
+    await writeFile(path, JSON.stringify({ ...config, ...change }), { mode: 0o600 });
   }
 
   async #end(actorId: string): Promise<void> {
+    await this.#inProcess.get(actorId)?.stop();
     const running = this.network.processes.get(actorId);
     running?.kill();
     await running?.exited;
   }
 
   async stop(): Promise<void> {
-    await Promise.all([...[...this.#inProcess].map((node) => node.stop()), this.network.stop()]);
+    await Promise.all([
+      ...[...this.#inProcess.values()].map((node) => node.stop()),
+      this.network.stop(),
+    ]);
     await rm(this.directory, { recursive: true, force: true });
   }
 }
