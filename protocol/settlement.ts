@@ -44,6 +44,8 @@ export const settlementEntrySchema = z.strictObject({
   output_commitment: bytes32,
   /** Digest of each round's signed ExecutionResultBundle, in round order (CT-6). */
   round_bundles: z.array(bytes32).min(1).max(100),
+  /** Events of the governance log under which the coordinator verified the execution; what came later changes nothing. */
+  verified_governance_size: natural,
   /** Digests of the signed consumption records, in order of Vault identifier. */
   consumption: z.array(bytes32).max(64),
   accounting: z.array(accountingEntrySchema).max(256),
@@ -69,6 +71,8 @@ export const settlementRootSchema = z.strictObject({
   entries_root: bytes32,
   reward_total_minor: natural,
   penalty_total_minor: natural,
+  /** Events of the governance log as the coordinator had it; evidence with fewer could hide a challenge's approval. */
+  governance_size: natural,
   finalized_ms: unixMs,
 });
 

@@ -12,7 +12,7 @@ import { reduceMessage } from "../settlement/index.ts";
 
 /** Everything the coordinator has of one settled task. */
 export interface EvidenceSources {
-  /** The cosigned snapshot the task was verified under; a later one may have revoked what was good then. */
+  /** A cosigned snapshot of at least the settlement root's `governance_size`, so that no later decision is hidden. */
   readonly governance: GovernanceSnapshot;
   readonly envelope: TaskEnvelope;
   /** Signed VaultDecisions. */

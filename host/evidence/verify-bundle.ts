@@ -6,6 +6,7 @@ import {
   TASK_ENVELOPE,
   VerificationError,
   equalBytes,
+  foldGovernance,
   noOutput,
   parseCose,
   parseEvidence,
@@ -141,15 +142,17 @@ function verifyAll(
     const declined = verifyDecisions(envelope, evidence.decisions, governance);
     return [null, `${envelope.inputs.length} reserved, ${declined} declined`];
   });
+  checklist.begin("settlement");
+  const settled = verifySettled(evidence, governance);
   checklist.begin("execution");
   const execution = verifyExecution({
     envelope,
-    governance,
+    governance: stateAt(evidence, settled.entry.verified_governance_size),
     anchors: trust.anchors,
     rounds: collectRounds(evidence.messages, envelope),
     observe: (check, detail) => checklist.pass(check, detail),
   });
-  verifyOutcome(checklist, { evidence, governance, envelope, execution });
+  verifyOutcome(checklist, { evidence, governance, envelope, execution, settled });
 }
 
 interface Executed {
@@ -157,17 +160,18 @@ interface Executed {
   readonly governance: GovernanceState;
   readonly envelope: TaskEnvelope;
   readonly execution: VerifiedExecution;
+  readonly settled: FinalizedSettlement;
 }
 
 function verifyOutcome(checklist: Checklist, executed: Executed): void {
   const { evidence, governance, execution } = executed;
   const consumption = checklist.run("consumption", () => {
-    const records = verifyConsumption(execution, evidence.consumption, governance);
+    const records = verifyConsumption(execution, evidence.consumption, execution.governance);
     return [records, records.map(describeConsumption).join(", ") || "no records"];
   });
-  const settled = checklist.run("settlement", () => verifySettlement(executed, consumption));
+  checklist.run("settlement", () => verifySettlement(executed, consumption));
   checklist.run("delivery", () => {
-    verifyDelivery(executed, settled);
+    verifyDelivery(executed);
     return [null, `${evidence.delivery.length} shares released`];
   });
   const logs = checklist.run("logs", () => verifyLogs(executed));
@@ -197,11 +201,8 @@ function describeConsumption(record: ConsumptionRecord): string {
   return `${record.vault_id} ${record.consumed_epsilon_micro} micro-epsilon${record.flagged ? " FLAGGED" : ""}`;
 }
 
-/** The entry is recomputed from the evidence and must be the one under the coordinator's root (DT-2). */
-function verifySettlement(
-  { evidence, governance, envelope, execution }: Executed,
-  consumption: readonly ConsumptionRecord[],
-): readonly [FinalizedSettlement, string] {
+/** The coordinator's root and the entry under it; the governance log in the file reaches at least to the root. */
+function verifySettled(evidence: Evidence, governance: GovernanceState): FinalizedSettlement {
   const coordinator = required(
     governance.actors.get(governance.genesis.coordinator_id),
     "coordinator",
@@ -210,6 +211,27 @@ function verifySettlement(
     coordinatorKey: coordinator.signing_key,
     genesisDigest: governance.genesisDigest,
   });
+  const { governance_size: size } = settled.root;
+  if (governance.sequence < size || settled.entry.verified_governance_size > size) {
+    throw new VerificationError(
+      { code: "PROOF_BUNDLE_INCOMPLETE", expected: size, actual: governance.sequence },
+      `governance: expected the ${size} events or more of the settlement, got ${governance.sequence}`,
+    );
+  }
+  return settled;
+}
+
+/** The state after the first `size` events of the file's governance log, all of which are verified. */
+function stateAt(evidence: Evidence, size: number): GovernanceState {
+  const { genesis, events } = GOVERNANCE_SNAPSHOT.decode(evidence.governance);
+  return foldGovernance(genesis, events.slice(0, size));
+}
+
+/** The entry is recomputed from the evidence and must be the one under the coordinator's root (DT-2). */
+function verifySettlement(
+  { evidence, governance, envelope, execution, settled }: Executed,
+  consumption: readonly ConsumptionRecord[],
+): readonly [null, string] {
   const decided = governance.challengeResolutions.has(envelope.task_id);
   if (decided && evidence.challenges.length === 0) {
     throw new VerificationError(
@@ -217,7 +239,7 @@ function verifySettlement(
       "challenge: expected the one that governance decided about, got none",
     );
   }
-  const unchallenged = composeEntry({ execution, consumption, state: governance });
+  const unchallenged = composeEntry({ execution, consumption });
   const resolution =
     governance.challengeResolutions.get(envelope.task_id) ?? "closed_without_penalty";
   const entry = evidence.challenges
@@ -236,13 +258,10 @@ function verifySettlement(
     );
   }
   const { epoch_id, entry_count } = settled.root;
-  return [settled, `epoch ${epoch_id}, one of ${entry_count} entries, accounting recomputed`];
+  return [null, `epoch ${epoch_id}, one of ${entry_count} entries, accounting recomputed`];
 }
 
-function verifyDelivery(
-  { evidence, governance, execution }: Executed,
-  settled: FinalizedSettlement,
-): void {
+function verifyDelivery({ evidence, governance, execution, settled }: Executed): void {
   for (const signed of evidence.delivery) {
     const claimed = DELIVERY_SHARE.decode(parseCose(signed, 64 * 1024).payload);
     const subject = `delivery share of ${claimed.vault_id}`;

@@ -1,13 +1,17 @@
 import {
   GOVERNANCE_SNAPSHOT,
   LOG_EXCERPT,
+  SETTLEMENT_PROOF,
+  SETTLEMENT_ROOT,
   RefusedError,
   TASK_ENVELOPE,
   UnavailableError,
   equalBytes,
+  parseCose,
   parseEvent,
   roundsOf,
   sha256,
+  type GovernanceSnapshot,
   type RoundMessage,
   type SigningKey,
 } from "#protocol";
@@ -227,9 +231,10 @@ export class CoordinatorService {
     const participants = new Set(envelope.inputs.map((input) => input.vault_id));
     const admitted = await queue.workOf(taskId, "admit");
     const excerpts = await blobs.excerpts(taskId);
+    const proof = await settlement.proofFor(taskId);
     return assembleBundle(
       {
-        governance: governance.snapshot(row.governance_size ?? 0),
+        governance: this.#settledGovernance(proof),
         envelope,
         decisions: admitted.flatMap(({ actorId, answer }) =>
           answer !== null && participants.has(actorId) ? [answer] : [],
@@ -237,7 +242,7 @@ export class CoordinatorService {
         messages: await this.#messages(taskId, roundsOf(envelope)),
         consumption: answersOf(await queue.workOf(taskId, "settle")),
         challenges: await settlement.challengesFor(taskId),
-        settlement: await settlement.proofFor(taskId),
+        settlement: proof,
         delivery: answersOf(await queue.workOf(taskId, "release")),
         logs: [
           LOG_EXCERPT.encode(await excerptOf(log, taskId)),
@@ -245,6 +250,17 @@ export class CoordinatorService {
         ],
       },
       key,
+    );
+  }
+
+  /** The latest cosigned governance log; evidence needs all of it that its settlement saw. */
+  #settledGovernance(proof: Uint8Array): GovernanceSnapshot {
+    const snapshot = this.#parts.governance.snapshot();
+    const root = SETTLEMENT_ROOT.decode(parseCose(SETTLEMENT_PROOF.decode(proof).root).payload);
+    if (snapshot.events.length >= root.governance_size) return snapshot;
+    throw new UnavailableError(
+      { code: "DELIVERY_NOT_READY", expected: root.governance_size },
+      `evidence: expected ${root.governance_size} cosigned governance events, got ${snapshot.events.length}`,
     );
   }
 

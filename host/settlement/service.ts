@@ -130,10 +130,9 @@ class StoredSettlement implements Settlement {
     consumption: readonly Uint8Array[],
   ): Promise<{ readonly windowEndsMs: number }> {
     const { store, governance, nowMs, log } = this.#deps;
-    const state = governance();
-    const records = verifyConsumption(execution, consumption, state);
-    const entry = composeEntry({ execution, consumption: records, state });
-    const windowMs = state.policy.governance.challenge_window_ms;
+    const records = verifyConsumption(execution, consumption, execution.governance);
+    const entry = composeEntry({ execution, consumption: records });
+    const windowMs = governance().policy.governance.challenge_window_ms;
     return await store.write(async (trx) => {
       const known = await queries.readCandidate(trx, entry.task_id);
       if (known !== undefined) return { windowEndsMs: known.ready_at_ms + windowMs };

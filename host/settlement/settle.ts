@@ -69,6 +69,7 @@ export function composeSettlement(input: SettlementInput): ComposedSettlement {
     entries_root: tree.root(),
     reward_total_minor: totalOf(lines, "reward"),
     penalty_total_minor: totalOf(lines, "penalty"),
+    governance_size: state.sequence,
     finalized_ms: input.finalizedMs,
   };
   return {
@@ -82,25 +83,28 @@ export function composeSettlement(input: SettlementInput): ComposedSettlement {
   };
 }
 
-/** The entry of one verified task, as if nobody challenged it; see `applyChallenge`. */
+/**
+ * The entry of one verified task, as if nobody challenged it; see `applyChallenge`. Accounting follows from the
+ * governance state of the verification, so that it stays the same whatever governance decides later.
+ */
 export function composeEntry(args: {
   readonly execution: VerifiedExecution;
   readonly consumption: readonly ConsumptionRecord[];
-  readonly state: GovernanceState;
 }): SettlementEntry {
-  const { execution, consumption, state } = args;
-  const { envelope, bundles } = execution;
+  const { execution, consumption } = args;
+  const { envelope, bundles, governance } = execution;
   return {
     task_id: envelope.task_id,
     envelope_digest: execution.envelopeDigest,
     epoch_id: envelope.epoch_id,
     output_commitment: execution.outputCommitment,
     round_bundles: [...execution.bundleDigests],
+    verified_governance_size: governance.sequence,
     consumption: consumption.map((record) => CONSUMPTION_RECORD.digest(record)),
     accounting: accountTask({
       envelope,
-      policy: state.policy,
-      actors: state.actors,
+      policy: governance.policy,
+      actors: governance.actors,
       bundles,
       consumption,
     }),

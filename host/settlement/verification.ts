@@ -47,6 +47,11 @@ class VerifiedExecution {
     return this.#claim.envelope;
   }
 
+  /** The state it was verified under. */
+  get governance(): GovernanceState {
+    return this.#claim.governance;
+  }
+
   get envelopeDigest(): Uint8Array {
     return TASK_ENVELOPE.digest(this.envelope);
   }

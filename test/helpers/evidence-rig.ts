@@ -435,8 +435,11 @@ export interface SettledRun {
 
 const HISTORY = ["resolving", "dispatched", "verifying", "awaiting_settlement", "completed"];
 
-/** Verifies, settles and exports a run. */
-export async function settleRun(run: TestRun): Promise<SettledRun> {
+/** Verifies, settles and exports a run; `later` is the cosigned snapshot when it settles, `exported` what is shown. */
+export async function settleRun(
+  run: TestRun,
+  { later, exported }: { readonly later?: Uint8Array; readonly exported?: Uint8Array } = {},
+): Promise<SettledRun> {
   const execution = verifyRun(run);
   const consumption: Uint8Array[] = [];
   for (const vaultId of execution.participants) {
@@ -444,11 +447,19 @@ export async function settleRun(run: TestRun): Promise<SettledRun> {
   }
   const rig = await openSettlementRig(run.network, run.governance);
   await rig.settlement.candidate(execution, consumption);
+  if (later !== undefined) {
+    const { genesisDigest } = run.network;
+    rig.governance.state = verifyGovernanceSnapshot(
+      GOVERNANCE_SNAPSHOT.decode(later),
+      genesisDigest,
+    );
+  }
   rig.clock.ms += 60_000;
   await rig.settlement.finalizeDue();
   const settlement = await rig.settlement.proofFor(run.task.envelope.task_id);
   await rig.store.close();
-  const { file } = await exportRun(run, { execution, consumption, settlement });
+  const shown = exported ?? later ?? run.snapshotBytes;
+  const { file } = await exportRun(run, { execution, consumption, settlement }, shown);
   return { run, execution, consumption, settlement, file };
 }
 
@@ -456,6 +467,7 @@ export async function settleRun(run: TestRun): Promise<SettledRun> {
 export async function exportRun(
   run: TestRun,
   settled: Pick<SettledRun, "execution" | "consumption" | "settlement">,
+  governance: Uint8Array = run.snapshotBytes,
 ): Promise<{ readonly file: Uint8Array }> {
   const { network, task } = run;
   const taskId = task.envelope.task_id;
@@ -489,7 +501,7 @@ export async function exportRun(
     );
   const file = assembleBundle(
     {
-      governance: GOVERNANCE_SNAPSHOT.decode(run.snapshotBytes),
+      governance: GOVERNANCE_SNAPSHOT.decode(governance),
       envelope: task.envelope,
       decisions: task.signedDecisions,
       messages: run.messages,

@@ -32,7 +32,9 @@ import {
 } from "../../helpers/evidence-rig.ts";
 import { someDigest } from "../../helpers/synthetic-round.ts";
 import {
+  TEST_MEASUREMENT,
   createNetwork,
+  governanceSnapshot,
   testActor,
   testSeed,
   type TestActor,
@@ -315,6 +317,30 @@ test("[CH-2] a challenge that governance decided about cannot be left out", asyn
     code: "PROOF_BUNDLE_INCOMPLETE",
   });
   await closeRun(hidden.run);
+});
+
+test("[PL-5][CH-2] a coordinator that shows governance as it was before it settled is found out", async () => {
+  const run = await runTask();
+  const task_id = run.task.envelope.task_id;
+  const later = governanceSnapshot(run.network, [
+    { type: "challenge_resolved", task_id, resolution: "approved", reason: "x" },
+  ]);
+  const hidden = await settleRun(run, { later, exported: run.snapshotBytes });
+  expect(verifyBundle(hidden.file, trustOf(hidden)).failure).toEqual({
+    check: "settlement",
+    code: "PROOF_BUNDLE_INCOMPLETE",
+  });
+  await closeRun(run);
+});
+
+test("[PL-5][DT-2] what governance revoked after the verification does not break honest evidence", async () => {
+  const run = await runTask();
+  const later = governanceSnapshot(run.network, [
+    { type: "measurement_revoked", pcr0: TEST_MEASUREMENT.pcr0 },
+  ]);
+  const honest = await settleRun(run, { later });
+  expect(verifyBundle(honest.file, trustOf(honest)).failure).toBeNull();
+  await closeRun(run);
 });
 
 /** A network of the same names under other keys: what an attacker would make up. */

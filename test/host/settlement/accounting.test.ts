@@ -132,6 +132,7 @@ test("[SP-5] a payout is what was earned less what is owed, and never negative",
     epoch_id: 0,
     output_commitment: someDigest("out"),
     round_bundles: [someDigest("bundle")],
+    verified_governance_size: 0,
     consumption: [],
     accounting: [line("a", "reward", 300), line("a", "penalty", 100), line("b", "penalty", 5)],
   };

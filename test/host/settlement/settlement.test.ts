@@ -186,7 +186,7 @@ test("[SP-7] takes a verified execution and nothing else", async () => {
 
 test("[SP-9][DT-2] equal inputs give an equal root, in whatever order they come", () => {
   const records = verifyConsumption(execution, consumption, run.governance);
-  const entry = composeEntry({ execution, consumption: records, state: run.governance });
+  const entry = composeEntry({ execution, consumption: records });
   const entries: SettlementEntry[] = ["a", "b", "c", "d", "e"].map((name) => ({
     ...entry,
     task_id: `t-${name}`,
@@ -402,7 +402,7 @@ test("[PB-3][SP-4] a record beyond the tolerance must say so, and costs its Vaul
   );
   const flagged = await consumptionRecord(run, "vault-1", { ...over, flagged: true });
   const records = verifyConsumption(execution, [flagged], run.governance);
-  const entry = composeEntry({ execution, consumption: records, state: run.governance });
+  const entry = composeEntry({ execution, consumption: records });
   expect(entry.accounting).toEqual([
     { actor_id: "aggregator", kind: "reward", amount_minor: 100, reason: "aggregation" },
     { actor_id: "vault-1", kind: "penalty", amount_minor: 500, reason: "budget_exceeded" },
@@ -454,7 +454,6 @@ test("[CT-6][SP-3] rewards are for rounds taken part in, and only with a proven 
   const entry = composeEntry({
     execution,
     consumption: records.slice(0, 1),
-    state: run.governance,
   });
   expect(entry.accounting.map((line) => line.actor_id)).toEqual(["aggregator", "vault-1"]);
   expect(entry.round_bundles).toEqual([EXECUTION_RESULT_BUNDLE.digest(bundle)]);

@@ -326,6 +326,7 @@ function proofOf(
     epoch_id: envelope.epoch_id,
     output_commitment: task.bundle.output_commitment,
     round_bundles: [EXECUTION_RESULT_BUNDLE.digest(task.bundle)],
+    verified_governance_size: 0,
     consumption: [CONSUMPTION_RECORD.digest(recordOf(task, task.record))],
     accounting: [],
     ...changes.entry,
@@ -341,6 +342,7 @@ function proofOf(
     entries_root: settlementEntriesRoot([entry]),
     reward_total_minor: 0,
     penalty_total_minor: 0,
+    governance_size: 0,
     finalized_ms: fixture.clock.nowMs,
     ...changes.root,
   };
