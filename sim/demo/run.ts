@@ -67,7 +67,7 @@ export async function runDemo(argv: readonly string[], sim: SimProcess): Promise
   const network = await startSimNetwork({ repositoryRoot, directory, isolation });
   try {
     const demo = { network, plan, sim, tell, startedMs };
-    const outcomes = await runTasks(demo);
+    const outcomes = await unlessStopped(runTasks(demo), sim.signal);
     const report = await plan.report?.(outcomes);
     summarise(outcomes, { ...demo, report, json: values.json });
     if (values.keep) await untilStopped(network, sim, tell);
@@ -85,6 +85,20 @@ interface Demo {
   readonly startedMs: number;
 }
 
+/** What `work` comes to, unless the demo is asked to stop: then what fails for want of its processes is no bug. */
+async function unlessStopped<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
+  const asked = new Promise<never>((_, reject) => {
+    signal.addEventListener("abort", () => reject(stopped()), { once: true });
+  });
+  return await Promise.race([work, asked]).catch((error: unknown) => {
+    throw signal.aborted ? stopped() : error;
+  });
+}
+
+function stopped(): UnavailableError {
+  return new UnavailableError({ code: "COORDINATION_UNAVAILABLE" }, "demo: was asked to stop");
+}
+
 async function runTasks(demo: Demo): Promise<DemoOutcome[]> {
   const { network, plan, sim, tell } = demo;
   tell(
@@ -95,9 +109,7 @@ async function runTasks(demo: Demo): Promise<DemoOutcome[]> {
   const context = await fillVaults({ network, plan, tell });
   const outcomes: DemoOutcome[] = [];
   for (const task of plan.tasks) {
-    if (sim.signal.aborted) {
-      throw new UnavailableError({ code: "COORDINATION_UNAVAILABLE" }, "demo: was asked to stop");
-    }
+    if (sim.signal.aborted) throw stopped();
     const outcome = await runTask(task, context, demo);
     outcomes.push(outcome);
     if (outcomes.length === 1 && outcome.verified) {

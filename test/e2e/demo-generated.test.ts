@@ -116,8 +116,7 @@ describe("symphony demo", () => {
   });
 
   test("leaves nothing running and no key readable by others", async () => {
-    const listed = spawnSync("ps", ["-eo", "args"], { encoding: "utf8" }).stdout ?? "";
-    expect(listed).not.toContain(folder);
+    expect(await commandLinesWith(folder)).toEqual([]);
     const listing = spawnSync("find", [folder, "-name", "*.seed", "-perm", "/077"], {
       encoding: "utf8",
     });
@@ -294,7 +293,23 @@ describe("symphony verify", () => {
   });
 });
 
-describe("symphony demo, called wrongly", () => {
+describe("symphony demo, called wrongly or stopped", () => {
+  test(
+    "ends by Ctrl-C in the middle of a task, says so and leaves nothing running",
+    { timeout: 150_000 },
+    async () => {
+      const cwd = join(folder, "stopped");
+      await mkdir(cwd);
+      const { code, stderr } = await runSymphony(["demo"], {
+        cwd,
+        interruptAt: "admitted by its Vaults",
+      });
+      expect(stderr).toContain("demo: was asked to stop");
+      expect(code).toBe(3);
+      expect(await commandLinesWith(cwd)).toEqual([]);
+    },
+  );
+
   test.for([
     { title: "a folder without the sets", words: ["--data", "."], says: /found no heart-disease/ },
     {
@@ -309,6 +324,17 @@ describe("symphony demo, called wrongly", () => {
     expect({ code, stdout }).toMatchObject({ code: 2 });
   });
 });
+
+/** Command lines of the running processes that hold `text`; none where there is no /proc. */
+async function commandLinesWith(text: string): Promise<string[]> {
+  const names = await readdir("/proc").catch(() => []);
+  const lines = await Promise.all(
+    names
+      .filter((name) => /^[0-9]+$/.test(name))
+      .map(async (pid) => readFile(`/proc/${pid}/cmdline`, "utf8").catch(() => "")),
+  );
+  return lines.filter((line) => line.includes(text));
+}
 
 /** Numbers below a bound from a seed: the same places every time (a linear congruential generator, Knuth's MMIX). */
 function generator(seed: string): (bound: number) => number {
