@@ -77,14 +77,14 @@ export function aggregateRound(task: VerifiedTask, inputs: RoundInputs): RoundOu
       throw mismatch("a task class with slices");
     case "query": {
       const method = methodOf(task) === "intersection" ? "intersection" : "union";
-      const privacy = countPrivacy(task, { deduplicated: true });
+      const privacy = countPrivacy(task);
       const { audience_cap: audienceCap } = parameters;
       return result(
         aggregateQuery({ outputs, outputBytes, method, audienceCap, noiseKey, privacy }),
       );
     }
     case "compute": {
-      const privacy = countPrivacy(task, { deduplicated: false });
+      const privacy = countPrivacy(task);
       const { rowsMax } = task;
       return result(
         aggregateHistogram({ outputs, outputBytes, parameters, rowsMax, noiseKey, privacy }),
@@ -110,10 +110,14 @@ export function aggregateRound(task: VerifiedTask, inputs: RoundInputs): RoundOu
   }
 }
 
-function countPrivacy(
-  task: VerifiedTask,
-  { deduplicated }: { readonly deduplicated: boolean },
-): CountPrivacy {
+/**
+ * What protects the counts of a task.
+ *
+ * One person is one and the same in every Vault only for a query whose scope links by what identifies: otherwise a Vault
+ * may know the person by another link, or by none, and each Vault's part counts for itself.
+ */
+export function countPrivacy(task: VerifiedTask): CountPrivacy {
+  const { link_attribute_id: link, subject_attribute_id: subject } = task.scope;
   return {
     k: task.cardinalityMin,
     epsilonMicro: task.envelope.epsilon_micro,
@@ -121,7 +125,7 @@ function countPrivacy(
     sensitivity: countSensitivity({
       vaults: task.vaultIds.length,
       localMin: task.policy.privacy.minimum_local_cardinality,
-      deduplicated,
+      deduplicated: task.envelope.task_class === "query" && link === subject,
     }),
   };
 }

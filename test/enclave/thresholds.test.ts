@@ -1,9 +1,10 @@
-import { beforeAll, describe, expect, test } from "vitest";
+import { beforeAll, describe, expect, test, vi } from "vitest";
 
 import { unpad } from "../../aggregation/index.ts";
 import { aggregateHistogram } from "../../enclave/workloads/aggregate/compute.ts";
 import { countSensitivity } from "../../enclave/workloads/aggregate/privacy.ts";
 import { aggregateQuery } from "../../enclave/workloads/aggregate/query.ts";
+import { countPrivacy } from "../../enclave/jobs/aggregate-round.ts";
 import { verifyArtifact } from "../../enclave/jobs/artifact.ts";
 import type { InputRows } from "../../enclave/jobs/inputs.ts";
 import { computeSlice } from "../../enclave/jobs/slices/compute.ts";
@@ -27,6 +28,16 @@ import {
   type TestNetwork,
 } from "../helpers/network.ts";
 import { ADULTS, AGE_MODEL, AGE_SCORES } from "../helpers/sample-parameters.ts";
+
+const hashing = vi.hoisted(() => ({ calls: 0 }));
+vi.mock("../../protocol/hash.ts", async (importOriginal) => {
+  const real = await importOriginal<typeof import("../../protocol/hash.ts")>();
+  const hmacSha256 = (key: Uint8Array, message: Uint8Array): Uint8Array => {
+    hashing.calls += 1;
+    return real.hmacSha256(key, message);
+  };
+  return { ...real, hmacSha256 };
+});
 
 let network: TestNetwork;
 let queryTask: VerifiedTask;
@@ -109,6 +120,37 @@ describe("local thresholds", () => {
   test("[TC-3] subjects without the linking attribute are told apart by their pseudonyms", () => {
     expect(tokens(people(FIVE, [null, null, "", "x", "y"]))).toBe(5);
   });
+
+  test("[PB-6] a subject with many links is one token, by the smallest", () => {
+    const emails = ["m", "n", "o", "p", "q"];
+    const plain = querySlice(workOf(queryTask, people(FIVE, emails)), ADULTS);
+    const more = people([...FIVE, "a", "a", "a"], [...emails, "z", null, "y"]);
+    expect(querySlice(workOf(queryTask, more), ADULTS)).toEqual(plain);
+    const smaller = people([...FIVE, "a"], [...emails, "b"]);
+    const byAnother = querySlice(workOf(queryTask, smaller), ADULTS);
+    expect(unpad(byAnother)).toHaveLength(5 * 32);
+    expect(byAnother).not.toEqual(plain);
+  });
+
+  test("[PB-6] two subjects with one link are one, whichever of their rows matches", () => {
+    const rows = people([...FIVE, "f", "f"], ["x", "x", "b", "c", "d", "e", "e"]);
+    const ages = [10, 30, 30, 30, 30, 10, 30];
+    const columns = new Map([...rows.columns, ["customer.age", ages] as const]);
+    expect(tokens({ ...rows, columns })).toBe(5);
+  });
+
+  test("[PB-6] as many tokens are computed for none as for all of a Vault's subjects", () => {
+    const calls = (count: number, age: number): number => {
+      const names = Array.from({ length: count }, (_, n) => `${n}`);
+      const rows = people(names);
+      const columns = new Map([...rows.columns, ["customer.age", names.map(() => age)] as const]);
+      hashing.calls = 0;
+      querySlice(workOf(queryTask, { ...rows, columns }), ADULTS);
+      return hashing.calls;
+    };
+    const counted = [calls(0, 30), calls(5, 30), calls(256, 10), calls(256, 30)];
+    expect(counted).toEqual([256, 256, 256, 256]);
+  });
 });
 
 describe("noise", () => {
@@ -119,6 +161,29 @@ describe("noise", () => {
     expect(countSensitivity({ vaults: 3, localMin: 5, deduplicated: true })).toBe(13);
     expect(countSensitivity({ vaults: 3, localMin: 0, deduplicated: false })).toBe(3);
     expect(countSensitivity({ vaults: 3, localMin: 5, deduplicated: false })).toBe(15);
+  });
+
+  test("[AC-3][PB-6] a person may be in every Vault under another link, unless the link identifies", async () => {
+    expect(countPrivacy(queryTask).sensitivity).toBe(2 * 5);
+    expect(countPrivacy(computeTask).sensitivity).toBe(2 * 5);
+    const linked = await createNetwork({
+      genesis: (genesis) => ({
+        ...genesis,
+        semantics: {
+          ...genesis.semantics,
+          record_scopes: genesis.semantics.record_scopes.map((scope) => ({
+            ...scope,
+            link_attribute_id: scope.subject_attribute_id,
+          })),
+        },
+      }),
+    });
+    const data = customerData(["vault-1", "vault-2"], 20);
+    const task = await testTask(linked, { parameters: ADULTS, data });
+    const governance = governanceSnapshot(linked);
+    const presented = { envelope: task.envelopeBytes, governance, round: 0, attempt: 0 };
+    const verified = verifyTask(presented, linked.genesisDigest);
+    expect(countPrivacy(verified).sensitivity).toBe(1 + 2 * (5 - 1));
   });
 
   /** Mean magnitude of discrete Laplace noise of scale b is close to b. */

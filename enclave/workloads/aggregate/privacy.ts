@@ -13,7 +13,8 @@ export interface CountPrivacy {
  *
  * A subject may be in every participating Vault. In each it moves one count by one; and where it is the one that lifts
  * a Vault's own result to the local threshold, it brings the whole result with it: `localMin` subjects at once. For
- * a union of deduplicated subjects the subject itself is one and the same in all Vaults.
+ * a union of deduplicated subjects the subject itself is one and the same in all Vaults. That holds only where every
+ * Vault links by what identifies the subject; a person with another link in each Vault is one more in each of them.
  *
  * @param localMin - The policy's local cardinality threshold; 0 and 1 never withhold anything.
  */
