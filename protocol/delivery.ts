@@ -16,33 +16,64 @@ export const deliveryShareSchema = z.strictObject({
 export type DeliveryShare = z.infer<typeof deliveryShareSchema>;
 export const DELIVERY_SHARE = defineObject("delivery-share", deliveryShareSchema, 16 * 1024);
 
-/** One recognised field of a document: integer confidence in percent and its box in pixels. */
-const field = <T extends z.ZodType>(value: T) =>
-  z
-    .strictObject({
-      value,
-      confidence: z.int().min(0).max(100),
-      box: z.array(z.int()).length(4),
-    })
-    .nullable();
+/** What a receipt may hold; whoever reads one cuts to these. */
+export const RECEIPT_LIMITS = {
+  /** Characters of a text, in UTF-16 units. */
+  text: 200,
+  /** Minor units at two decimals: ten million, less one cent. */
+  amountMinor: 999_999_999,
+  lineItems: 64,
+  /** Pixels of an image's longer side; Tesseract stores coordinates in 16 bits, signed. */
+  imageSide: 16_384,
+} as const;
 
-/** What `parse` yields of a receipt (VR-1). Amounts are integer minor units. */
+const coordinate = z.int().min(0).max(RECEIPT_LIMITS.imageSide);
+
+/** Where a text stands, and how sure the recogniser was of its weakest word, in percent. */
+const seen = {
+  confidence: z.int().min(0).max(100),
+  box: z
+    .tuple([coordinate, coordinate, coordinate, coordinate])
+    .refine(([x0, y0, x1, y1]) => x0 <= x1 && y0 <= y1, { error: "expected x0 <= x1, y0 <= y1" }),
+};
+
+const receiptText = (max: number) =>
+  z
+    .string()
+    .min(1)
+    .max(max)
+    .refine((text) => text.isWellFormed() && text.normalize("NFC") === text, {
+      error: "expected NFC text",
+    });
+
+const receiptAmount = z.int().min(0).max(RECEIPT_LIMITS.amountMinor);
+
+const receiptField = <T extends z.ZodType>(value: T) =>
+  z.strictObject({ value, ...seen }).nullable();
+
+/**
+ * What `parse` makes of a receipt (VR-1): strict, bounded, without floats.
+ *
+ * A field that was not found is null. Amounts are integer minor units at two decimals, boxes [x0, y0, x1, y1] in
+ * pixels of the image; a line has one confidence and one box for its description and amount together.
+ */
 export const parsedReceiptSchema = z.strictObject({
-  merchant: field(z.string().max(200)),
-  date: field(z.string().regex(/^\d{4}-\d{2}-\d{2}$/)),
-  total: field(z.int()),
-  currency: field(z.string().max(8)),
+  merchant: receiptField(receiptText(RECEIPT_LIMITS.text)),
+  /** `YYYY-MM-DD`. */
+  date: receiptField(z.iso.date().length(10)),
+  total: receiptField(receiptAmount),
+  /** Sign or code as printed. */
+  currency: receiptField(receiptText(3)),
   line_items: z
     .array(
       z.strictObject({
-        description: z.string().max(200),
-        quantity: z.int().nullable(),
-        amount: z.int(),
-        confidence: z.int().min(0).max(100),
-        box: z.array(z.int()).length(4),
+        description: receiptText(RECEIPT_LIMITS.text),
+        quantity: z.int().min(1).max(999).nullable(),
+        amount: receiptAmount,
+        ...seen,
       }),
     )
-    .max(64),
+    .max(RECEIPT_LIMITS.lineItems),
 });
 
 export type ParsedReceipt = z.infer<typeof parsedReceiptSchema>;

@@ -181,6 +181,7 @@ export {
   DELIVERY_SHARE,
   RESULT_BYTES,
   TASK_RESULT,
+  RECEIPT_LIMITS,
   parsedReceiptSchema,
   type Delivery,
   type DeliveryShare,

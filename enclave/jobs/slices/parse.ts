@@ -9,11 +9,7 @@ import {
   type ParsedReceipt,
 } from "#protocol";
 
-import {
-  parseReceiptImage,
-  type Ocr,
-  type ParsedReceipt as ReadReceipt,
-} from "../../workloads/parse/index.ts";
+import { parseReceiptImage, type Ocr } from "../../workloads/parse/index.ts";
 import { consentUnavailable, type OpenedInputs } from "../inputs.ts";
 import type { VerifiedTask } from "../task.ts";
 
@@ -39,7 +35,7 @@ export async function parseSlice(args: {
   if (found === null) throw inputMismatch("the record of this commitment");
   if (inputs.usable[found.row] !== 1) throw consentUnavailable();
   const image = documentOf(found.record, task);
-  return wireReceipt(parseReceiptImage(await args.startOcr(), image));
+  return parseReceiptImage(await args.startOcr(), image);
 }
 
 function findRecord(
@@ -74,31 +70,6 @@ function documentOf(record: CanonicalRecord, { scope, state }: VerifiedTask): Ui
   }
   return value;
 }
-
-/** The reader's receipt as results carry it: one confidence and box for each line. */
-function wireReceipt(read: ReadReceipt): ParsedReceipt {
-  return {
-    merchant: read.merchant,
-    date: read.date,
-    total: read.total,
-    currency: read.currency,
-    line_items: read.line_items.slice(0, LINES_MAX).map(({ description, amount, quantity }) => ({
-      description: description.value,
-      quantity: quantity === null ? null : quantity.value,
-      amount: amount.value,
-      confidence: Math.min(description.confidence, amount.confidence),
-      box: [
-        Math.min(description.box[0], amount.box[0]),
-        Math.min(description.box[1], amount.box[1]),
-        Math.max(description.box[2], amount.box[2]),
-        Math.max(description.box[3], amount.box[3]),
-      ],
-    })),
-  };
-}
-
-/** Lines a result carries; a receipt with more is cut, not refused. */
-const LINES_MAX = 64;
 
 function inputMismatch(expected: string): VerificationError {
   return new VerificationError(

@@ -1,3 +1,5 @@
+import { RECEIPT_LIMITS } from "#protocol";
+
 /** An amount of money found in a line of text. */
 export interface Amount {
   /** Integer minor units, scale 2; below zero when a minus sign stands before it. */
@@ -12,9 +14,6 @@ export interface Amount {
   /** Place of the digits alone, [from, to). */
   readonly digits: readonly [from: number, to: number];
 }
-
-/** The largest amount read, in minor units: ten million, less one cent. */
-export const AMOUNT_MINOR_MAX = 999_999_999;
 
 const CURRENCY = "RM|MYR|USD|EUR|GBP|SGD|AUD|CHF|US\\$|S\\$|[$£€¥]";
 const DIGIT = "[0-9OoIl|SB]";
@@ -51,7 +50,7 @@ export function amountsIn(text: string): Amount[] {
       digits: [index + whole.search(/[0-9]/), index + whole.length] as const,
     }));
   return [...printed, ...pointless]
-    .filter(({ minor }) => Math.abs(minor) <= AMOUNT_MINOR_MAX)
+    .filter(({ minor }) => Math.abs(minor) <= RECEIPT_LIMITS.amountMinor)
     .sort((a, b) => a.from - b.from);
 }
 

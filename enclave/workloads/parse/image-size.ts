@@ -1,4 +1,4 @@
-import { LimitError, MalformedError } from "#protocol";
+import { LimitError, MalformedError, RECEIPT_LIMITS } from "#protocol";
 
 /** The largest image accepted, in bytes: 8 MiB; the largest genuine receipt scan known to us has 1 MiB. */
 export const IMAGE_BYTES_MAX = 8 * 1024 * 1024;
@@ -6,8 +6,7 @@ export const IMAGE_BYTES_MAX = 8 * 1024 * 1024;
 /** The most pixels an image may declare: 20 megapixels, an A4 page at 400 dpi with room to spare. */
 export const IMAGE_PIXELS_MAX = 20_000_000;
 
-/** The longest side an image may declare, in pixels; Tesseract stores coordinates in 16 bits, signed. */
-export const IMAGE_SIDE_MAX = 16_384;
+const IMAGE_SIDE_MAX = RECEIPT_LIMITS.imageSide;
 
 /** What an image says about itself in its header. Nothing has been decoded yet. */
 export interface ImageHeader {

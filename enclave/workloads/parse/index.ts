@@ -1,7 +1,6 @@
 export {
   IMAGE_BYTES_MAX,
   IMAGE_PIXELS_MAX,
-  IMAGE_SIDE_MAX,
   parseImageHeader,
   type ImageHeader,
 } from "./image-size.ts";
@@ -16,4 +15,3 @@ export {
   type PageGeometry,
 } from "./ocr-page.ts";
 export { parseReceiptImage, readReceipt } from "./read-receipt.ts";
-export { parsedReceiptSchema, RECEIPT_SCHEMA, type ParsedReceipt } from "./schema.ts";

@@ -1,3 +1,5 @@
+import { RECEIPT_LIMITS } from "#protocol";
+
 import { digitsOf } from "./amounts.ts";
 import { evidenceOf, type Evidence, type Row } from "./rows.ts";
 import type { ReadRow } from "./totals.ts";
@@ -8,9 +10,6 @@ export interface FoundItem {
   readonly amount: { readonly value: number; readonly evidence: Evidence };
   readonly quantity: { readonly value: number; readonly evidence: Evidence } | null;
 }
-
-/** Items read of one receipt; later ones are left out. */
-export const LINE_ITEMS_MAX = 64;
 
 /** Fewer letters than this are a unit or a tax code, not a description. */
 const DESCRIPTION_LETTERS_MIN = 3;
@@ -26,7 +25,11 @@ export function findItems(rows: readonly ReadRow[]): FoundItem[] {
   const used = new Set<number>();
   const items: FoundItem[] = [];
   for (const [index, read] of body.entries()) {
-    if (read.kind !== "item" || read.amounts.length === 0 || items.length >= LINE_ITEMS_MAX)
+    if (
+      read.kind !== "item" ||
+      read.amounts.length === 0 ||
+      items.length >= RECEIPT_LIMITS.lineItems
+    )
       continue;
     const item = itemAt(body, index, used);
     if (item !== undefined) items.push(item);

@@ -1,14 +1,10 @@
+import { RECEIPT_LIMITS, parsedReceiptSchema, type ParsedReceipt } from "#protocol";
+
 import { findDate } from "./dates.ts";
 import { findItems, type FoundItem } from "./items.ts";
 import { findMerchant } from "./merchant.ts";
 import type { Ocr, OcrPage } from "./ocr-page.ts";
-import { rowsOf, type Evidence } from "./rows.ts";
-import {
-  parsedReceiptSchema,
-  RECEIPT_SCHEMA,
-  TEXT_LENGTH_MAX,
-  type ParsedReceipt,
-} from "./schema.ts";
+import { joinBoxes, rowsOf, type Evidence } from "./rows.ts";
 import { findTotal, readRows } from "./totals.ts";
 
 /**
@@ -26,8 +22,6 @@ export function readReceipt(page: OcrPage): ParsedReceipt {
     items.reduce((sum, { amount }) => sum + amount.value, 0),
   );
   return parsedReceiptSchema.parse({
-    schema: RECEIPT_SCHEMA,
-    amount_scale: 2,
     merchant: textField(findMerchant(rows)),
     date: field(findDate(rows)),
     total: total === null ? null : field(total),
@@ -62,14 +56,19 @@ function field<T>(found: Found<T> | null) {
 /** As {@link field}, cut to the schema's length between two characters; `null` for no text. */
 function textField(found: Found<string> | null) {
   if (found === null) return null;
-  const value = found.value.normalize("NFC").slice(0, TEXT_LENGTH_MAX).toWellFormed().trim();
+  const value = found.value.normalize("NFC").slice(0, RECEIPT_LIMITS.text).toWellFormed().trim();
   return value === "" ? null : field({ value: value.normalize("NFC"), evidence: found.evidence });
 }
 
+/** One line: the lesser confidence of description and amount, and the box around both. */
 function itemOf({ description, amount, quantity }: FoundItem) {
+  const text = textField(description);
+  const [a, b] = [description.evidence, amount.evidence];
   return {
-    description: textField(description),
-    amount: field(amount),
-    quantity: field(quantity),
+    description: text?.value,
+    quantity: quantity === null ? null : quantity.value,
+    amount: amount.value,
+    confidence: Math.min(a.confidence, b.confidence),
+    box: [...joinBoxes(a.box, b.box)],
   };
 }

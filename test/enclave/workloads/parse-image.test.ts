@@ -55,9 +55,9 @@ describe("a generated receipt", () => {
     expect(currency?.value ?? spec.currency).toBe(spec.currency);
     expect(
       items.map(({ description, amount, quantity }) => ({
-        description: description.value.toUpperCase(),
-        amount: amount.value,
-        quantity: quantity?.value,
+        description: description.toUpperCase(),
+        amount,
+        quantity,
       })),
     ).toEqual(
       spec.items.map(({ description, amount, quantity }) => ({ description, amount, quantity })),

@@ -1,13 +1,8 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 
-import { encodeCbor } from "#protocol";
-import {
-  pageOfTsv,
-  parsedReceiptSchema,
-  readReceipt,
-  type ParsedReceipt,
-} from "../../../enclave/workloads/parse/index.ts";
+import { encodeCbor, parsedReceiptSchema, type ParsedReceipt } from "#protocol";
+import { pageOfTsv, readReceipt } from "../../../enclave/workloads/parse/index.ts";
 import { pageOfText } from "../../helpers/receipt-page.ts";
 
 const RECEIPT = `
@@ -46,11 +41,7 @@ describe("a receipt", () => {
     expect(total?.value).toBe(965);
     expect(currency?.value).toBe("RM");
     expect(
-      items.map(({ description, amount, quantity }) => [
-        description.value,
-        amount.value,
-        quantity?.value,
-      ]),
+      items.map(({ description, amount, quantity }) => [description, amount, quantity]),
     ).toEqual([
       ["RYE BREAD", 690, 2],
       ["GREEN TEA", 275, 1],
@@ -71,8 +62,6 @@ describe("a receipt", () => {
 
   test("of no text has no fields", () => {
     expect(read("")).toEqual({
-      schema: "symphony/receipt/v1",
-      amount_scale: 2,
       merchant: null,
       date: null,
       total: null,
@@ -169,7 +158,7 @@ describe("line items", () => {
     const below = "1971 1 148.40 148.40\nFINE SAND\n1972 2 3.00 6.00\nGRAVEL";
     const items = (text: string) =>
       read(`OLD MILL BAKERY\nITEM QTY PRICE AMOUNT\n${text}\nTOTAL 1.00`).line_items.map(
-        ({ description, amount, quantity }) => [description.value, amount.value, quantity?.value],
+        ({ description, amount, quantity }) => [description, amount, quantity],
       );
     expect(items(above)).toEqual([
       ["BLUE PENS", 990, 1],
@@ -183,7 +172,7 @@ describe("line items", () => {
 
   test("have no quantity when none is said", () => {
     const items = read("OLD MILL BAKERY\nPARKING TICKET 5.00\nTOTAL 5.00").line_items;
-    expect(items).toMatchObject([{ amount: { value: 500 }, quantity: null }]);
+    expect(items).toMatchObject([{ amount: 500, quantity: null }]);
   });
 
   test("are at most 64", () => {
@@ -204,10 +193,8 @@ describe("the schema", () => {
   });
 
   test.for<[title: string, damage: Record<string, unknown>]>([
-    ["another schema name", { schema: "symphony/receipt/v2" }],
     ["an unknown field", { note: "paid" }],
     ["a missing field", { date: undefined }],
-    ["another scale", { amount_scale: 3 }],
     ["an amount that is no integer", { total: { ...field, value: 9.65 } }],
     ["an amount below zero", { total: { ...field, value: -1 } }],
     ["an amount over the limit", { total: { ...field, value: 1_000_000_000 } }],
@@ -241,7 +228,7 @@ describe("any text", () => {
       fc.property(fc.array(row, { maxLength: 60 }), (rows) => {
         const page = pageOfTsv(rows.join("\n"), { width: 640, height: 480, scale: 1.5 });
         const receipt = readReceipt(page);
-        expect(encodeCbor(parsedReceiptSchema.parse(receipt)).length).toBeGreaterThan(50);
+        expect(encodeCbor(parsedReceiptSchema.parse(receipt)).length).toBeGreaterThan(40);
       }),
       { numRuns: 300, seed: 7 },
     );
