@@ -31,14 +31,16 @@ export interface SessionClaim {
  * The evidence must bind the manifest (`user_data`), its recipient key (`public_key`) and the nonce; the measurement
  * must be a reference value that is not revoked; the manifest must be of this role and this genesis.
  *
- * @throws VerificationError, AppraisalError with a TEE_ code; GOVERNANCE_GENESIS_MISMATCH
+ * @throws {@link VerificationError} COORDINATION_ROLE_REFUSED, GOVERNANCE_GENESIS_MISMATCH, and as `verifyNitroDocument`
+ * @throws {@link AppraisalError} as `appraiseEvidence`
  */
 export function appraiseSession(claim: SessionClaim): AttestationReport {
   const { governance, manifest } = claim;
+  requireManifest(claim);
   const verified = verifyNitroDocument(claim.evidence, claim.anchors, claim.at);
   const { attestation } = governance.policy;
   const live = claim.at.mode === "live";
-  const report = appraiseEvidence(verified, {
+  return appraiseEvidence(verified, {
     platforms: attestation.platforms,
     measurements: attestation.reference_values.map((value) => ({
       pcr0: value.pcr0,
@@ -55,14 +57,18 @@ export function appraiseSession(claim: SessionClaim): AttestationReport {
     maxAgeMs: live ? { atMost: attestation.age_ms_max } : { unchecked: "archived evidence" },
     judgedAtMs: claim.at.mode === "live" ? claim.at.nowMs : verified.timestampMs,
   });
-  if (
-    manifest.role !== claim.role ||
-    !equalBytes(manifest.genesis_digest, governance.genesisDigest)
-  ) {
+}
+
+function requireManifest({ manifest, role, governance }: SessionClaim): void {
+  if (manifest.role !== role) {
     throw new VerificationError(
-      { code: "TEE_USER_DATA_MISMATCH", expected: claim.role, actual: manifest.role },
-      `session manifest: expected role ${claim.role} under this genesis, got ${manifest.role}`,
+      { code: "COORDINATION_ROLE_REFUSED", expected: role, actual: manifest.role },
+      `session manifest: expected role ${role}, got ${manifest.role}`,
     );
   }
-  return report;
+  if (equalBytes(manifest.genesis_digest, governance.genesisDigest)) return;
+  throw new VerificationError(
+    { code: "GOVERNANCE_GENESIS_MISMATCH" },
+    "session manifest: expected an enclave of this network, got one of another",
+  );
 }

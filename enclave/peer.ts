@@ -1,4 +1,4 @@
-import { appraiseEvidence, verifyNitroDocument, type AttestationPlatform } from "#attestation";
+import { appraiseSession, type AttestationPlatform } from "#attestation";
 import {
   SESSION_MANIFEST,
   VerificationError,
@@ -62,48 +62,21 @@ export function verifyPeer(
   presented: PresentedPeer & { readonly role: EnclaveRole },
 ): VerifiedPeer {
   const manifest = SESSION_MANIFEST.decode(presented.manifest);
-  requireSameImage(own.enclave.manifest, manifest, presented.role);
-  const manifestDigest = SESSION_MANIFEST.digest(manifest);
-  const { timeMs } = own.evidence;
-  const { attestation } = state.policy;
-  const evidence = verifyNitroDocument(presented.evidence, own.enclave.environment.anchors, {
-    mode: "live",
-    nowMs: timeMs,
+  requireSameSettings(own.enclave.manifest, manifest);
+  const report = appraiseSession({
+    evidence: presented.evidence,
+    manifest,
+    role: presented.role,
+    nonce: peerNonce(own.enclave.manifest.challenge, SESSION_MANIFEST.digest(manifest)),
+    governance: state,
+    anchors: own.enclave.environment.anchors,
+    at: { mode: "live", nowMs: own.evidence.timeMs },
   });
-  appraiseEvidence(evidence, {
-    platforms: attestation.platforms,
-    measurements: attestation.reference_values.map((value) => ({
-      pcr0: value.pcr0,
-      pcr1: value.pcr1,
-      pcr2: value.pcr2,
-      validFromMs: value.valid_from_ms,
-      validUntilMs: value.valid_until_ms,
-    })),
-    revokedMeasurements: state.revokedMeasurements,
-    revokedModuleIds: state.revokedModuleIds,
-    nonce: { equals: peerNonce(own.enclave.manifest.challenge, manifestDigest) },
-    userData: { equals: manifestDigest },
-    publicKey: { equals: manifest.recipient_key },
-    maxAgeMs: { atMost: attestation.age_ms_max },
-    judgedAtMs: timeMs,
-  });
-  return new VerifiedPeer({ manifest, evidence: presented.evidence, platform: evidence.platform });
+  return new VerifiedPeer({ manifest, evidence: presented.evidence, platform: report.platform });
 }
 
-/** What two enclaves of one task must agree on; the measurement says the code is the same, this says the rest. */
-function requireSameImage(own: SessionManifest, peer: SessionManifest, role: EnclaveRole): void {
-  if (peer.role !== role) {
-    throw new VerificationError(
-      { code: "COORDINATION_ROLE_REFUSED", expected: role, actual: peer.role },
-      `peer: expected role ${role}, got ${peer.role}`,
-    );
-  }
-  if (!equalBytes(peer.genesis_digest, own.genesis_digest)) {
-    throw new VerificationError(
-      { code: "GOVERNANCE_GENESIS_MISMATCH" },
-      "peer: expected an enclave of this network, got one of another",
-    );
-  }
+/** The measurement says that two enclaves run the same code; this, that they run it with the same settings. */
+function requireSameSettings(own: SessionManifest, peer: SessionManifest): void {
   const alike =
     equalBytes(encodeCbor(peer.anchors), encodeCbor(own.anchors)) &&
     equalBytes(peer.configuration_digest, own.configuration_digest);

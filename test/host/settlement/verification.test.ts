@@ -319,12 +319,12 @@ const LIES: readonly { title: string; code: string; lie: SyntheticOptions }[] = 
   },
   {
     title: "a slice enclave in another role",
-    code: "TEE_USER_DATA_MISMATCH",
+    code: "COORDINATION_ROLE_REFUSED",
     lie: { manifest: (manifest) => ({ ...manifest, role: "aggregate" }) },
   },
   {
     title: "an enclave that pins another genesis",
-    code: "TEE_USER_DATA_MISMATCH",
+    code: "GOVERNANCE_GENESIS_MISMATCH",
     lie: { manifest: (manifest) => ({ ...manifest, genesis_digest: someDigest("other") }) },
   },
   {
