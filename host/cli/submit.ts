@@ -61,7 +61,7 @@ export async function runSubmit(argv: readonly string[], io: CliIo): Promise<num
   const ended = await followTask(client, view.task_id, (line) => {
     if (!values.json) io.stdout(`  ${line}\n`);
   });
-  if (ended.state !== "completed") {
+  if (ended.state !== "completed" || !ended.delivered) {
     io.stdout(
       values.json
         ? `${JSON.stringify(ended)}\n`
@@ -118,6 +118,8 @@ export function progressLine({ type, body }: TaskEventView): string | undefined 
     }
     case "settlement_finalized":
       return `settled in epoch ${facts.get("epoch_id") ?? ""}`;
+    case "task_undeliverable":
+      return `not delivered: ${facts.get("reason") ?? ""}`;
     case "task_delivered":
       return "delivered: enough Vaults released their shares";
     default:

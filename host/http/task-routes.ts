@@ -138,7 +138,7 @@ function addEventStream(server: FastifyInstance, context: TaskRoutesContext): vo
         after = event.sequence + 1;
       }
       const view = await context.view(taskId);
-      if (ENDED.has(view.state) && (view.state !== "completed" || view.delivered)) {
+      if (isOver(view)) {
         const rest = await context.events(taskId, after);
         if (rest.length === 0) break;
         continue;
@@ -152,6 +152,11 @@ function addEventStream(server: FastifyInstance, context: TaskRoutesContext): vo
 
 function isBase64(text: string): boolean {
   return base64(new Uint8Array(Buffer.from(text, "base64"))) === text;
+}
+
+/** Nothing more will happen: ended without a result, delivered, or never to be delivered. */
+function isOver({ state, delivered, reason }: TaskView): boolean {
+  return ENDED.has(state) && (state !== "completed" || delivered || reason !== null);
 }
 
 function taskIdIn(params: unknown): string {

@@ -332,7 +332,11 @@ export class Pipeline {
       return;
     }
     if (asked.some(({ done }) => !done) && this.#context.nowMs() < row.deadline_ms) return;
-    if (answersOf(asked).length < result.bundle.share_threshold) return;
+    if (answersOf(asked).length < result.bundle.share_threshold) {
+      const refused = asked.find(({ code }) => code !== null)?.code ?? "DELIVERY_REFUSED";
+      if (asked.every(({ done }) => done)) await register.markUndeliverable(row.task_id, refused);
+      return;
+    }
     await register.markDelivered(row.task_id);
     queue.signals.notify(`task:${row.task_id}`);
   }

@@ -17,7 +17,7 @@ export interface TaskSchema {
     envelope_digest: Uint8Array | null;
     epoch_id: number;
     policy_version: string;
-    /** Why the task ended as it did; null while it runs and when it completed. */
+    /** Why the task ended as it did, or completed and was not delivered; null otherwise. */
     reason: string | null;
     created_ms: number;
     /** When the present state times out. */

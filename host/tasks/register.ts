@@ -179,6 +179,17 @@ export class TaskRegister {
     });
   }
 
+  /** Records that no more shares will come. The task stays completed: delivery is no part of finality (RD-3). */
+  async markUndeliverable(taskId: string, reason: ErrorCode): Promise<void> {
+    await this.#store.write(async (trx) => {
+      const row = await this.#require(trx, taskId);
+      if (row.delivered === 1 || row.reason !== null) return;
+      await trx.updateTable("task").set({ reason }).where("task_id", "=", taskId).execute();
+      const body = { task_id: taskId, reason };
+      await this.#log.append(trx, { type: "task_undeliverable", taskId, body });
+    });
+  }
+
   /** Records something about a task that is no transition. */
   async note(taskId: string, type: string, body: { [key: string]: CborValue }): Promise<void> {
     await this.#store.write((trx) => this.#log.append(trx, { type, taskId, body }));
@@ -198,7 +209,7 @@ export class TaskRegister {
     return row === undefined ? undefined : { ...row, state: stateOf(row.state) };
   }
 
-  /** Tasks that still have something to do: not terminal, or completed and not yet delivered. */
+  /** Tasks that still have something to do: not terminal, or completed and still to be delivered. */
   async active(): Promise<string[]> {
     const rows = await this.#store.db
       .selectFrom("task")
@@ -207,7 +218,11 @@ export class TaskRegister {
       .where((where) =>
         where.or([
           where("state", "in", [...ACTIVE_STATES]),
-          where.and([where("state", "=", "completed"), where("delivered", "=", 0)]),
+          where.and([
+            where("state", "=", "completed"),
+            where("delivered", "=", 0),
+            where("reason", "is", null),
+          ]),
         ]),
       )
       .orderBy("created_ms")
