@@ -6,13 +6,17 @@ import {
   SESSION_MANIFEST,
   SymphonyError,
   TASK_ENVELOPE,
+  VerificationError,
+  equalBytes,
   open,
   peerNonce,
   seal,
+  sealedShareDigest,
   sessionAad,
   vaultNonce,
   type BoxKeyPair,
   type ErrorCode,
+  type ExecutionResultBundle,
   type GovernanceState,
   type SessionManifest,
   type TaskEnvelope,
@@ -234,11 +238,44 @@ async function meetAggregator(slice: Slice) {
   return { actorId, manifest, manifestBytes: ready.manifest, evidence };
 }
 
-/** This Vault's share of the key of the state that the round starts from, from a bundle the Vault itself verifies. */
+/**
+ * Refuses a bundle of any round but the one before, and a share that it does not name for this Vault.
+ *
+ * @throws VerificationError PROOF_COMMITMENT_MISMATCH
+ */
+export function requirePrevious(
+  bundle: ExecutionResultBundle,
+  expected: {
+    readonly round: number;
+    readonly vaultId: string;
+    readonly sealedShare: Uint8Array;
+  },
+): void {
+  const share = bundle.share_digests.find((each) => each.vault_id === expected.vaultId);
+  const named =
+    share !== undefined && equalBytes(share.digest, sealedShareDigest(expected.sealedShare));
+  if (named && bundle.round === expected.round - 1) return;
+  throw new VerificationError(
+    { code: "PROOF_COMMITMENT_MISMATCH", round: bundle.round },
+    `previous state: expected this Vault's share of round ${expected.round - 1}, got another`,
+  );
+}
+
+/**
+ * This Vault's share of the key of the state that the round starts from: the share that the bundle of the round before
+ * names, a bundle that the Vault itself verifies.
+ *
+ * @throws VerificationError PROOF_COMMITMENT_MISMATCH, before anything is charged
+ */
 async function openPreviousState(slice: Slice) {
   const { previous } = slice.work;
   if (previous === null) return null;
   const bundle = await slice.vault.verifyRound(slice.envelope, previous.bundle);
+  requirePrevious(bundle, {
+    round: slice.work.round,
+    vaultId: slice.vaultId,
+    sealedShare: previous.sealed_share,
+  });
   const keyShare = await open({
     key: slice.boxKey,
     info: SEAL_INFO.resultShare,

@@ -27,6 +27,7 @@ import { findGrant } from "./grants.ts";
 import { batchesOf, decisionOf, findRecord, type StoredBatch, type Writing } from "./queries.ts";
 import {
   requireAdmissible,
+  requireDeliveryKey,
   roundsOfRequest,
   taskIdOf,
   verifyRequest,
@@ -76,7 +77,8 @@ export function reservationIdOf(requestDigest: Uint8Array): string {
  *
  * Asked again for the same request it gives the same bytes. Unknown subject, consent that is missing, withdrawn or
  * expired, too few subjects and exhausted budget all give one decision, `POLICY_DECLINED`. The subjects charged and
- * asked are all consenting ones of the record scope, before any predicate; for `parse`, whose the record is.
+ * asked are all consenting ones of the record scope, before any predicate; for `parse`, whose the record is. A record
+ * scope of more rows than the class takes is declined the same way.
  *
  * @returns A signed VaultDecision. Decision, reservation and events are durable.
  * @throws RefusedError, VerificationError, LimitError or MalformedError as `verifyRequest` and `requireAdmissible`,
@@ -94,6 +96,7 @@ export async function decide(
   const { vaultId } = context;
   const nowMs = context.nowMs();
   const resolution = requireAdmissible(request, governance, { vaultId, nowMs });
+  await requireDeliveryKey(request);
   return await context.store.write(async (trx) => {
     const meanwhile = await decisionOf(trx, requestDigest);
     if (meanwhile !== undefined) return meanwhile.signed;
@@ -122,9 +125,8 @@ async function judge(context: VaultContext, trx: Writing, args: Judging): Promis
   if (grantId === undefined) return { code: "AUTH_GRANT_MISSING", grantId: null };
   const selection = await select(context, trx, args);
   const { privacy } = governance.policy;
-  // A round costs an equal share, rounded up, so that the parts never exceed the whole that is reserved.
   const rounds = roundsOfRequest(request);
-  const reserveMicro = Math.ceil(request.epsilon_micro / rounds) * rounds;
+  const reserveMicro = request.epsilon_micro;
   const budget = privacy.budgets.find((each) => each.usage_scope === request.usage_scope);
   const fits = context.books.ledger.fits({
     usageScope: request.usage_scope,
@@ -188,7 +190,9 @@ async function select(context: VaultContext, trx: Writing, args: Judging): Promi
   }
   const subjects = ordinalSet(consenting);
   const least = Math.max(1, args.governance.policy.privacy.minimum_local_cardinality);
-  return { batches, bitmap, subjects, enough: subjects.length >= least };
+  // An enclave pads its output to the class' bound, so more rows than that could not run.
+  const rowsMax = args.governance.policy.classes[parameters.task_class].rows_max;
+  return { batches, bitmap, subjects, enough: subjects.length >= least && rows <= rowsMax };
 }
 
 function selectRecord(
@@ -311,9 +315,6 @@ function reservedOutcome(
   requestDigest: Uint8Array,
   plan: DecisionPlan,
 ): VaultDecision["outcome"] {
-  const shares = Array.from({ length: plan.rounds }, (_, round) =>
-    context.secrets.noiseShare({ requestDigest, inputCommitment: plan.input_commitment, round }),
-  );
   return {
     decision: "reserved",
     grant_id: plan.grant_id,
@@ -321,9 +322,20 @@ function reservedOutcome(
     input_commitment: plan.input_commitment,
     reservation_id: plan.reservation_id,
     epsilon_micro: plan.epsilon_micro,
-    share_commitments: shares.map(shareCommitment),
+    share_commitments: shareCommitmentsOf(context, plan, requestDigest),
     expires_ms: plan.expires_ms,
   };
+}
+
+/** Commitments to this Vault's noise shares of a task, one for each round. */
+export function shareCommitmentsOf(
+  context: VaultContext,
+  { rounds, input_commitment: inputCommitment }: DecisionPlan,
+  requestDigest: Uint8Array,
+): Uint8Array[] {
+  return Array.from({ length: rounds }, (_, round) =>
+    shareCommitment(context.secrets.noiseShare({ requestDigest, inputCommitment, round })),
+  );
 }
 
 function tooMuch(recordScope: string): RefusedError {

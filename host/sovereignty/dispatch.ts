@@ -14,7 +14,7 @@ import {
   type TaskRequest,
 } from "#protocol";
 
-import { decodePlan, type DecisionPlan } from "./decide.ts";
+import { decodePlan, shareCommitmentsOf, type DecisionPlan } from "./decide.ts";
 import { findGrant } from "./grants.ts";
 import { decisionOf, executionsOf, type Reading } from "./queries.ts";
 import {
@@ -28,12 +28,12 @@ import type { VaultContext } from "./vault-context.ts";
 /** How far the coordinator's clock may be from the Vault's own. */
 const CLOCK_SKEW_MS = 60_000;
 
-/** Aggregation methods that each class may be run with. */
-const METHODS: Readonly<Record<TaskClass, readonly string[]>> = {
-  parse: [],
-  query: ["union", "intersection"],
-  compute: ["union", "secure_sum"],
-  train: ["federated_average"],
+/** The aggregation method that each class is run with. */
+const METHODS: Readonly<Record<TaskClass, string | null>> = {
+  parse: null,
+  query: "union",
+  compute: "secure_sum",
+  train: "federated_average",
 };
 
 /** Which enclave job of a task. */
@@ -153,10 +153,11 @@ function requireTerms(
 
 /** This Vault stands in each list exactly once, with what it decided. */
 function requireOwnEntries(
-  { vaultId }: VaultContext,
+  context: VaultContext,
   envelope: TaskEnvelope,
   { plan, decisionDigest }: { plan: DecisionPlan; decisionDigest: Uint8Array },
 ): void {
+  const { vaultId } = context;
   const authorization = own(envelope.authorization_context, vaultId, "authorization_context");
   requireEqual("authorization_context.grant_id", authorization.grant_id, plan.grant_id);
   requireEqual(
@@ -179,6 +180,14 @@ function requireOwnEntries(
   );
   const input = own(envelope.inputs, vaultId, "inputs");
   requireEqual("inputs.input_commitment", input.input_commitment, plan.input_commitment);
+  const shares = shareCommitmentsOf(context, plan, envelope.caller_context.request_digest);
+  const named = input.share_commitments;
+  if (
+    named.length !== shares.length ||
+    !shares.every((share, round) => equalBytes(share, named[round] ?? new Uint8Array(0)))
+  ) {
+    throw refused("inputs.share_commitments", "what this Vault decided on");
+  }
 }
 
 function requireCoordination(
@@ -210,13 +219,16 @@ function requireCoordination(
   if (coordination.minimum_vault_quorum < least) {
     throw refused("coordination_envelope.minimum_vault_quorum", `${least} or more`);
   }
+  if (2 * coordination.minimum_vault_quorum <= participants.length) {
+    throw refused("coordination_envelope.minimum_vault_quorum", "more than half of the Vaults");
+  }
   requireEqual("aggregator_id", coordination.aggregator_id, genesis.aggregator_id);
   requireEqual(
     "aggregation_environment",
     coordination.aggregation_environment,
     policy.multi_vault.aggregation_environment,
   );
-  if (!METHODS[request.task_class].includes(coordination.aggregation_method)) {
+  if (METHODS[request.task_class] !== coordination.aggregation_method) {
     throw refused("coordination_envelope.aggregation_method", `one for ${request.task_class}`);
   }
   return "slice";

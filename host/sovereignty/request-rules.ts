@@ -1,7 +1,9 @@
 import { compositionPrice } from "#aggregation";
 import {
   LimitError,
+  MalformedError,
   RefusedError,
+  SEAL_INFO,
   TASK_REQUEST,
   VerificationError,
   activeActor,
@@ -9,6 +11,7 @@ import {
   hex,
   parseCose,
   resolveRequest,
+  seal,
   type GovernanceState,
   type SemanticResolution,
   type TaskRequest,
@@ -65,7 +68,8 @@ export function verifyRequest(
  * and price. What this throws tells nothing of anybody's records.
  *
  * @throws {@link RefusedError} AUTH_REPLAYED, POLICY_NOT_ACTIVE, POLICY_DECLINED, PRIVACY_BUDGET_EXCEEDED,
- * EXECUTION_WORKLOAD_UNREGISTERED; {@link LimitError} POLICY_LIMIT_EXCEEDED; and as `resolveRequest`.
+ * EXECUTION_WORKLOAD_UNREGISTERED; {@link LimitError} POLICY_LIMIT_EXCEEDED; {@link MalformedError} SCHEMA_MALFORMED for
+ * an epsilon that its rounds do not divide; and as `resolveRequest`.
  */
 export function requireAdmissible(
   request: TaskRequest,
@@ -110,6 +114,7 @@ function requireClass(request: TaskRequest, { policy, artifacts }: GovernanceSta
   if (request.task_class === "train" && count < policy.privacy.minimum_train_vaults) {
     throw declined("vault_ids", `${policy.privacy.minimum_train_vaults} or more for train`);
   }
+  requireWholeRounds(request);
   const { parameters } = request;
   if ("model_digest" in parameters && !artifacts.has(hex(parameters.model_digest))) {
     throw new RefusedError(
@@ -117,6 +122,26 @@ function requireClass(request: TaskRequest, { policy, artifacts }: GovernanceSta
       "parameters.model_digest: expected a workload registered by governance",
     );
   }
+}
+
+/** Rounds cost equal parts of what is reserved, and parts of a micro-epsilon there are none. */
+function requireWholeRounds(request: TaskRequest): void {
+  const rounds = roundsOfRequest(request);
+  if (request.epsilon_micro % rounds === 0) return;
+  throw new MalformedError(
+    { code: "SCHEMA_MALFORMED", field: "epsilon_micro" },
+    `epsilon_micro: expected a multiple of the ${rounds} rounds, got ${request.epsilon_micro}`,
+  );
+}
+
+/**
+ * Seals nothing to the request's delivery key, so that a key that takes no result is refused before it costs any budget.
+ *
+ * @throws MalformedError SCHEMA_MALFORMED
+ */
+export async function requireDeliveryKey({ delivery_key: to }: TaskRequest): Promise<void> {
+  const nothing = new Uint8Array(0);
+  await seal({ to, info: SEAL_INFO.deliveryShare, aad: nothing, plaintext: nothing });
 }
 
 function requirePrice(

@@ -264,6 +264,28 @@ test("too few consenting subjects decline", async () => {
   expect(codeOf(fixture, await ask(fixture, "a"))).toBe("POLICY_DECLINED");
 });
 
+test("more rows than the class takes decline, however many consent", async () => {
+  const rowsMax = (rows_max: number) => (policy: Policy) => ({
+    ...policy,
+    classes: { ...policy.classes, query: { ...policy.classes.query, rows_max } },
+  });
+  const [small, exact] = [
+    await newFixture({ policy: rowsMax(11) }),
+    await newFixture({ policy: rowsMax(12) }),
+  ];
+  await Promise.all([stocked(small, 12), stocked(exact, 12)]);
+  expect(codeOf(small, await ask(small, "a"))).toBe("POLICY_DECLINED");
+  expect(codeOf(exact, await ask(exact, "a"))).toBe("reserved");
+});
+
+test("[AP-1] a delivery key that takes no result is refused before it costs any budget", async () => {
+  const fixture = await newFixture();
+  await stocked(fixture);
+  const unusable = { delivery_key: new Uint8Array(1216).fill(0xff) };
+  await expect(ask(fixture, "a", unusable)).rejects.toMatchObject({ code: "SCHEMA_MALFORMED" });
+  expect((await fixture.vault.status()).reservations).toEqual({ reserved: 0, executing: 0 });
+});
+
 test("a reservation that expires without executing gives its budget back", async () => {
   const fixture = await newFixture();
   await stocked(fixture);

@@ -106,6 +106,27 @@ const DAMAGE: readonly { title: string; damage: (envelope: TaskEnvelope) => Task
   },
   { title: "this Vault twice", damage: (e) => ({ ...e, inputs: [...e.inputs, ...e.inputs] }) },
   { title: "no coordination", damage: (e) => ({ ...e, coordination_envelope: null }) },
+  {
+    title: "another share commitment",
+    damage: (e) => ({
+      ...e,
+      inputs: e.inputs.map((i) => ({ ...i, share_commitments: [nothing] })),
+    }),
+  },
+  {
+    title: "a share commitment too many",
+    damage: (e) => ({
+      ...e,
+      inputs: e.inputs.map((i) => ({
+        ...i,
+        share_commitments: [...i.share_commitments, ...i.share_commitments],
+      })),
+    }),
+  },
+  {
+    title: "another method than the class'",
+    damage: (e) => coordinated(e, { aggregation_method: "intersection" }),
+  },
   { title: "a quorum of one", damage: (e) => coordinated(e, { minimum_vault_quorum: 1 }) },
   {
     title: "a strange Vault",
@@ -167,6 +188,21 @@ test("[MV-3] the Vault refuses every envelope but the one that follows from what
     await expect(refused, title).rejects.toMatchObject({ code: "COORDINATION_SLICE_REFUSED" });
   }
   await expect(vault.prepareSlice(envelope, governance, ROUND)).resolves.toBeDefined();
+});
+
+test("[MV-4] a quorum that two groups of the Vaults could reach is refused", async () => {
+  const vault_ids = ["vault-1", "vault-2", "vault-3"];
+  const { vault, envelope, governance } = await admitted("a", undefined, { vault_ids });
+  await expect(vault.prepareSlice(envelope, governance, ROUND)).resolves.toBeDefined();
+  const four = { participating_vault_ids: [...vault_ids, "vault-4"] };
+  const asked = await admitted("b", undefined, { vault_ids: four.participating_vault_ids });
+  const split = coordinated(asked.envelope, { minimum_vault_quorum: 2 });
+  await expect(asked.vault.prepareSlice(split, asked.governance, ROUND)).rejects.toMatchObject({
+    code: "COORDINATION_SLICE_REFUSED",
+    details: { field: "coordination_envelope.minimum_vault_quorum" },
+  });
+  const most = coordinated(asked.envelope, { minimum_vault_quorum: 3 });
+  await expect(asked.vault.prepareSlice(most, asked.governance, ROUND)).resolves.toBeDefined();
 });
 
 test("[DS-7] a request that this Vault declined or never saw is not executed, whoever asks", async () => {

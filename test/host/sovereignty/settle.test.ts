@@ -250,17 +250,21 @@ const TRAIN: TaskParameters = {
   fraction_bits: 16,
 };
 
-test("[PB-4] a training task of which two of three rounds began costs those two, each its share", async () => {
-  const fixture = await newFixture();
-  await stocked(fixture);
-  const { vault } = fixture;
-  const digest = hex(testSeed("step graph"));
-  const artifact = { digest: testSeed("step graph"), kind: "step_graph", description: "" } as const;
-  const governance = { ...fixture.governance, artifacts: new Map([[digest, artifact]]) };
-  const trained = { ...fixture, governance };
+test("[PB-1] an epsilon that its rounds do not divide is refused before anything is reserved", async () => {
+  const { fixture, vault, governance, trained } = await training();
   const request = await requestOf(trained, "t", { epsilon_micro: 10_000_000 }, TRAIN);
+  await expect(vault.decide(request.signed, governance)).rejects.toMatchObject({
+    code: "SCHEMA_MALFORMED",
+    details: { field: "epsilon_micro" },
+  });
+  expect((await fixture.vault.status()).reservations).toEqual({ reserved: 0, executing: 0 });
+});
+
+test("[PB-4] a training task of which two of three rounds began costs those two, each its share", async () => {
+  const { fixture, vault, governance, trained } = await training();
+  const request = await requestOf(trained, "t", { epsilon_micro: 9_000_000 }, TRAIN);
   const envelope = envelopeOf(trained, request, await vault.decide(request.signed, governance));
-  const share = Math.ceil(10_000_000 / 3);
+  const share = 3_000_000;
   const bundles: Uint8Array[] = [];
   for (const round of [0, 1]) {
     const plan = await vault.prepareSlice(envelope, governance, { round, attempt: 0 });
@@ -288,6 +292,15 @@ test("[PB-4] a training task of which two of three rounds began costs those two,
     reservedMaxMicro: 0,
   });
 });
+
+async function training() {
+  const fixture = await newFixture();
+  await stocked(fixture);
+  const digest = hex(testSeed("step graph"));
+  const artifact = { digest: testSeed("step graph"), kind: "step_graph", description: "" } as const;
+  const governance = { ...fixture.governance, artifacts: new Map([[digest, artifact]]) };
+  return { fixture, vault: fixture.vault, governance, trained: { ...fixture, governance } };
+}
 
 interface Finished extends Executed {
   readonly bundle: ExecutionResultBundle;
