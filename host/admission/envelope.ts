@@ -63,13 +63,14 @@ function verifyDecision(answer: Uint8Array, key: Uint8Array): VaultDecision | un
   }
 }
 
-/** Fewest Vaults with which a task of this request can go on. */
+/** Fewest Vaults with which a task of this request can go on: most of those it names, so that no two groups could. */
 export function quorumOf(plan: AdmissionPlan, state: GovernanceState): number {
   if (plan.request.vault_ids.length === 1) return 1;
   const { minimum_vault_quorum: quorum } = state.policy.multi_vault;
   const forTraining =
     plan.request.task_class === "train" ? state.policy.privacy.minimum_train_vaults : 0;
-  return Math.max(2, quorum, forTraining);
+  const majority = Math.floor(plan.request.vault_ids.length / 2) + 1;
+  return Math.max(majority, quorum, forTraining);
 }
 
 /**

@@ -101,6 +101,13 @@ function requireClassConstraints(request: TaskRequest, state: GovernanceState): 
     );
   }
   const { parameters } = request;
+  const rounds = parameters.task_class === "train" ? parameters.rounds : 1;
+  if (request.epsilon_micro % rounds !== 0) {
+    throw new MalformedError(
+      { code: "SCHEMA_MALFORMED", field: "epsilon_micro" },
+      `epsilon_micro: expected a multiple of the ${rounds} rounds, got ${request.epsilon_micro}`,
+    );
+  }
   if ("model_digest" in parameters && !state.artifacts.has(hex(parameters.model_digest))) {
     throw new RefusedError(
       { code: "EXECUTION_WORKLOAD_UNREGISTERED", field: "parameters.model_digest" },

@@ -182,7 +182,7 @@ test("[TE-3] an atomic task of several Vaults has a lock and coordination, and n
 
 test("[CT-4] a train envelope carries its iteration policy", async () => {
   expect((await assemble("train")).iteration_policy).toEqual({
-    maximum_rounds: 3,
+    maximum_rounds: 4,
     convergence_threshold_micro: null,
     early_stop: false,
     failed_round: "reject",
@@ -285,4 +285,16 @@ test("the quorum is one for one Vault, and the highest floor for several", async
   expect(quorumOf((await planned("query")).plan, under(3, 2))).toBe(2);
   expect(quorumOf(train, under(1, 0))).toBe(2);
   expect(quorumOf(train, under(1, 3))).toBe(3);
+});
+
+test("[MV-4] the quorum is more than half of the Vaults that a request names", async () => {
+  const { plan } = await planned("query");
+  const named = (count: number) => ({
+    ...plan,
+    request: {
+      ...plan.request,
+      vault_ids: Array.from({ length: count }, (_, index) => `vault-${index}`),
+    },
+  });
+  expect([2, 3, 4, 5, 8].map((count) => quorumOf(named(count), state))).toEqual([2, 2, 3, 3, 5]);
 });

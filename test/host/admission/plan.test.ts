@@ -233,6 +233,14 @@ test("[TC-2] a class whose policy asks for no budget has no price", async () => 
   );
 });
 
+test("[AP-5] refuses an epsilon that the rounds of a training do not divide", async () => {
+  const rejection = refusalOf(await signed("train", { epsilon_micro: 8_000_001 }));
+  expect(rejection).toMatchObject({
+    code: "SCHEMA_MALFORMED",
+    details: { field: "epsilon_micro" },
+  });
+});
+
 test("[TC-1] a request whose parameters are of another class is none", async () => {
   const request = await testRequest(network, PARAMETERS.query);
   const mixed = { ...request, parameters: PARAMETERS.parse };

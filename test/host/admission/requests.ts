@@ -37,7 +37,7 @@ export const PARAMETERS: { readonly [Class in TaskClass]: TaskParameters } = {
     model_digest: sha256(MODEL),
     features: [FEATURE],
     label: { attribute: "customer.subscribed", positive: 1 },
-    rounds: 3,
+    rounds: 4,
     groups: 8,
     local_steps: 2,
     batch_size: 8,
