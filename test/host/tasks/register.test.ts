@@ -205,6 +205,18 @@ test("[RD-3] delivery is an event, happens once and moves no state", async () =>
   expect(await rig.register.get("t-1")).toMatchObject({ state: "completed", delivered: 1 });
 });
 
+test("[RD-3] a refused delivery is told once, ends the waiting and leaves the task completed", async () => {
+  await bring(rig.register, "t-1", "completed");
+  const size = rig.log.size;
+  await rig.register.markUndeliverable("t-1", "DELIVERY_REFUSED");
+  await rig.register.markUndeliverable("t-1", "SETTLEMENT_INVALID");
+  const told = (await rig.events()).slice(size).map(({ type, body }) => [type, body]);
+  expect(told).toEqual([["task_undeliverable", { task_id: "t-1", reason: "DELIVERY_REFUSED" }]]);
+  const row = await rig.register.get("t-1");
+  expect(row).toMatchObject({ state: "completed", delivered: 0, reason: "DELIVERY_REFUSED" });
+  expect(await rig.register.active()).toEqual([]);
+});
+
 test("active lists what still has something to do, parents only, oldest first", async () => {
   for (const state of ["accepted", "verifying", "rejected", "timed_out", "completed"] as const) {
     await bring(rig.register, `t-${state}`, state);
