@@ -36,6 +36,7 @@ import type { BootedEnclave, OwnEvidence } from "../boot.ts";
 import { verifyPeer, type VerifiedPeer } from "../peer.ts";
 import { methodOf } from "./aggregate-round.ts";
 import { verifyArtifact } from "./artifact.ts";
+import { judgeEach } from "./judge.ts";
 import { requireCommitted, verifyOrder } from "./order.ts";
 import { mismatch, verifyTask, type VerifiedTask } from "./task.ts";
 
@@ -69,14 +70,14 @@ export interface SealedSecret {
 }
 
 /**
- * Begins the aggregation of one round: verifies task, quorum and every slice, restores the state, and seals the
- * round's secret to each slice enclave.
+ * Begins the aggregation of one round: verifies task and slices, restores the state, and seals the round's secret to
+ * each slice enclave. A slice that does not verify gets no secret, and the round goes on while enough are left.
  *
  * @throws {@link RefusedError} COORDINATION_ROLE_REFUSED when the aggregator is the submitter or no aggregator (AG-3);
- *   COORDINATION_QUORUM_NOT_MET below the quorum
+ *   COORDINATION_QUORUM_NOT_MET when fewer slices verify than the quorum
  * @throws {@link ConflictError} COORDINATION_CONFLICT for one Vault or one enclave twice
- * @throws {@link VerificationError} EXECUTION_ORDER_MISMATCH, PROOF_COMMITMENT_MISMATCH, PROOF_SIGNATURE_INVALID,
- *   EXECUTION_WORKLOAD_UNREGISTERED, INTERNAL_OPEN_FAILED, GOVERNANCE_*, TEE_*
+ * @throws {@link VerificationError} EXECUTION_ORDER_MISMATCH, PROOF_COMMITMENT_MISMATCH for the state,
+ *   EXECUTION_WORKLOAD_UNREGISTERED, INTERNAL_OPEN_FAILED, GOVERNANCE_*
  * @throws {@link AppraisalError} TEE_*
  */
 export async function beginRound(
@@ -91,14 +92,17 @@ export async function beginRound(
     task,
     request.slices.map((slice) => slice.vault_id),
   );
+  const previous = readPrevious(request.previous, task);
   const own = await enclave.ownEvidence();
-  const slices = await Promise.all(
-    request.slices
-      .toSorted((left, right) => compareBytes(utf8(left.vault_id), utf8(right.vault_id)))
-      .map((slice) => verifySlice({ enclave, own, task }, slice)),
+  const { kept: slices } = await judgeEach(
+    request.slices.toSorted((left, right) =>
+      compareBytes(utf8(left.vault_id), utf8(right.vault_id)),
+    ),
+    (slice) => verifySlice({ enclave, own, task, previous }, slice),
   );
+  requireQuorum(task, slices.length);
   requireDistinctEnclaves(slices);
-  const state = await restoreState(task, slices, request.previous);
+  const state = await restoreState(task, slices, previous);
   const round = { task, own, slices, tokenKey: tokenKeyOf(task, slices), state };
   return { round, secrets: await sealSecrets(round) };
 }
@@ -119,8 +123,6 @@ function requireAggregator({ envelope, state }: VerifiedTask): void {
 
 /**
  * Refuses a set of Vaults that is too small, names one twice, or names one outside the envelope.
- *
- * Training needs the policy's own minimum besides (PB-7).
  */
 export function requireParticipants(task: VerifiedTask, vaultIds: readonly string[]): void {
   const distinct = new Set(vaultIds);
@@ -132,13 +134,25 @@ export function requireParticipants(task: VerifiedTask, vaultIds: readonly strin
   }
   const named = new Set(task.vaultIds);
   if (!vaultIds.every((vaultId) => named.has(vaultId))) throw mismatch("Vaults of the envelope");
+  requireQuorum(task, distinct.size);
+}
+
+/**
+ * Refuses fewer Vaults than the envelope's quorum, or than more than half of those it names: two sets of Vaults without
+ * one in common must not both give a result. Training needs the policy's own minimum besides (PB-7).
+ *
+ * @throws {@link RefusedError} COORDINATION_QUORUM_NOT_MET
+ */
+export function requireQuorum(task: VerifiedTask, count: number): void {
   const quorum = task.envelope.coordination_envelope?.minimum_vault_quorum ?? 1;
+  const majority = Math.floor(task.vaultIds.length / 2) + 1;
   const { minimum_train_vaults: forTraining } = task.policy.privacy;
-  const needed = Math.max(1, quorum, task.envelope.task_class === "train" ? forTraining : 0);
-  if (distinct.size >= needed) return;
+  const minimum = task.envelope.task_class === "train" ? forTraining : 0;
+  const needed = Math.max(majority, quorum, minimum);
+  if (count >= needed) return;
   throw new RefusedError(
-    { code: "COORDINATION_QUORUM_NOT_MET", expected: needed, actual: distinct.size },
-    `slices: expected at least ${needed} Vaults, got ${distinct.size}`,
+    { code: "COORDINATION_QUORUM_NOT_MET", expected: needed, actual: count },
+    `slices: expected at least ${needed} Vaults, got ${count}`,
   );
 }
 
@@ -147,6 +161,7 @@ async function verifySlice(
     readonly enclave: BootedEnclave;
     readonly own: OwnEvidence;
     readonly task: VerifiedTask;
+    readonly previous: PreviousRound | null;
   },
   presented: SlicePresentation,
 ): Promise<BegunSlice> {
@@ -173,6 +188,7 @@ async function verifySlice(
   requireCommitted(order.share_commitment, shareCommitment(contribution.noise_share), {
     subject: "noise share",
   });
+  requireState({ order, contribution }, job.previous);
   return { vaultId, peer, order, contribution };
 }
 
@@ -186,6 +202,38 @@ function requireDistinctEnclaves(slices: readonly BegunSlice[]): void {
   );
 }
 
+/** The round a later one starts from, as its aggregator's host presents it. */
+interface PreviousRound {
+  readonly bundle: ExecutionResultBundle;
+  readonly ciphertext: Uint8Array;
+}
+
+function readPrevious(
+  previous: BeginRequest["previous"],
+  task: VerifiedTask,
+): PreviousRound | null {
+  if ((previous === null) !== (task.round === 0)) {
+    throw mismatch("a state of the previous round, and none before the first");
+  }
+  if (previous === null) return null;
+  return { bundle: readBundle(previous.bundle, task), ciphertext: previous.ciphertext };
+}
+
+/** A Vault's order names the state that this round starts from, and its share of the key comes with it. */
+function requireState(
+  { order, contribution }: Pick<BegunSlice, "order" | "contribution">,
+  previous: PreviousRound | null,
+): void {
+  if ((contribution.state_key_share === null) !== (previous === null)) {
+    throw mismatch("a share of the state's key after the first round only");
+  }
+  if (previous === null) return;
+  const { output_commitment: commitment } = previous.bundle;
+  requireCommitted(order.previous_state ?? new Uint8Array(0), commitment, {
+    subject: "previous state",
+  });
+}
+
 /**
  * Restores the state a later round starts from, as the Vaults' orders name it (CT-3).
  *
@@ -195,20 +243,11 @@ function requireDistinctEnclaves(slices: readonly BegunSlice[]): void {
 async function restoreState(
   task: VerifiedTask,
   slices: readonly BegunSlice[],
-  previous: BeginRequest["previous"],
+  previous: PreviousRound | null,
 ): Promise<BegunRound["state"]> {
+  if (previous === null) return null;
+  const { bundle } = previous;
   const shares = slices.map((slice) => slice.contribution.state_key_share);
-  if (task.round === 0) {
-    if (previous === null && shares.every((share) => share === null)) return null;
-    throw mismatch("no state before the first round");
-  }
-  if (previous === null) throw mismatch("the state of the previous round");
-  const bundle = readBundle(previous.bundle, task);
-  for (const { order } of slices) {
-    requireCommitted(order.previous_state ?? new Uint8Array(0), bundle.output_commitment, {
-      subject: "previous state",
-    });
-  }
   requireCommitted(bundle.sealed_digest, sealedOutcomeDigest(previous.ciphertext), {
     subject: "sealed state",
   });

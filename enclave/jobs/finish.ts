@@ -19,9 +19,16 @@ import {
 
 import type { BootedEnclave } from "../boot.ts";
 import { WORKLOADS } from "../limits.ts";
-import { aggregateRound } from "./aggregate-round.ts";
+import { aggregateRound, sliceOutputBytes } from "./aggregate-round.ts";
 import { artifactDigestOf } from "./artifact.ts";
-import { requireParticipants, stateOf, type BegunRound, type BegunSlice } from "./begin.ts";
+import {
+  requireParticipants,
+  requireQuorum,
+  stateOf,
+  type BegunRound,
+  type BegunSlice,
+} from "./begin.ts";
+import { judgeEach } from "./judge.ts";
 import { requireCommitted } from "./order.ts";
 import { sealOutcome, type SignedOutcome } from "./outcome.ts";
 import { mismatch } from "./task.ts";
@@ -37,12 +44,12 @@ interface OpenedSlice {
 
 /**
  * Finishes a round with the slices that arrived: verifies and opens them, applies the envelope's method with its
- * thresholds, caps and noise, and signs the outcome.
+ * thresholds, caps and noise, and signs the outcome. A slice that does not verify is left out, and the result says that
+ * coverage is partial.
  *
- * @throws {@link RefusedError} COORDINATION_QUORUM_NOT_MET
+ * @throws {@link RefusedError} COORDINATION_QUORUM_NOT_MET when fewer verify than the quorum
  * @throws {@link ConflictError} COORDINATION_CONFLICT for one Vault twice
- * @throws {@link VerificationError} PROOF_SIGNATURE_INVALID, EXECUTION_ORDER_MISMATCH, PROOF_COMMITMENT_MISMATCH,
- *   INTERNAL_OPEN_FAILED
+ * @throws {@link VerificationError} EXECUTION_ORDER_MISMATCH for a Vault outside the envelope
  * @throws {@link MalformedError} EXECUTION_INPUT_MISMATCH
  * @throws {@link LimitError} EXECUTION_BOUND_EXCEEDED
  */
@@ -56,11 +63,13 @@ export async function finishRound(
     task,
     request.outputs.map((output) => output.vault_id),
   );
-  const opened = await Promise.all(
-    request.outputs
-      .toSorted((left, right) => compareBytes(utf8(left.vault_id), utf8(right.vault_id)))
-      .map((output) => openOutput(enclave, round, output)),
+  const { kept: opened } = await judgeEach(
+    request.outputs.toSorted((left, right) =>
+      compareBytes(utf8(left.vault_id), utf8(right.vault_id)),
+    ),
+    (output) => openOutput(enclave, round, output),
   );
+  requireQuorum(task, opened.length);
   const key = noiseKey({
     envelopeDigest: task.envelopeDigest,
     round: task.round,
@@ -123,6 +132,7 @@ async function openOutput(
   const key = sliceOutputKey({ noiseShare, tokenKey: round.tokenKey });
   const commitment = outputCommitment(key, padded);
   requireCommitted(bundle.output_commitment, commitment, { subject: "slice output" });
+  if (padded.length !== sliceOutputBytes(task)) throw mismatch("an output of the public size");
   return { slice, bundle, padded };
 }
 

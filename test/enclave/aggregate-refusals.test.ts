@@ -2,23 +2,31 @@ import { mkdtempSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
-import { beforeAll, describe, expect, test } from "vitest";
+import { beforeAll, beforeEach, describe, expect, test, vi } from "vitest";
 
 import {
   ROUND_SECRET,
   SEAL_INFO,
   SLICE_RESULT_BUNDLE,
+  SymphonyError,
   TASK_ENVELOPE,
   WORK_ORDER,
   seal,
   sealedOutputDigest,
   sessionAad,
+  type CoordinationEnvelope,
   type GovernanceStatement,
   type SlicePresentation,
+  type TaskEnvelope,
 } from "../../protocol/index.ts";
 import { createInsecureSimPlatform } from "../../sim/platform.ts";
 import { startEnclave } from "../helpers/enclave-rig.ts";
-import { runRound, type BeginRequest, type FinishRequest } from "../helpers/enclave-round.ts";
+import {
+  runRound,
+  type BeginRequest,
+  type FinishRequest,
+  type FinishedTestRound,
+} from "../helpers/enclave-round.ts";
 import { customerData } from "../helpers/network-data.ts";
 import { testTask, type TestTask } from "../helpers/network-task.ts";
 import {
@@ -31,6 +39,19 @@ import {
 } from "../helpers/network.ts";
 import { ADULTS } from "../helpers/sample-parameters.ts";
 
+const judged = vi.hoisted(() => ({ codes: new Array<string>() }));
+vi.mock("../../enclave/jobs/judge.ts", async (importOriginal) => {
+  const real = await importOriginal<typeof import("../../enclave/jobs/judge.ts")>();
+  const judgeEach: typeof real.judgeEach = async (parts, verify) => {
+    const answer = await real.judgeEach(parts, verify);
+    for (const { reason } of answer.dropped) {
+      judged.codes.push(reason instanceof SymphonyError ? reason.code : String(reason));
+    }
+    return answer;
+  };
+  return { ...real, judgeEach };
+});
+
 const VAULTS = ["vault-1", "vault-2", "vault-3"];
 const OTHER = testSeed("another value");
 const DEBUG = { pcr0: "00".repeat(48), pcr1: "00".repeat(48), pcr2: "00".repeat(48) };
@@ -42,6 +63,34 @@ beforeAll(async () => {
   network = await createNetwork();
   task = await testTask(network, { parameters: ADULTS, data: customerData(VAULTS, 20) });
 });
+
+beforeEach(() => {
+  judged.codes.length = 0;
+});
+
+/** A round went on without the slices that fail with `code`, or ended because too few were left. */
+async function expectDropped(round: Promise<FinishedTestRound>, code: string): Promise<void> {
+  const [outcome] = await Promise.allSettled([round]);
+  expect(new Set(judged.codes)).toEqual(new Set([code]));
+  if (outcome.status === "fulfilled") {
+    expect(outcome.value.bundle.partial_coverage).toBe(true);
+    expect(outcome.value.bundle.slices).toHaveLength(VAULTS.length - judged.codes.length);
+  } else {
+    expect(judged.codes.length).toBeGreaterThan(1);
+    expect(outcome.reason).toMatchObject({ code: "COORDINATION_QUORUM_NOT_MET" });
+  }
+}
+
+/** Changes what an envelope says of coordination. */
+function coordination(change: Partial<CoordinationEnvelope>) {
+  return (envelope: TaskEnvelope): TaskEnvelope => {
+    const { coordination_envelope: honest } = envelope;
+    return {
+      ...envelope,
+      coordination_envelope: honest === null ? null : { ...honest, ...change },
+    };
+  };
+}
 
 /** Presents something else in the place of the first slice. */
 function first(change: (slice: SlicePresentation) => Partial<SlicePresentation>) {
@@ -58,6 +107,16 @@ describe("who takes part", () => {
       method: "begin",
       code: "COORDINATION_QUORUM_NOT_MET",
     });
+  });
+
+  test("[MV-4] needs more than half of the Vaults, so that no two rounds stand apart", async () => {
+    const low = await testTask(network, {
+      parameters: ADULTS,
+      data: customerData(VAULTS, 20),
+      envelope: coordination({ minimum_vault_quorum: 1 }),
+    });
+    const code = "COORDINATION_QUORUM_NOT_MET";
+    await expect(runRound(low, { vaultIds: ["vault-2"] })).rejects.toMatchObject({ code });
   });
 
   test("[MV-4] refuses to finish below the quorum", async () => {
@@ -120,13 +179,7 @@ describe("who takes part", () => {
     const combined = await testTask(own, {
       parameters: ADULTS,
       data: customerData(VAULTS, 20),
-      envelope: (envelope) => ({
-        ...envelope,
-        coordination_envelope:
-          envelope.coordination_envelope === null
-            ? null
-            : { ...envelope.coordination_envelope, aggregator_id: "analyst" },
-      }),
+      envelope: coordination({ aggregator_id: "analyst" }),
     });
     await expect(runRound(combined)).rejects.toMatchObject({
       method: "begin",
@@ -147,13 +200,7 @@ describe("who takes part", () => {
     const combined = await testTask(own, {
       parameters: ADULTS,
       data: customerData(VAULTS, 20),
-      envelope: (envelope) => ({
-        ...envelope,
-        coordination_envelope:
-          envelope.coordination_envelope === null
-            ? null
-            : { ...envelope.coordination_envelope, aggregator_id: "analyst" },
-      }),
+      envelope: coordination({ aggregator_id: "analyst" }),
     });
     await expect(runRound(combined)).rejects.toMatchObject({ code: "COORDINATION_ROLE_REFUSED" });
   });
@@ -165,13 +212,7 @@ describe("who takes part", () => {
     const odd = await testTask(network, {
       parameters: ADULTS,
       data: customerData(VAULTS, 20),
-      envelope: (envelope) => ({
-        ...envelope,
-        coordination_envelope:
-          envelope.coordination_envelope === null
-            ? null
-            : { ...envelope.coordination_envelope, ...change },
-      }),
+      envelope: coordination(change),
     });
     await expect(runRound(odd)).rejects.toMatchObject({
       method: "begin",
@@ -186,26 +227,20 @@ describe("the slices an aggregator takes", () => {
     const refused = runRound(task, {
       signOrder: (order) => WORK_ORDER.sign(order, (second ?? network.submitter).signing),
     });
-    await expect(refused).rejects.toMatchObject({
-      method: "begin",
-      code: "PROOF_SIGNATURE_INVALID",
-    });
+    await expectDropped(refused, "PROOF_SIGNATURE_INVALID");
   });
 
   test("[XP-10] refuses an order to another aggregator", async () => {
     const refused = runRound(task, { order: () => ({ aggregator_manifest: OTHER }) });
-    await expect(refused).rejects.toMatchObject({ code: "EXECUTION_ORDER_MISMATCH" });
+    await expectDropped(refused, "EXECUTION_ORDER_MISMATCH");
   });
 
   test("[AG-4] refuses a noise share that was not committed to", async () => {
     const refused = runRound(task, { share: () => OTHER });
-    await expect(refused).rejects.toMatchObject({
-      method: "begin",
-      code: "PROOF_COMMITMENT_MISMATCH",
-    });
+    await expectDropped(refused, "PROOF_COMMITMENT_MISMATCH");
   });
 
-  test("[XP-10] refuses evidence over another challenge", async () => {
+  test("[XP-10][MV-3] goes on without a slice with evidence over another challenge", async () => {
     const refused = runRound(task, {
       begin: (request, { slices }) =>
         first((slice) => ({
@@ -215,7 +250,7 @@ describe("the slices an aggregator takes", () => {
           },
         }))(request),
     });
-    await expect(refused).rejects.toMatchObject({ method: "begin", code: "TEE_NONCE_MISMATCH" });
+    await expectDropped(refused, "TEE_NONCE_MISMATCH");
   });
 
   test("[XP-10] refuses evidence replayed from another round", async () => {
@@ -223,7 +258,7 @@ describe("the slices an aggregator takes", () => {
     const refused = runRound(task, {
       begin: first(() => earlier.started.slices[0]?.presentation ?? {}),
     });
-    await expect(refused).rejects.toMatchObject({ method: "begin", code: "TEE_NONCE_MISMATCH" });
+    await expectDropped(refused, "TEE_NONCE_MISMATCH");
   });
 
   test("[XP-10] refuses a manifest that its evidence does not name", async () => {
@@ -236,7 +271,7 @@ describe("the slices an aggregator takes", () => {
           },
         }))(request),
     });
-    await expect(refused).rejects.toMatchObject({ method: "begin", code: "TEE_NONCE_MISMATCH" });
+    await expectDropped(refused, "TEE_NONCE_MISMATCH");
   });
 
   test.for([
@@ -250,7 +285,7 @@ describe("the slices an aggregator takes", () => {
     const refused = runRound(task, {
       startSlice: (vaultId) => startEnclave(vaultId === "vault-2" ? { measurement } : {}),
     });
-    await expect(refused).rejects.toMatchObject({ method: "begin", code });
+    await expectDropped(refused, code);
   });
 
   test("[XP-10] refuses a slice of a platform it has no root for", async () => {
@@ -258,14 +293,14 @@ describe("the slices an aggregator takes", () => {
     const refused = runRound(task, {
       startSlice: (vaultId) => startEnclave(vaultId === "vault-2" ? { platform } : {}),
     });
-    await expect(refused).rejects.toMatchObject({ method: "begin", code: "TEE_PLATFORM_REFUSED" });
+    await expectDropped(refused, "TEE_PLATFORM_REFUSED");
   });
 
   test("[XP-10] refuses evidence that is too old for the policy", async () => {
     const refused = runRound(task, {
       startSlice: () => startEnclave({ timeMs: NETWORK_TIME_MS - 700_000 }),
     });
-    await expect(refused).rejects.toMatchObject({ method: "begin", code: "TEE_DOCUMENT_STALE" });
+    await expectDropped(refused, "TEE_DOCUMENT_STALE");
   });
 
   test("[XP-10] refuses an enclave whose platform governance has revoked", async () => {
@@ -277,19 +312,13 @@ describe("the slices an aggregator takes", () => {
       { type: "measurement_revoked", pcr0: TEST_MEASUREMENT.pcr0 },
     ];
     const refused = runRound(task, { governance: governanceSnapshot(network, decisions) });
-    await expect(refused).rejects.toMatchObject({
-      method: "begin",
-      code: "TEE_MEASUREMENT_REVOKED",
-    });
+    await expectDropped(refused, "TEE_MEASUREMENT_REVOKED");
   });
 
   test("[XP-10] refuses a slice booted for another network", async () => {
     const other = await createNetwork({ genesis: (genesis) => ({ ...genesis, network: "other" }) });
     const refused = runRound(task, { genesisOfSlice: () => other.genesisBytes });
-    await expect(refused).rejects.toMatchObject({
-      method: "begin",
-      code: "GOVERNANCE_GENESIS_MISMATCH",
-    });
+    await expectDropped(refused, "GOVERNANCE_GENESIS_MISMATCH");
   });
 
   test("[XP-10] refuses governance of another genesis", async () => {
@@ -305,10 +334,7 @@ describe("the slices an aggregator takes", () => {
     const refused = runRound(task, {
       begin: (request) => ({ ...request, envelope: TASK_ENVELOPE.encode(changed) }),
     });
-    await expect(refused).rejects.toMatchObject({
-      method: "begin",
-      code: "EXECUTION_ORDER_MISMATCH",
-    });
+    await expectDropped(refused, "EXECUTION_ORDER_MISMATCH");
   });
 });
 
@@ -324,20 +350,14 @@ describe("the outputs an aggregator takes", () => {
         bundle: outputs[(at + 1) % outputs.length]?.bundle ?? each.bundle,
       })),
     );
-    await expect(refused).rejects.toMatchObject({
-      method: "finish",
-      code: "PROOF_SIGNATURE_INVALID",
-    });
+    await expectDropped(refused, "PROOF_SIGNATURE_INVALID");
   });
 
-  test("[AG-4] refuses a sealed output that its bundle does not name", async () => {
+  test("[AG-4][MV-4] refuses sealed outputs that their bundles do not name, and ends below the quorum", async () => {
     const refused = output(({ outputs }) =>
       outputs.map((each) => ({ ...each, sealed_output: each.sealed_output.with(0, 1) })),
     );
-    await expect(refused).rejects.toMatchObject({
-      method: "finish",
-      code: "PROOF_COMMITMENT_MISMATCH",
-    });
+    await expectDropped(refused, "PROOF_COMMITMENT_MISMATCH");
   });
 
   test("[AG-4] refuses a bundle from another round of the same enclaves' task", async () => {
@@ -348,10 +368,7 @@ describe("the outputs an aggregator takes", () => {
         at === 0 && ran?.result === "ran" ? { ...each, bundle: ran.bundle } : each,
       ),
     );
-    await expect(refused).rejects.toMatchObject({
-      method: "finish",
-      code: "PROOF_SIGNATURE_INVALID",
-    });
+    await expectDropped(refused, "PROOF_SIGNATURE_INVALID");
   });
 
   test("[AG-4] refuses the output of a slice whose host gave it another token key", async () => {
@@ -370,10 +387,7 @@ describe("the outputs an aggregator takes", () => {
         }),
       }),
     });
-    await expect(refused).rejects.toMatchObject({
-      method: "finish",
-      code: "PROOF_COMMITMENT_MISMATCH",
-    });
+    await expectDropped(refused, "PROOF_COMMITMENT_MISMATCH");
   });
 
   test("[AG-4] the signed bundle names what each Vault's enclave said", async () => {

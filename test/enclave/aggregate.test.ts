@@ -89,7 +89,7 @@ test("[CT-3] refuses a state that is not the one the orders name", async () => {
   const forged = { ...first, bundle: other.bundle };
   await expect(runRound(task, { ...options, round: 1, previous: forged })).rejects.toMatchObject({
     method: "begin",
-    code: "PROOF_COMMITMENT_MISMATCH",
+    code: "COORDINATION_QUORUM_NOT_MET",
   });
   const flipped = first.outcome.ciphertext.with(0, (first.outcome.ciphertext[0] ?? 0) ^ 1);
   await expect(

@@ -222,13 +222,15 @@ export async function runRound(
   for (const slice of started.slices) {
     const vaultId = slice.vault.actorId;
     const secret = begun.secrets.find((candidate) => candidate.vault_id === vaultId);
+    // The aggregator went on without this slice.
+    if (secret === undefined) continue;
     const request: RunRequest = {
       ...(await runRequest(task, slice, { ...common, sealedOrder: options.sealedOrder })),
       aggregator: {
         manifest: started.aggregator.manifestBytes,
         evidence: slice.aggregatorEvidence,
       },
-      sealed_secret: secret?.sealed ?? null,
+      sealed_secret: secret.sealed,
       artifact,
     };
     const answer = await expectSuccess(
