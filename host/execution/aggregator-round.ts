@@ -1,4 +1,5 @@
 import {
+  ConflictError,
   EXECUTION_RESULT_BUNDLE,
   SESSION_MANIFEST,
   SymphonyError,
@@ -83,7 +84,7 @@ async function bootRound(
     );
   }
   const booted = await start.client.boot("aggregate", start.genesis, BOOT_MS_MAX);
-  await start.board.post({ kind: "aggregator_ready", manifest: booted.bytes });
+  await announce(start.board, booted.bytes);
   return {
     ...start,
     envelope,
@@ -92,6 +93,20 @@ async function bootRound(
     manifest: booted.manifest,
     timeoutMs: coordination.per_vault_timeout,
   };
+}
+
+/** Where another enclave was announced for this round, that one died with its host: the platform failed (TT-4). */
+async function announce(board: RoundBoard, manifest: Uint8Array): Promise<void> {
+  try {
+    await board.post({ kind: "aggregator_ready", manifest });
+  } catch (cause) {
+    if (!(cause instanceof ConflictError)) throw cause;
+    throw new UnavailableError(
+      { code: "TEE_ENCLAVE_DIED" },
+      "aggregate: expected the first enclave of this round, got one after it",
+      { cause },
+    );
+  }
 }
 
 /** Who can take part in a later round: those that hold a share of the state it starts from. */

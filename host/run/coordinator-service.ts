@@ -1,12 +1,16 @@
 import {
+  CONSUMPTION_RECORD,
   GOVERNANCE_SNAPSHOT,
   LOG_EXCERPT,
+  SETTLEMENT_ENTRY,
   SETTLEMENT_PROOF,
   SETTLEMENT_ROOT,
   RefusedError,
+  SymphonyError,
   TASK_ENVELOPE,
   UnavailableError,
   equalBytes,
+  hex,
   parseCose,
   parseEvent,
   roundsOf,
@@ -123,7 +127,7 @@ export class CoordinatorService {
   }
 
   nodeRoutes(): NodeRoutesContext {
-    const { queue, register, pipeline, governance, blobs, environment } = this.#parts;
+    const { queue, register, pipeline, governance, environment } = this.#parts;
     return {
       queue,
       governanceState: () => governance.state(),
@@ -219,7 +223,7 @@ export class CoordinatorService {
 
   /** The evidence file of a delivered task. @throws UnavailableError DELIVERY_NOT_READY */
   async #evidence(taskId: string): Promise<Uint8Array> {
-    const { register, queue, settlement, log, key, governance, blobs } = this.#parts;
+    const { register, queue, settlement, log, key, blobs } = this.#parts;
     const row = await register.get(taskId);
     if (row.delivered === 0) {
       throw new UnavailableError(
@@ -240,7 +244,7 @@ export class CoordinatorService {
           answer !== null && participants.has(actorId) ? [answer] : [],
         ),
         messages: await this.#messages(taskId, roundsOf(envelope)),
-        consumption: answersOf(await queue.workOf(taskId, "settle")),
+        consumption: settledConsumption(proof, answersOf(await queue.workOf(taskId, "settle"))),
         challenges: await settlement.challengesFor(taskId),
         settlement: proof,
         delivery: answersOf(await queue.workOf(taskId, "release")),
@@ -298,6 +302,21 @@ function taskRounds(row: TaskRow): TaskRounds {
     vaultIds: envelope.authorization_context.map(({ vault_id: vaultId }) => vaultId),
     aggregatorId: envelope.coordination_envelope?.aggregator_id ?? null,
   };
+}
+
+/** The records that the settlement entry names; a Vault whose slice did not make it, or came late, has one too. */
+function settledConsumption(proof: Uint8Array, records: readonly Uint8Array[]): Uint8Array[] {
+  const { consumption } = SETTLEMENT_ENTRY.decode(SETTLEMENT_PROOF.decode(proof).entry);
+  const named = new Set(consumption.map(hex));
+  return records.filter((signed) => {
+    try {
+      const record = CONSUMPTION_RECORD.decode(parseCose(signed).payload);
+      return named.has(hex(CONSUMPTION_RECORD.digest(record)));
+    } catch (error) {
+      if (error instanceof SymphonyError) return false;
+      throw error;
+    }
+  });
 }
 
 function answersOf(work: readonly { readonly answer: Uint8Array | null }[]): Uint8Array[] {
