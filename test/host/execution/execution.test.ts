@@ -155,10 +155,6 @@ async function finishRound(task: TestTask, round: number, vaultIds = EVERYONE): 
   await post(task, rig.network.aggregator, { round, body });
 }
 
-async function stateOf(taskId: string): Promise<string> {
-  return (await rig.register.get(taskId)).state;
-}
-
 test("[XP-2] fans a round out to the aggregator and every participating Vault, once", async () => {
   const task = await dispatched(PARAMETERS.query);
   await advance(task);

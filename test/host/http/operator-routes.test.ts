@@ -172,7 +172,7 @@ test("an upload that breaks off leaves nothing", async () => {
 
 const DOCUMENT = "/v1/operator/documents?scope=receipts&subject=o-1&name=r.png";
 
-function upload(body: BodyInit, path = DOCUMENT) {
+function upload(body: Uint8Array<ArrayBuffer>, path = DOCUMENT) {
   const headers = { "content-type": "application/octet-stream" };
   return call(path, { method: "POST", headers, body });
 }
