@@ -49,81 +49,90 @@ test.for(Object.values(GOOD))("accepts the parameters of $task_class", (good) =>
 });
 
 interface Damage {
-  /** The requirement it proves, as the test names it. */
-  readonly id: string;
+  readonly name: string;
   readonly of: keyof typeof GOOD;
   readonly title: string;
   readonly change: Readonly<Record<string, unknown>>;
 }
 
 const DAMAGES: readonly Damage[] = [
-  { id: "", of: "parse", title: "an unknown field", change: { more: 1 } },
+  { name: "parse", of: "parse", title: "an unknown field", change: { more: 1 } },
   {
-    id: "",
+    name: "parse",
     of: "parse",
     title: "a short commitment",
     change: { record_commitment: new Uint8Array(31) },
   },
-  { id: "[TC-3] ", of: "query", title: "a negative cap", change: { audience_cap: -1 } },
-  { id: "[TC-4] ", of: "compute", title: "an unknown field", change: { more: 1 } },
-  { id: "[TC-4] ", of: "compute", title: "undeclared work", change: { work_units_max: undefined } },
-  { id: "[TC-4] ", of: "compute", title: "a fraction", change: { work_units_max: 0.5 } },
+  { name: "[TC-3] query", of: "query", title: "a negative cap", change: { audience_cap: -1 } },
+  { name: "[TC-4] compute", of: "compute", title: "an unknown field", change: { more: 1 } },
   {
-    id: "[TC-4] ",
+    name: "[TC-4] compute",
+    of: "compute",
+    title: "undeclared work",
+    change: { work_units_max: undefined },
+  },
+  { name: "[TC-4] compute", of: "compute", title: "a fraction", change: { work_units_max: 0.5 } },
+  {
+    name: "[TC-4] compute",
     of: "compute",
     title: "edges that stand still",
     change: { bin_edges_micro: [0, 0] },
   },
   {
-    id: "[TC-4] ",
+    name: "[TC-4] compute",
     of: "compute",
     title: "edges that fall",
     change: { bin_edges_micro: [0, 2, 1] },
   },
-  { id: "[TC-4] ", of: "compute", title: "one edge", change: { bin_edges_micro: [0] } },
+  { name: "[TC-4] compute", of: "compute", title: "one edge", change: { bin_edges_micro: [0] } },
   {
-    id: "[TC-4] ",
+    name: "[TC-4] compute",
     of: "compute",
     title: "65 bins",
     change: { bin_edges_micro: many(66, 0).map((_, at) => at) },
   },
   {
-    id: "[TC-4] ",
+    name: "[TC-4] compute",
     of: "compute",
     title: "a digest of another length",
     change: { model_digest: new Uint8Array(1) },
   },
-  { id: "[TC-4] ", of: "compute", title: "no features", change: { features: [] } },
-  { id: "[TC-4] ", of: "compute", title: "257 features", change: { features: many(257, FEATURE) } },
+  { name: "[TC-4] compute", of: "compute", title: "no features", change: { features: [] } },
   {
-    id: "[TC-4] ",
+    name: "[TC-4] compute",
+    of: "compute",
+    title: "257 features",
+    change: { features: many(257, FEATURE) },
+  },
+  {
+    name: "[TC-4] compute",
     of: "compute",
     title: "a scale of zero",
     change: { features: [{ ...FEATURE, scale_micro: 0 }] },
   },
   {
-    id: "[TC-4] ",
+    name: "[TC-4] compute",
     of: "compute",
     title: "an empty range",
     change: { features: [{ ...FEATURE, min_micro: 2 }] },
   },
-  { id: "", of: "train", title: "an unknown field", change: { more: 1 } },
-  { id: "", of: "train", title: "no rounds", change: { rounds: 0 } },
-  { id: "", of: "train", title: "101 rounds", change: { rounds: 101 } },
-  { id: "", of: "train", title: "a fraction", change: { learning_rate_micro: 0.5 } },
-  { id: "", of: "train", title: "no features", change: { features: [] } },
-  { id: "", of: "train", title: "no label", change: { label: undefined } },
-  { id: "", of: "train", title: "no groups", change: { groups: 0 } },
+  { name: "train", of: "train", title: "an unknown field", change: { more: 1 } },
+  { name: "train", of: "train", title: "no rounds", change: { rounds: 0 } },
+  { name: "train", of: "train", title: "101 rounds", change: { rounds: 101 } },
+  { name: "train", of: "train", title: "a fraction", change: { learning_rate_micro: 0.5 } },
+  { name: "train", of: "train", title: "no features", change: { features: [] } },
+  { name: "train", of: "train", title: "no label", change: { label: undefined } },
+  { name: "train", of: "train", title: "no groups", change: { groups: 0 } },
   {
-    id: "",
+    name: "train",
     of: "train",
     title: "an unbounded norm",
     change: { clip_norm_micro: 1_000_000_001 },
   },
-  { id: "", of: "train", title: "25 fraction bits", change: { fraction_bits: 25 } },
+  { name: "train", of: "train", title: "25 fraction bits", change: { fraction_bits: 25 } },
 ];
 
-test.for(DAMAGES)("$id$of refuses $title", ({ of, change }) => {
+test.for(DAMAGES)("$name refuses $title", ({ of, change }) => {
   expect(taskParametersSchema.safeParse({ ...GOOD[of], ...change }).success).toBe(false);
 });
 
