@@ -23,7 +23,10 @@ if (!existsSync(node)) {
 }
 
 const entry = path.join(root, folder, "main.ts");
-const child = spawn(node, [entry, ...words], { stdio: "inherit" });
+// The HPKE package announces that Node calls its algorithms experimental; that is known (docs/dependencies.md).
+const child = spawn(node, ["--disable-warning=ExperimentalWarning", entry, ...words], {
+  stdio: "inherit",
+});
 // A terminal sends its Ctrl-C to the whole group: the child has it already.
 process.on("SIGINT", () => process.stdin.isTTY || child.kill("SIGINT"));
 for (const signal of ["SIGTERM", "SIGHUP"]) process.on(signal, () => child.kill(signal));

@@ -17,6 +17,7 @@ import {
 import { z } from "zod";
 
 import type { Vault } from "../sovereignty/index.ts";
+import { plainJson } from "./plain-json.ts";
 
 /** What the operator's listener needs of its Vault node. */
 export interface OperatorRoutesContext {
@@ -74,7 +75,7 @@ export function addOperatorRoutes(server: FastifyInstance, context: OperatorRout
   });
   addIngestRoutes(server, context);
   addGovernanceOfAccess(server, context);
-  server.get("/v1/operator/status", async () => context.vault.status());
+  server.get("/v1/operator/status", async () => plainJson(await context.vault.status()));
   server.get("/v1/operator/records", async (request) => {
     const { scope } = parseWith(scopeQuery, request.query, "query");
     const records = await context.vault.recordCommitments(scope);

@@ -1,5 +1,5 @@
-import { hex, type LogEvent } from "#protocol";
-import type { TaskEventView } from "../http/index.ts";
+import type { LogEvent } from "#protocol";
+import { plainJson, type TaskEventView } from "../http/index.ts";
 
 /** An event of the coordinator's log as callers see it: bytes become hex. */
 export function eventView(event: LogEvent): TaskEventView {
@@ -7,13 +7,6 @@ export function eventView(event: LogEvent): TaskEventView {
     sequence: event.sequence,
     time_ms: event.time_ms,
     type: event.type,
-    body: plain(event.body),
+    body: plainJson(event.body),
   };
-}
-
-function plain(value: unknown): unknown {
-  if (value instanceof Uint8Array) return hex(value);
-  if (Array.isArray(value)) return value.map(plain);
-  if (typeof value !== "object" || value === null) return value;
-  return Object.fromEntries(Object.entries(value).map(([name, item]) => [name, plain(item)]));
 }
