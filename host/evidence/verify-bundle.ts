@@ -34,7 +34,12 @@ import {
 } from "../settlement/index.ts";
 import type { Trust } from "./trust.ts";
 import { verifyDecisions } from "./verify-decisions.ts";
-import { replayTransitions, verifyLog, type VerifiedLog } from "./verify-logs.ts";
+import {
+  replayTransitions,
+  verifyLedgerEvent,
+  verifyLog,
+  type VerifiedLog,
+} from "./verify-logs.ts";
 
 /** One line of the checklist. */
 export interface CheckResult {
@@ -167,7 +172,11 @@ function verifyOutcome(checklist: Checklist, executed: Executed): void {
   const { evidence, governance, execution } = executed;
   const consumption = checklist.run("consumption", () => {
     const records = verifyConsumption(execution, evidence.consumption, execution.governance);
-    return [records, records.map(describeConsumption).join(", ") || "no records"];
+    const proven = new Set(records.map((record) => record.vault_id));
+    const unproven = execution.participants
+      .filter((vaultId) => !proven.has(vaultId))
+      .map((vaultId) => `${vaultId} NO RECORD`);
+    return [records, [...records.map(describeConsumption), ...unproven].join(", ")];
   });
   checklist.run("settlement", () => verifySettlement(executed, consumption));
   checklist.run("delivery", () => {
@@ -295,7 +304,7 @@ function verifyLogs({
   return [logs, detail.join("; ")];
 }
 
-/** The ledger heads that orders and records name are heads of the Vaults' logs. */
+/** The ledger heads that orders and records name are heads of the Vaults' logs, and what they charge is in those. */
 function verifyHeads(
   { evidence, execution }: Executed,
   {
@@ -304,9 +313,12 @@ function verifyHeads(
   }: { logs: readonly VerifiedLog[]; consumption: readonly ConsumptionRecord[] },
 ): readonly [null, string] {
   const heads = [...execution.orders, ...consumption];
-  for (const { vault_id, ledger_size, ledger_root } of heads) {
-    const log = logs.find((each) => each.actorId === vault_id);
-    required(log, `log of ${vault_id}`).verifyHead(ledger_size, ledger_root);
+  for (const claim of heads) {
+    const { vault_id, ledger_size, ledger_root } = claim;
+    const found = logs.find((each) => each.actorId === vault_id);
+    const log = required(found, `log of ${vault_id}`);
+    log.verifyHead(ledger_size, ledger_root);
+    verifyLedgerEvent(log, claim);
   }
   const digests = evidence.consumption.length;
   return [null, `${heads.length} heads of orders and ${digests} records are in the Vaults' logs`];

@@ -8,9 +8,11 @@ import {
   verifyConsistency,
   verifyEvent,
   verifyInclusion,
+  type ConsumptionRecord,
   type GovernanceState,
   type LogEvent,
   type LogExcerpt,
+  type WorkOrder,
 } from "#protocol";
 import { z } from "zod";
 
@@ -74,6 +76,41 @@ export function verifyLog(
       verifyConsistency({ oldSize, oldRoot, newSize: size, newRoot: root, proof: head.proof });
     },
   };
+}
+
+const executingBody = z.object({ envelope_digest: z.instanceof(Uint8Array), round: z.number() });
+const committedBody = z.object({ reservation_id: z.string(), epsilon_micro: z.number() });
+
+/**
+ * Verifies that a Vault's log has what its order and its consumption record rest on: the head that an order names ends
+ * with the event that charged this round, and before a record's head the event that committed its amount stands.
+ *
+ * @throws {@link VerificationError} PROOF_BUNDLE_INCOMPLETE for an event that is not there, PROOF_COMMITMENT_MISMATCH
+ */
+export function verifyLedgerEvent(log: VerifiedLog, claim: WorkOrder | ConsumptionRecord): void {
+  if ("round" in claim) {
+    const event = log.events.find((each) => each.sequence === claim.ledger_size - 1);
+    if (event?.type !== "budget.executing") throw withoutEvent(log, "budget.executing");
+    const { envelope_digest, round } = parseWith(executingBody, event.body, "executing event");
+    const subject = `executing event of ${log.actorId}`;
+    expectSame(subject, [claim.envelope_digest, claim.round], [envelope_digest, round]);
+    return;
+  }
+  const event = log.events.findLast(
+    (each) => each.type === "budget.committed" && each.sequence < claim.ledger_size,
+  );
+  if (event === undefined) throw withoutEvent(log, "budget.committed");
+  const { reservation_id, epsilon_micro } = parseWith(committedBody, event.body, "commit event");
+  const subject = `commit event of ${log.actorId}`;
+  const claimed = [claim.reservation_id, claim.consumed_epsilon_micro];
+  expectSame(subject, claimed, [reservation_id, epsilon_micro]);
+}
+
+function withoutEvent(log: VerifiedLog, expected: string): VerificationError {
+  return new VerificationError(
+    { code: "PROOF_BUNDLE_INCOMPLETE", actor_id: log.actorId, expected },
+    `log of ${log.actorId}: expected a ${expected} event where its order or record says, got none`,
+  );
 }
 
 const transitionBody = z.object({ task_id: z.string(), from: z.string(), to: z.string() });

@@ -144,7 +144,7 @@ export async function runTask(options: RunOptions = {}): Promise<TestRun> {
   const finished: FinishedTestRound[] = [];
   for (let round = 0; round < (options.rounds ?? 1); round += 1) {
     const previous = finished.at(-1);
-    const heads = await executingHeads(task, logs);
+    const heads = await executingHeads(task, logs, round);
     const tracked = new Map<string, { evidence: Uint8Array; random: Uint8Array }>();
     const done = await runRound(task, {
       governance: snapshotBytes,
@@ -241,7 +241,7 @@ export async function logEvent(
   event: {
     readonly type: string;
     readonly taskId: string;
-    readonly body?: { [key: string]: string };
+    readonly body?: { [key: string]: string | number | Uint8Array };
   },
 ): Promise<{ ledger_root: Uint8Array; ledger_size: number }> {
   const own = logs.get(actorId);
@@ -255,10 +255,12 @@ export async function logEvent(
 async function executingHeads(
   task: TestTask,
   logs: TestRun["logs"],
+  round: number,
 ): Promise<Map<string, { ledger_root: Uint8Array; ledger_size: number }>> {
   const heads = new Map<string, { ledger_root: Uint8Array; ledger_size: number }>();
   for (const { vault_id } of task.envelope.inputs) {
-    const event = { type: "budget.executing", taskId: task.envelope.task_id };
+    const body = { envelope_digest: task.envelopeDigest, round };
+    const event = { type: "budget.executing", taskId: task.envelope.task_id, body };
     heads.set(vault_id, await logEvent(logs, vault_id, event));
   }
   return heads;
@@ -403,7 +405,10 @@ export async function consumptionRecord(
   const vault = run.network.vaults.find((each) => each.actorId === vaultId);
   const reservation = envelope.privacy_budget_reservation.find((each) => each.vault_id === vaultId);
   if (vault === undefined || reservation === undefined) throw new Error("no such vault");
-  const committed = { type: "budget.committed", taskId: envelope.task_id };
+  const { reservation_id } = reservation;
+  const epsilon_micro = changes.consumed_epsilon_micro ?? envelope.epsilon_micro;
+  const body = { reservation_id, epsilon_micro };
+  const committed = { type: "budget.committed", taskId: envelope.task_id, body };
   const head = await logEvent(run.logs, vaultId, committed);
   return CONSUMPTION_RECORD.sign(
     {

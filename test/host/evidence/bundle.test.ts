@@ -8,16 +8,20 @@ import {
   assembleBundle,
   excerptOf,
   verifyBundle,
+  verifyLog,
   type EvidenceSources,
   type Trust,
 } from "../../../host/evidence/index.ts";
+import { verifyLedgerEvent } from "../../../host/evidence/verify-logs.ts";
 import {
   CHALLENGE,
+  CONSUMPTION_RECORD,
   EVIDENCE_SECTIONS,
   GENESIS,
   GOVERNANCE_SNAPSHOT,
   LOG_EXCERPT,
   encodeEvidence,
+  parseCose,
   parseEvidence,
   signingKeyFromSeed,
   type Evidence,
@@ -28,6 +32,7 @@ import {
   consumptionRecord,
   runTask,
   settleRun,
+  verifyRun,
   type SettledRun,
 } from "../../helpers/evidence-rig.ts";
 import { someDigest } from "../../helpers/synthetic-round.ts";
@@ -217,6 +222,28 @@ const LIES: readonly Lie[] = [
     changes: () => ({ logs: evidence.logs.map((log) => ({ ...log, heads: [] })) }),
   },
   {
+    title: "[DS-6] a log without the event that charged its order",
+    check: "ledger heads",
+    code: "PROOF_BUNDLE_INCOMPLETE",
+    changes: () => ({
+      logs: evidence.logs.map((log) => ({
+        ...log,
+        events: log.actor_id === "vault-1" ? log.events.slice(1) : log.events,
+      })),
+    }),
+  },
+  {
+    title: "[PB-3] a log without the event that committed its record",
+    check: "ledger heads",
+    code: "PROOF_BUNDLE_INCOMPLETE",
+    changes: () => ({
+      logs: evidence.logs.map((log) => ({
+        ...log,
+        events: log.actor_id === "vault-1" ? log.events.slice(0, 1) : log.events,
+      })),
+    }),
+  },
+  {
     title: "an event at another place of its log",
     check: "logs",
     code: "PROOF_COMMITMENT_MISMATCH",
@@ -254,6 +281,29 @@ function withIndex(proof: Uint8Array): Uint8Array {
 
 test.for(LIES)("a coordinator that sealed $title is found out", ({ check, code, changes }) => {
   expect(verifyBundle(resealed(changes()), trust).failure).toEqual({ check, code });
+});
+
+test("[PB-3] the report names who took part and has no consumption record", () => {
+  const report = verifyBundle(resealed({ consumption: evidence.consumption.slice(1) }), trust);
+  const line = report.checks.find(({ check }) => check === "consumption");
+  expect(line?.detail).toMatch(/^vault-2 .*, vault-3 .*, vault-1 NO RECORD$/);
+});
+
+test("[PB-3] a record of another amount than its Vault's log committed is found out", async () => {
+  const run = await runTask();
+  const execution = verifyRun(run);
+  const first = await consumptionRecord(run, "vault-1", { consumed_epsilon_micro: 8_000_001 });
+  expect(execution.participants).toContain("vault-1");
+  const log = run.logs.get("vault-1")?.log;
+  if (log === undefined) throw new Error("no log");
+  const excerpt = await excerptOf(log, run.task.envelope.task_id);
+  const record = CONSUMPTION_RECORD.decode(parseCose(first).payload);
+  const verified = verifyLog(excerpt, run.task.envelope.task_id, run.governance);
+  expect(() => verifyLedgerEvent(verified, record)).not.toThrow();
+  expect(() =>
+    verifyLedgerEvent(verified, { ...record, consumed_epsilon_micro: 8_000_000 }),
+  ).toThrow(expect.objectContaining({ code: "PROOF_COMMITMENT_MISMATCH" }));
+  await closeRun(run);
 });
 
 test("[DT-2] a settlement whose accounting does not follow from the evidence is found out", async () => {
