@@ -28,6 +28,8 @@ export const workOrderSchema = z.strictObject({
   /** Root and size of the Vault's log in which its `executing` entry stands. */
   ledger_root: bytes32,
   ledger_size: natural,
+  /** Governance events the Vault has accepted: an enclave acts on no shorter history. */
+  governance_size: natural,
   expires_ms: unixMs,
 });
 

@@ -66,8 +66,15 @@ export function verifyOrder(
   for (const [subject, actual, wanted] of pairs) {
     if (!equalBytes(encodeCbor(actual), encodeCbor(wanted))) throw mismatch(subject);
   }
+  requireGovernance(order, task);
   requireCurrent(order, expected.timeMs);
   return order;
+}
+
+/** A host may withhold the newest governance events, a revocation among them; the Vault's order says how many there are. */
+function requireGovernance(order: WorkOrder, { state }: VerifiedTask): void {
+  if (state.sequence >= order.governance_size) return;
+  throw mismatch("governance as long as the order's Vault knows it");
 }
 
 function requireCurrent(order: WorkOrder, timeMs: number): void {

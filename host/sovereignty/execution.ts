@@ -181,6 +181,7 @@ function orderOf(
     previous_state: args.previousState,
     ledger_root: head.root,
     ledger_size: head.size,
+    governance_size: args.governance.sequence,
     expires_ms: args.expiresMs,
   };
 }

@@ -65,6 +65,7 @@ describe("orders", () => {
     { title: "another input", changes: { input_commitment: OTHER } },
     { title: "another consent", changes: { consent_commitment: OTHER } },
     { title: "another noise share", changes: { share_commitment: OTHER } },
+    { title: "longer governance", changes: { governance_size: 2 } },
     { title: "a previous state", changes: { previous_state: OTHER } },
   ])("[XP-3] refuses an order for $title", async ({ changes }) => {
     const refused = runSoleTask(sole, { ...honest, order: () => changes });

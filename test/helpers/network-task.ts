@@ -288,6 +288,7 @@ export function testOrder(
     previous_state: args.previousState ?? null,
     ledger_root: digestOfBytes("test-ledger", nothing),
     ledger_size: 1,
+    governance_size: 0,
     expires_ms: NETWORK_TIME_MS + DAY_MS,
     ...args.changes,
   };
