@@ -1,4 +1,5 @@
 import {
+  LOG_EXCERPT,
   TASK_LIFECYCLE,
   VerificationError,
   actorLogOrigin,
@@ -76,6 +77,29 @@ export function verifyLog(
       verifyConsistency({ oldSize, oldRoot, newSize: size, newRoot: root, proof: head.proof });
     },
   };
+}
+
+/**
+ * Verifies an excerpt before it is stored: of this actor's log and this task, as {@link verifyLog}, with at least one
+ * event, and with a proof of the head after each.
+ *
+ * @throws {@link VerificationError} as `verifyLog`; PROOF_BUNDLE_INCOMPLETE; MalformedError, LimitError for its shape
+ */
+export function verifyExcerpt(
+  bytes: Uint8Array,
+  expected: {
+    readonly taskId: string;
+    readonly actorId: string;
+    readonly governance: GovernanceState;
+  },
+): VerifiedLog {
+  const excerpt = LOG_EXCERPT.decode(bytes);
+  expectSame("excerpt actor", expected.actorId, excerpt.actor_id);
+  const log = verifyLog(excerpt, expected.taskId, expected.governance);
+  const proven = new Set(excerpt.heads.map((head) => head.size));
+  const complete = log.events.every((event) => proven.has(event.sequence + 1));
+  if (log.events.length === 0 || !complete) throw withoutEvent(log, "proven");
+  return log;
 }
 
 const executingBody = z.object({ envelope_digest: z.instanceof(Uint8Array), round: z.number() });

@@ -8,6 +8,7 @@ import {
   assembleBundle,
   excerptOf,
   verifyBundle,
+  verifyExcerpt,
   verifyLog,
   type EvidenceSources,
   type Trust,
@@ -501,5 +502,26 @@ test("an excerpt proves its events and heads under the log's own checkpoint", as
   expect(excerpt.events.map((event) => event.sequence)).toEqual([0, 1]);
   expect(excerpt.heads.map((head) => head.size)).toEqual([1, 2]);
   expect(LOG_EXCERPT.decode(LOG_EXCERPT.encode(excerpt))).toEqual(excerpt);
+  const { governance, task } = settled.run;
+  const expected = { taskId: task.envelope.task_id, actorId: "vault-1", governance };
+  expect(verifyExcerpt(LOG_EXCERPT.encode(excerpt), expected).events).toHaveLength(2);
+  const poisoned = [
+    { bytes: { ...excerpt, heads: [] }, expected, code: "PROOF_BUNDLE_INCOMPLETE" },
+    { bytes: { ...excerpt, events: [] }, expected, code: "PROOF_BUNDLE_INCOMPLETE" },
+    {
+      bytes: excerpt,
+      expected: { ...expected, actorId: "vault-2" },
+      code: "PROOF_COMMITMENT_MISMATCH",
+    },
+    {
+      bytes: excerpt,
+      expected: { ...expected, taskId: "t-other" },
+      code: "PROOF_COMMITMENT_MISMATCH",
+    },
+  ];
+  for (const { bytes, expected: of, code } of poisoned) {
+    const refused = expect.objectContaining({ code });
+    expect(() => verifyExcerpt(LOG_EXCERPT.encode(bytes), of)).toThrow(refused);
+  }
   expect((await excerptOf(own.log, "t-unknown")).events).toEqual([]);
 });
