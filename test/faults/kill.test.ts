@@ -1,3 +1,4 @@
+import { spawnSync } from "node:child_process";
 import * as fs from "node:fs";
 import path from "node:path";
 import { DatabaseSync } from "node:sqlite";
@@ -9,7 +10,7 @@ import { parseTrust, verifyBundle } from "../../host/index.ts";
 import { openActorLog, type ActorLogSchema } from "../../host/evidence/actor-log.ts";
 import { openStore } from "../../host/store/index.ts";
 import { actorLogOrigin, fromHex, signingKeyFromSeed, type Policy } from "../../protocol/index.ts";
-import { startLiveNetwork, type LiveNetwork } from "../helpers/live-network.ts";
+import { REPOSITORY_ROOT, startLiveNetwork, type LiveNetwork } from "../helpers/live-network.ts";
 import { LIVE_VAULTS, livePlan, taskOf } from "../helpers/live-plan.ts";
 
 /** Fixes the moments of every kill; a failing run prints the seed it drew. */
@@ -275,6 +276,29 @@ test(
   },
   KILL_MS_MAX,
 );
+
+test("a second process on a Vault's folder is refused, and the first goes on", async () => {
+  const [vaultId] = LIVE_VAULTS;
+  const words = [
+    "sim",
+    "node",
+    "vault",
+    "--config",
+    path.join(live.directory, vaultId, "config.json"),
+  ];
+  const platform = path.join(live.directory, "platform");
+  const second = spawnSync(
+    process.execPath,
+    [path.join(REPOSITORY_ROOT, "sim", "main.ts"), ...words, "--platform", platform],
+    { encoding: "utf8", cwd: REPOSITORY_ROOT },
+  );
+  expect({
+    status: second.status,
+    locked: second.stderr.includes("INTERNAL_STORE_LOCKED"),
+  }).toEqual({ status: 3, locked: true });
+  const status = await (await live.operator(vaultId)).status();
+  expect(status).toMatchObject({ vault_id: vaultId });
+}, 60_000);
 
 test(
   "two tasks at once on the network that was killed so often: both are done",
