@@ -21,7 +21,7 @@ import {
 } from "#protocol";
 import type { AdmissionPlane } from "../admission/index.ts";
 import type { ActorLog, ActorLogSchema } from "../evidence/actor-log.ts";
-import { assembleBundle, excerptOf, verifyLog } from "../evidence/index.ts";
+import { assembleBundle, excerptOf, verifyExcerpt } from "../evidence/index.ts";
 import { readRoundMessage, requireEnvelope, type ExecutionPlane } from "../execution/index.ts";
 import type { EpochRegister, Governance, GovernanceSchema } from "../governance/index.ts";
 import type {
@@ -147,15 +147,14 @@ export class CoordinatorService {
   async #keepExcerpt(taskId: string, actorId: string, bytes: Uint8Array): Promise<void> {
     const { register, governance, blobs } = this.#parts;
     const rounds = taskRounds(await register.get(taskId));
-    const excerpt = LOG_EXCERPT.decode(bytes);
     const takesPart = rounds.vaultIds.includes(actorId) || rounds.aggregatorId === actorId;
-    if (!takesPart || excerpt.actor_id !== actorId) {
+    if (!takesPart) {
       throw new RefusedError(
         { code: "COORDINATION_ROLE_REFUSED" },
-        "excerpt: expected one of the calling actor's own log, of a task it takes part in",
+        "excerpt: expected one of an actor that takes part in the task",
       );
     }
-    verifyLog(excerpt, taskId, governance.state());
+    verifyExcerpt(bytes, { taskId, actorId, governance: governance.state() });
     await blobs.putExcerpt(taskId, actorId, bytes);
   }
 

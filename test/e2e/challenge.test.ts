@@ -1,0 +1,116 @@
+import { join } from "node:path";
+
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { z } from "zod";
+
+import { createGovernanceEvent, readSeed } from "../../host/index.ts";
+import {
+  CHALLENGE,
+  fromHex,
+  signingKeyFromSeed,
+  type Challenge,
+  type ChallengeResolution,
+} from "../../protocol/index.ts";
+import { SIM_ACTORS } from "../../sim/network/create.ts";
+import { startLiveNetwork, type LiveNetwork } from "../helpers/live-network.ts";
+import { livePlan, taskOf } from "../helpers/live-plan.ts";
+
+let live: LiveNetwork;
+const plan = livePlan({
+  network: "challenge",
+  policy: (policy) => ({
+    ...policy,
+    governance: { ...policy.governance, challenge_window_ms: 8_000 },
+  }),
+});
+
+beforeAll(async () => {
+  live = await startLiveNetwork(plan);
+}, 120_000);
+afterAll(async () => live.stop());
+
+const candidateBody = z.object({ envelope_digest: z.string(), round_bundles: z.array(z.string()) });
+
+/** Waits until the task's result is a candidate and returns what a challenger needs of it. */
+async function candidateOf(taskId: string): Promise<z.infer<typeof candidateBody>> {
+  for await (const { type, body } of live.client.events(taskId, AbortSignal.timeout(60_000))) {
+    if (type === "settlement_candidate") return candidateBody.parse(body);
+  }
+  throw new Error("task: expected it to become a candidate");
+}
+
+async function challengeBy(
+  taskId: string,
+  change: (challenge: Challenge) => Challenge = (same) => same,
+): Promise<Uint8Array> {
+  const candidate = await candidateOf(taskId);
+  const seed = await readSeed(join(live.directory, SIM_ACTORS.verifier, "signing.seed"));
+  const challenge: Challenge = {
+    version: 1,
+    genesis_digest: live.network.genesisDigest,
+    task_id: taskId,
+    envelope_digest: fromHex(candidate.envelope_digest),
+    round_bundle: fromHex(candidate.round_bundles.at(-1) ?? ""),
+    target: { kind: "aggregation" },
+    reason: "the sum cannot be right",
+    challenger: SIM_ACTORS.verifier,
+    bond_minor: plan.policy(live.network.genesis.policy).governance.challenge_bond_minor,
+    opened_ms: Date.now(),
+  };
+  return CHALLENGE.sign(change(challenge), signingKeyFromSeed(seed));
+}
+
+async function resolve(taskId: string, resolution: ChallengeResolution): Promise<void> {
+  const keys = await Promise.all(
+    ["key-1.seed", "key-2.seed"].map(async (name) =>
+      signingKeyFromSeed(await readSeed(join(live.directory, "governance", name))),
+    ),
+  );
+  const state = await live.client.governance(live.network.genesisDigest);
+  await live.client.submitGovernanceEvent(
+    createGovernanceEvent({
+      state,
+      decision: { type: "challenge_resolved", task_id: taskId, resolution, reason: "reviewed" },
+      keys,
+      timeMs: Date.now(),
+    }),
+  );
+}
+
+test("[CH-2] a challenge in its window stops settlement, and an approved one ends the task unreleased", async () => {
+  const taskId = await live.submit(taskOf(plan, "query"));
+  const signed = await challengeBy(taskId);
+  await live.client.challenge(taskId, signed);
+  expect((await live.client.status(taskId)).state).toBe("challenged");
+  await resolve(taskId, "approved");
+  const ended = await live.follow(taskId);
+  expect(ended).toMatchObject({ state: "rejected", reason: "VERIFY_RESULT_REJECTED" });
+  await expect(live.client.delivery(taskId)).rejects.toMatchObject({ code: "DELIVERY_NOT_READY" });
+}, 90_000);
+
+test("a challenge that is not confirmed lets the task settle and deliver, with the challenge in its evidence", async () => {
+  const taskId = await live.submit(taskOf(plan, "compute"));
+  await live.client.challenge(taskId, await challengeBy(taskId));
+  await resolve(taskId, "not_confirmed");
+  const ended = await live.follow(taskId);
+  expect(ended).toMatchObject({ state: "completed", delivered: true });
+  expect((await live.client.evidence(taskId)).length).toBeGreaterThan(0);
+}, 90_000);
+
+test("a challenge against another bundle, or by a submitter, is refused and stops nothing", async () => {
+  const taskId = await live.submit(taskOf(plan, "query"));
+  const foreign = await challengeBy(taskId, (challenge) => ({
+    ...challenge,
+    round_bundle: new Uint8Array(32),
+  }));
+  await expect(live.client.challenge(taskId, foreign)).rejects.toMatchObject({ status: 403 });
+  const byAnalyst = await challengeBy(taskId, (challenge) => ({
+    ...challenge,
+    challenger: SIM_ACTORS.submitter,
+  }));
+  await expect(live.client.challenge(taskId, byAnalyst)).rejects.toMatchObject({
+    name: "RemoteProblem",
+  });
+  expect((await live.client.status(taskId)).state).toBe("awaiting_settlement");
+  expect(await live.follow(taskId)).toMatchObject({ state: "completed" });
+}, 90_000);
