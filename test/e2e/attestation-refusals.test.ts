@@ -1,7 +1,7 @@
 import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 
-import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
+import { afterAll, beforeAll, beforeEach, expect, test, vi } from "vitest";
 
 import { AWS_NITRO_ROOT_G1 } from "../../attestation/index.ts";
 import { base64 } from "../../protocol/bytes.ts";
@@ -20,6 +20,8 @@ import { LIVE_VAULTS, livePlan, taskOf } from "../helpers/live-plan.ts";
 const HOUR_MS = 3_600_000;
 const DEBUG = { pcr0: "00".repeat(48), pcr1: "00".repeat(48), pcr2: "00".repeat(48) };
 const OTHER = { pcr0: "a1".repeat(48), pcr1: "b2".repeat(48), pcr2: "c3".repeat(48) };
+
+vi.setConfig({ testTimeout: 60_000 });
 
 let live: LiveNetwork;
 let honest: EnclaveLauncher;
@@ -60,7 +62,7 @@ async function expectRefused(ended: EndedTask, code: string, network = live): Pr
   expect(open).toEqual({ reserved: 0, executing: 0 });
 }
 
-test("an honest enclave's task is delivered", async () => {
+test("[TT-4] an honest enclave's task is delivered", async () => {
   sliceLauncher.current = lyingLauncher(honest, {
     response: (response) => {
       if (response.result === "attested") earlier = response.document;

@@ -43,6 +43,8 @@ const NEEDLES: readonly Needle[] = [
 let live: LiveNetwork;
 let proxies: readonly RecordingProxy[];
 let enclaves: RecordingLauncher;
+/** What the enclaves of vault-a printed. */
+let printed = "";
 let client: TaskClient;
 let foundInVault: string[];
 
@@ -75,7 +77,13 @@ beforeAll(async () => {
   const submitters = await startRecordingProxy(live.network.publicUrl);
   proxies = [nodes, submitters];
   client = new TaskClient(submitters.url);
-  enclaves = recordingLauncher(liveLauncher(live));
+  enclaves = recordingLauncher(
+    liveLauncher(live, {
+      onStderr: (text) => {
+        printed += text;
+      },
+    }),
+  );
   for (const actorId of ["vault-a", "vault-b", "vault-c", aggregator]) {
     await live.configure(actorId, { coordinator_url: nodes.url });
     if (actorId === "vault-a") await live.runInProcess(actorId, enclaves);
@@ -134,6 +142,7 @@ function findOutside(needles: readonly Needle[]): Record<string, string[]> {
     "coordinator's disk": inFolder(coordinator),
     "aggregator's disk": inFolder(aggregator),
     "everyone's logs": inFolder("logs"),
+    "enclaves' output": inStreams([Buffer.from(printed)]),
     "coordinator's traffic": inStreams(proxies.flatMap((proxy) => proxy.recorded())),
     "Vault's traffic with its enclaves": inStreams(enclaves.recorded()),
   };
