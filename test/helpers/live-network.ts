@@ -7,7 +7,6 @@ import { fileURLToPath } from "node:url";
 import { z } from "zod";
 
 import {
-  OperatorClient,
   TaskClient,
   aggregatorConfigSchema,
   followTask,
@@ -18,6 +17,7 @@ import {
   runVault,
   vaultConfigSchema,
   type EnclaveLauncher,
+  type OperatorClient,
 } from "../../host/index.ts";
 import { boxKeyPairFromSeed } from "../../protocol/sealed-box.ts";
 import { signingKeyFromSeed } from "../../protocol/signing.ts";
