@@ -179,7 +179,10 @@ describe("compute", () => {
     const parameters = { ...AGE_SCORES, work_units_max: 10 };
     const task = await testTask(network, { parameters, data: customerData(VAULTS, 40) });
     const round = runRound(task, { governance: withModel, artifact: AGE_MODEL });
-    await expect(round).rejects.toMatchObject({ method: "begin", code: "EXECUTION_BOUND_EXCEEDED" });
+    await expect(round).rejects.toMatchObject({
+      method: "begin",
+      code: "EXECUTION_BOUND_EXCEEDED",
+    });
   });
 
   test("[TC-4][PB-6] whether declared work suffices says nothing of a Vault's rows", async () => {
