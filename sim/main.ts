@@ -1,13 +1,20 @@
 import { fileURLToPath } from "node:url";
 import { randomBytes } from "node:crypto";
 
-import { reportError } from "#host";
+import { EXIT, reportError } from "#host";
 import { runSimCommand } from "./cli.ts";
 
 const argv = process.argv.slice(2);
 const stop = new AbortController();
+/** A terminal's Ctrl-C can come twice, from the group and from the launcher; a second one later ends at once. */
+const IMPATIENT_MS = 1_000;
+let askedMs = 0;
 for (const signal of ["SIGTERM", "SIGINT"] as const) {
-  process.once(signal, () => stop.abort());
+  process.on(signal, () => {
+    if (stop.signal.aborted && Date.now() - askedMs > IMPATIENT_MS) process.exit(EXIT.unavailable);
+    if (!stop.signal.aborted) askedMs = Date.now();
+    stop.abort();
+  });
 }
 
 const io = {
