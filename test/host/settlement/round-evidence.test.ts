@@ -23,18 +23,33 @@ function oneOf(kind: ReducedMessage["body"]["kind"]): ReducedMessage {
 
 const failure = { kind: "failed", code: "EXECUTION_TIMED_OUT", executing: false } as const;
 
+const emptyResult = () =>
+  ({
+    kind: "round_result",
+    bundle: new Uint8Array(1),
+    outcome: { ciphertext: someDigest("x"), shares: [] },
+  }) as const;
+
 const INTRUSIONS: readonly { title: string; message: () => ReducedMessage }[] = [
   {
     title: "another actor's aggregator",
-    message: () => ({ ...oneOf("aggregator_ready"), sender: "vault-3" }),
+    message: () => ({
+      ...oneOf("aggregator_ready"),
+      sender: "vault-3",
+      body: { kind: "aggregator_ready", manifest: new Uint8Array(1) },
+    }),
   },
   {
     title: "another actor's aggregator evidence",
-    message: () => ({ ...oneOf("aggregator_evidence"), sender: "vault-3" }),
+    message: () => ({
+      ...oneOf("aggregator_evidence"),
+      sender: "vault-3",
+      body: { kind: "aggregator_evidence", vault_id: "vault-1", evidence: new Uint8Array(1) },
+    }),
   },
   {
     title: "another actor's result",
-    message: () => ({ ...oneOf("round_result"), sender: "submitter" }),
+    message: () => ({ ...oneOf("round_result"), sender: "submitter", body: emptyResult() }),
   },
   {
     title: "a slice result of nobody who takes part",
@@ -60,11 +75,7 @@ const INTRUSIONS: readonly { title: string; message: () => ReducedMessage }[] = 
     title: "a second, empty result of the aggregator",
     message: () => ({
       ...oneOf("round_result"),
-      body: {
-        kind: "round_result",
-        bundle: new Uint8Array(1),
-        outcome: { ciphertext: someDigest("x"), shares: [] },
-      },
+      body: emptyResult(),
     }),
   },
   {
