@@ -23,12 +23,11 @@ function oneOf(kind: ReducedMessage["body"]["kind"]): ReducedMessage {
 
 const failure = { kind: "failed", code: "EXECUTION_TIMED_OUT", executing: false } as const;
 
-const emptyResult = () =>
-  ({
-    kind: "round_result",
-    bundle: new Uint8Array(1),
-    outcome: { ciphertext: someDigest("x"), shares: [] },
-  }) as const;
+const emptyResult = (): ReducedMessage["body"] => ({
+  kind: "round_result",
+  bundle: new Uint8Array(1),
+  outcome: { ciphertext: someDigest("x"), shares: [] },
+});
 
 const INTRUSIONS: readonly { title: string; message: () => ReducedMessage }[] = [
   {
