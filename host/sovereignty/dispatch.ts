@@ -213,14 +213,12 @@ function requireCoordination(
   }
   const least = Math.max(
     2,
+    Math.floor(participants.length / 2) + 1,
     policy.multi_vault.minimum_vault_quorum,
     request.task_class === "train" ? policy.privacy.minimum_train_vaults : 0,
   );
   if (coordination.minimum_vault_quorum < least) {
     throw refused("coordination_envelope.minimum_vault_quorum", `${least} or more`);
-  }
-  if (2 * coordination.minimum_vault_quorum <= participants.length) {
-    throw refused("coordination_envelope.minimum_vault_quorum", "more than half of the Vaults");
   }
   requireEqual("aggregator_id", coordination.aggregator_id, genesis.aggregator_id);
   requireEqual(

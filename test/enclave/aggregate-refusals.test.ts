@@ -240,8 +240,16 @@ describe("the slices an aggregator takes", () => {
   });
 
   test("[AG-4] refuses a noise share that was not committed to", async () => {
-    const refused = runRound(task, { share: () => OTHER });
+    let finishing = false;
+    const refused = runRound(task, {
+      share: () => OTHER,
+      finish: (request) => {
+        finishing = true;
+        return request;
+      },
+    });
     await expectDropped(refused, "PROOF_COMMITMENT_MISMATCH");
+    expect(finishing, "no slice is given a secret for such a share").toBe(false);
   });
 
   test("[XP-10][MV-3] goes on without a slice with evidence over another challenge", async () => {
