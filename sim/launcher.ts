@@ -54,12 +54,14 @@ export async function launchInsecureEnclave(
   const { repositoryRoot } = options;
   const program = { repositoryRoot, entry, anchorPath: platform.anchorPath };
   const { file, args, env, cwd } = enclaveCommand(program, options.isolation);
-  const child = spawn(file, args, { env, cwd, stdio: ["ignore", "pipe", "pipe", "pipe", "pipe"] });
+  const stdio = ["ignore", "pipe", "pipe", "pipe", "pipe"] as const;
+  // A group of its own: bubblewrap killed in its first moments leaves a child that only the group still reaches.
+  const child = spawn(file, args, { env, cwd, stdio: [...stdio], detached: true });
   const exited = exitOf(child);
   await started(child);
   const [, stdout, stderr, channel, nsmStream] = child.stdio;
   if (!(channel instanceof Duplex) || !(nsmStream instanceof Duplex)) {
-    child.kill("SIGKILL");
+    killGroup(child);
     throw died("two streams");
   }
   forwardOutput([stdout, stderr], options.onStderr);
@@ -72,8 +74,18 @@ export async function launchInsecureEnclave(
     moduleId,
     pid: child.pid ?? null,
     exited,
-    kill: () => void child.kill("SIGKILL"),
+    kill: () => killGroup(child),
   };
+}
+
+/** Ends a process and all it started. One that is gone already stays so. */
+function killGroup(child: ChildProcess): void {
+  if (child.pid === undefined) return;
+  try {
+    process.kill(-child.pid, "SIGKILL");
+  } catch {
+    child.kill("SIGKILL");
+  }
 }
 
 /**

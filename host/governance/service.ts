@@ -58,6 +58,11 @@ export interface Governance {
    * @throws {@link UnavailableError} COORDINATION_UNAVAILABLE until there is one.
    */
   snapshot(sizeMax?: number): GovernanceSnapshot;
+  /**
+   * Whether a quorum of Vaults has cosigned the whole log. Until then a Vault that has cosigned takes no snapshot,
+   * which would be shorter than the log it knows: work that carries one waits.
+   */
+  isCosigned(): boolean;
   /** The state after the first `size` events. */
   stateAt(size: number): GovernanceState;
   /** For a cosigner that last saw `oldSize`. @throws LimitError past the log */
@@ -196,6 +201,11 @@ class StoredGovernance implements Governance {
         for (const { actorId, line } of cosigners) this.keep(size, actorId, line);
       });
     });
+  }
+
+  isCosigned(): boolean {
+    const quorum = this.#state.genesis.policy.governance.checkpoint_quorum;
+    return (this.#cosignatures.get(this.#events.length)?.size ?? 0) >= quorum;
   }
 
   stateAt(size: number): GovernanceState {

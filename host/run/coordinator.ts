@@ -1,6 +1,12 @@
 import { join } from "node:path";
 
-import { signingKeyFromSeed, actorLogOrigin, type SigningKey } from "#protocol";
+import {
+  UnavailableError,
+  actorLogOrigin,
+  signingKeyFromSeed,
+  type GovernanceSnapshot,
+  type SigningKey,
+} from "#protocol";
 import { AdmissionPlane } from "../admission/index.ts";
 import { ACTOR_LOG_STATEMENTS, openActorLog, type ActorLog } from "../evidence/actor-log.ts";
 import { ExecutionPlane } from "../execution/index.ts";
@@ -119,7 +125,7 @@ function openPlanes(args: {
     queue,
     issuer,
     governanceState: () => governance.state(),
-    governanceSnapshot: () => governance.snapshot(),
+    governanceSnapshot: () => wholeSnapshot(governance),
     governanceAt: (size: number) => governance.stateAt(size),
     assignEpoch: (taskId: string) => epochs.assign(taskId),
     nowMs,
@@ -139,6 +145,18 @@ function openPlanes(args: {
       environment.report({ ...unexpected("pipeline", error), task_id: taskId }),
   });
   return { register, queue, issuer, blobs, admission, execution, pipeline };
+}
+
+/**
+ * The cosigned snapshot that goes out with work: of the whole log or none, because a Vault that has cosigned more takes
+ * no shorter one. Whoever asks too early asks again at the next visit.
+ */
+function wholeSnapshot(governance: Governance): GovernanceSnapshot {
+  if (governance.isCosigned()) return governance.snapshot();
+  throw new UnavailableError(
+    { code: "COORDINATION_UNAVAILABLE" },
+    "governance log: expected cosignatures of a quorum of Vaults over all of it",
+  );
 }
 
 async function serve(
