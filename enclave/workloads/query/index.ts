@@ -1,6 +1,1 @@
-export {
-  compilePredicate,
-  countSubjects,
-  type CompiledPredicate,
-  type QueryColumns,
-} from "./scan.ts";
+export { compilePredicate, type CompiledPredicate, type QueryColumns } from "./scan.ts";

@@ -38,21 +38,6 @@ export function compilePredicate(predicate: Predicate): CompiledPredicate {
   };
 }
 
-/**
- * How many distinct subjects have at least one matching row: what a query counts, so that a subject with many
- * rows moves it by one.
- *
- * @param subjects - A number per row that names its subject; same length as `mask`.
- */
-export function countSubjects(mask: Uint8Array, subjects: Int32Array): number {
-  const matched = new Set<number>();
-  mask.forEach((state, row) => {
-    const subject = subjects[row];
-    if (state === 1 && subject !== undefined) matched.add(subject);
-  });
-  return matched.size;
-}
-
 function both(a: number, b: number): number {
   if (a === NO || b === NO) return NO;
   return a === YES && b === YES ? YES : UNKNOWN;

@@ -1,11 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 
-import {
-  compilePredicate,
-  countSubjects,
-  type QueryColumns,
-} from "../../../enclave/workloads/query/index.ts";
+import { compilePredicate, type QueryColumns } from "../../../enclave/workloads/query/index.ts";
 import type { Operand, Predicate } from "../../../protocol/index.ts";
 
 const COLUMNS: QueryColumns = new Map<string, readonly (number | string | null)[]>([
@@ -105,12 +101,6 @@ describe("column scans", () => {
     expect(() => compilePredicate(alone(adult)).match(columns, ROWS)).toThrow(
       expect.objectContaining({ code: "EXECUTION_INPUT_MISMATCH" }),
     );
-  });
-
-  test("[PB-6] a subject counts once, however many rows match", () => {
-    const subjects = Int32Array.of(4, 4, 4, 5, 5, 6);
-    expect(countSubjects(Uint8Array.of(1, 1, 0, 0, 1, 0), subjects)).toBe(2);
-    expect(countSubjects(new Uint8Array(6), subjects)).toBe(0);
   });
 });
 

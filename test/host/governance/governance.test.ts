@@ -136,8 +136,10 @@ test("there is no snapshot before a quorum of Vaults has cosigned, and then ther
   const snapshot = governance.snapshot();
   const state = verifyGovernanceSnapshot(snapshot, network.genesisDigest);
   expect(state.sequence).toBe(1);
+  expect(governance.isCosigned()).toBe(true);
   await governance.submit(eventFor(REVOKE));
   expect(governance.snapshot()).toEqual(snapshot);
+  expect(governance.isCosigned(), "the last event is not cosigned yet").toBe(false);
   await store.close();
   governance = await open();
   expect(governance.snapshot()).toEqual(snapshot);
