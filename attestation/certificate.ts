@@ -2,16 +2,16 @@ import { createPublicKey, verify, type KeyObject } from "node:crypto";
 
 import { MalformedError, compareBytes, equalBytes, fromHex, hex } from "#protocol";
 
+import type { CertificateProfile, SignatureAlgorithm } from "./profile.ts";
 import { DER, derFault, expectTag, parseDer, parseDerElements, type DerElement } from "./der.ts";
 import { parseDerTime } from "./der-time.ts";
 
-/** The largest certificate in a Nitro document: 1024 bytes (attestation_process.md § 2.2). */
-export const CERTIFICATE_BYTES_MAX = 1024;
-
-/** An X.509 v3 certificate with a P-384 key and an ECDSA-SHA384 signature; authentic only once verified. */
+/** An X.509 v3 certificate of one vendor's profile; authentic only once verified. */
 export interface Certificate {
   readonly der: Uint8Array;
   readonly tbs: Uint8Array;
+  /** INTEGER contents, as encoded. */
+  readonly serial: Uint8Array;
   /** The issuer and subject names as they are encoded. */
   readonly issuer: Uint8Array;
   readonly subject: Uint8Array;
@@ -23,7 +23,10 @@ export interface Certificate {
   /** How many authorities may follow, or null when not bounded. */
   readonly pathLength: number | null;
   readonly keyUsage: KeyUsage;
-  /** ECDSA signature, DER form. */
+  /** The values of all extensions, by the contents of their OID in hex. */
+  readonly extensions: ReadonlyMap<string, Uint8Array>;
+  readonly algorithm: SignatureAlgorithm;
+  /** As encoded: ECDSA in DER form, or RSA. */
   readonly signature: Uint8Array;
 }
 
@@ -33,46 +36,49 @@ export interface KeyUsage {
   readonly keyCertSign: boolean;
 }
 
-/** ecdsa-with-SHA384, no parameters (RFC 5758 § 3.2). */
-const ECDSA_SHA384 = fromHex("300a06082a8648ce3d040303");
-/** id-ecPublicKey with secp384r1 (RFC 5480 § 2.1.1). */
-const P384_KEY = fromHex("301006072a8648ce3d020106052b81040022");
 const VERSION_3 = fromHex("a003020102");
 const OID_BASIC_CONSTRAINTS = "551d13";
 const OID_KEY_USAGE = "551d0f";
 const EXTENSIONS_TAG = 0xa3;
+/** An end entity without basicConstraints or keyUsage: it signs data and is no authority (RFC 5280 § 4.2.1.3). */
+const UNCONSTRAINED = {
+  isAuthority: false,
+  pathLength: null,
+  keyUsage: { digitalSignature: true, keyCertSign: false },
+} as const;
 
 /**
  * Parses one certificate in DER.
  *
- * Pins version 3, P-384 and ECDSA with SHA-384: AWS uses nothing else, so nothing else is accepted.
- * Refuses repeated and unknown critical extensions. The signature is not judged here.
+ * Pins version 3 and the keys and signatures of `profile`: the vendor uses nothing else, so nothing else is
+ * accepted. Refuses repeated and unknown critical extensions. The signature is not judged here.
  *
  * @throws {@link MalformedError} TEE_CHAIN_MALFORMED
  * @see RFC 5280 § 4.1
  */
-export function parseCertificate(der: Uint8Array): Certificate {
-  if (der.length > CERTIFICATE_BYTES_MAX) {
-    throw derFault(`at most ${CERTIFICATE_BYTES_MAX} bytes`, `${der.length}`);
+export function parseCertificate(der: Uint8Array, profile: CertificateProfile): Certificate {
+  if (der.length > profile.bytesMax) {
+    throw derFault(`at most ${profile.bytesMax} bytes`, `${der.length}`);
   }
   const copy = Uint8Array.from(der);
-  const [tbs, algorithm, signature, ...rest] = parseDerElements(
-    parseDer(copy, DER.sequence).content,
-  );
+  const [tbs, outer, signature, ...rest] = parseDerElements(parseDer(copy, DER.sequence).content);
   if (rest.length > 0) throw derFault("three parts", `${3 + rest.length}`);
-  expectEqual(algorithm, ECDSA_SHA384, "ecdsa-with-SHA384");
+  const algorithm = oneOf(profile.signatures, outer);
   const body = expectTag(tbs, DER.sequence);
   return {
     der: copy,
     tbs: body.whole,
+    algorithm,
     signature: bitString(signature),
-    ...parseBody(parseDerElements(body.content)),
+    ...parseBody(parseDerElements(body.content), { profile, algorithm }),
   };
 }
 
 /** Whether `issuer`'s key made the signature of `certificate`. Names and dates are not judged. */
 export function isSignedBy(certificate: Certificate, issuer: Certificate): boolean {
-  return verify("sha384", certificate.tbs, issuer.publicKey, certificate.signature);
+  const { hash, options } = certificate.algorithm;
+  const key = { key: issuer.publicKey, ...options };
+  return verify(hash, certificate.tbs, key, certificate.signature);
 }
 
 /** Whether `certificate` names the subject of `issuer` as its issuer, byte for byte. */
@@ -80,13 +86,15 @@ export function namesIssuer(certificate: Certificate, issuer: Certificate): bool
   return compareBytes(certificate.issuer, issuer.subject) === 0;
 }
 
-type Body = Omit<Certificate, "der" | "tbs" | "signature">;
+type Body = Omit<Certificate, "der" | "tbs" | "algorithm" | "signature">;
 
-function parseBody(fields: readonly DerElement[]): Body {
-  const [version, serial, algorithm, issuer, validity, subject, key, ...optional] = fields;
+function parseBody(
+  fields: readonly DerElement[],
+  { profile, algorithm }: { profile: CertificateProfile; algorithm: SignatureAlgorithm },
+): Body {
+  const [version, serial, inner, issuer, validity, subject, key, ...optional] = fields;
   expectEqual(version, VERSION_3, "version 3");
-  expectTag(serial, DER.integer);
-  expectEqual(algorithm, ECDSA_SHA384, "ecdsa-with-SHA384");
+  expectEqual(inner, algorithm.identifier, algorithm.name);
   const [notBefore, notAfter, ...more] = parseDerElements(
     expectTag(validity, DER.sequence).content,
   );
@@ -94,32 +102,41 @@ function parseBody(fields: readonly DerElement[]): Body {
   const [extensions, ...unknown] = optional;
   if (unknown.length > 0) throw derFault("extensions only", "other optional fields");
   return {
+    serial: expectTag(serial, DER.integer).content,
     issuer: expectTag(issuer, DER.sequence).whole,
     subject: expectTag(subject, DER.sequence).whole,
     notBeforeMs: parseDerTime(notBefore),
     notAfterMs: parseDerTime(notAfter) + 999,
-    publicKey: parseKey(expectTag(key, DER.sequence)),
-    ...parseExtensions(expectTag(extensions, EXTENSIONS_TAG)),
+    publicKey: parseKey(expectTag(key, DER.sequence), profile),
+    ...parseExtensions(expectTag(extensions, EXTENSIONS_TAG), profile),
   };
 }
 
-function parseKey(spki: DerElement): KeyObject {
-  const [algorithm] = parseDerElements(spki.content);
-  expectEqual(algorithm, P384_KEY, "a P-384 key");
+function parseKey(spki: DerElement, profile: CertificateProfile): KeyObject {
+  const algorithm = oneOf(profile.keys, parseDerElements(spki.content)[0]);
+  const key = importKey(spki, algorithm.name);
+  const { modulusLength } = key.asymmetricKeyDetails ?? {};
+  if (algorithm.modulusBits !== null && modulusLength !== algorithm.modulusBits) {
+    throw derFault(algorithm.name, `one of ${modulusLength ?? 0} bits`);
+  }
+  return key;
+}
+
+function importKey(spki: DerElement, name: string): KeyObject {
   try {
     return createPublicKey({ key: Buffer.from(spki.whole), format: "der", type: "spki" });
   } catch (cause) {
     throw new MalformedError(
       { code: "TEE_CHAIN_MALFORMED" },
-      "certificate: expected a point on P-384, got other bytes",
+      `certificate: expected ${name}, got other bytes`,
       { cause },
     );
   }
 }
 
-type Extensions = Pick<Certificate, "isAuthority" | "pathLength" | "keyUsage">;
+type Extensions = Pick<Certificate, "isAuthority" | "pathLength" | "keyUsage" | "extensions">;
 
-function parseExtensions(wrapper: DerElement): Extensions {
+function parseExtensions(wrapper: DerElement, profile: CertificateProfile): Extensions {
   const values = new Map<string, Uint8Array>();
   for (const extension of parseDerElements(parseDer(wrapper.content, DER.sequence).content)) {
     const { oid, critical, value } = parseExtension(expectTag(extension, DER.sequence));
@@ -129,9 +146,12 @@ function parseExtensions(wrapper: DerElement): Extensions {
     }
     values.set(oid, value);
   }
+  const bare = !values.has(OID_BASIC_CONSTRAINTS) && !values.has(OID_KEY_USAGE);
+  if (bare && profile.leafConstraints === "absent") return { ...UNCONSTRAINED, extensions: values };
   return {
     ...parseBasicConstraints(values.get(OID_BASIC_CONSTRAINTS)),
     keyUsage: parseKeyUsage(values.get(OID_KEY_USAGE)),
+    extensions: values,
   };
 }
 
@@ -188,6 +208,18 @@ function bitString(element: DerElement | undefined): Uint8Array {
   const { content } = expectTag(element, DER.bitString);
   if (content[0] !== 0) throw derFault("whole octets in a bit string", "unused bits");
   return content.subarray(1);
+}
+
+/** The one of `algorithms` that `element` identifies. */
+function oneOf<T extends { readonly name: string; readonly identifier: Uint8Array }>(
+  algorithms: readonly T[],
+  element: DerElement | undefined,
+): T {
+  const found = algorithms.find(
+    ({ identifier }) => element !== undefined && equalBytes(element.whole, identifier),
+  );
+  if (found !== undefined) return found;
+  throw derFault(algorithms.map(({ name }) => name).join(" or "), "another algorithm");
 }
 
 function expectEqual(element: DerElement | undefined, bytes: Uint8Array, what: string): void {

@@ -6,15 +6,36 @@ export {
   type TrustAnchor,
 } from "./anchor.ts";
 export { AWS_NITRO_ROOT_G1 } from "./anchors/aws-nitro-root-g1.ts";
-export { CLOCK_AHEAD_MS_MAX, appraiseEvidence, type AppraisalFailure } from "./appraise.ts";
+export { CLOCK_AHEAD_MS_MAX, appraisalFailures, appraiseEvidence } from "./appraise.ts";
+export { reportDataOf, type ReportBinding } from "./binding.ts";
 export { decodeHardwareCbor, type HardwareValue } from "./cbor.ts";
+export type { EvidenceClaims, Expiry, VerifiedEvidence } from "./evidence.ts";
+export type { AppraisalFailure, Expected } from "./expected.ts";
+export type { JudgedAt } from "./judged-at.ts";
+export type { NitroClaims } from "./nitro/claims.ts";
 export {
   NITRO_DOCUMENT_BYTES_MAX,
   OPTIONAL_FIELD_BYTES_MAX,
   parseNitroDocument,
   type NitroDocument,
 } from "./nitro/document.ts";
-export { verifyNitroDocument, type JudgedAt, type VerifiedEvidence } from "./nitro/verify.ts";
-export type { AppraisalPolicy, Expected, Measurement, ReferenceMeasurement } from "./policy.ts";
+export type { NitroExpectations } from "./nitro/policy.ts";
+export { verifyNitroDocument } from "./nitro/verify.ts";
+export type {
+  AppraisalPolicy,
+  Measurement,
+  NitroMeasurement,
+  ReferenceMeasurement,
+  SnpMeasurement,
+  TdxMeasurement,
+} from "./policy.ts";
 export { attestationReportSchema, verifyReportReplay, type AttestationReport } from "./report.ts";
 export { appraiseSession, type SessionClaim } from "./session.ts";
+export type { SnpClaims } from "./snp/claims.ts";
+export type { SnpExpectations } from "./snp/policy.ts";
+export { verifySnpReport, type SnpEvidence } from "./snp/verify.ts";
+export type { TdxClaims } from "./tdx/claims.ts";
+export type { Collateral } from "./tdx/collateral.ts";
+export type { TdxExpectations } from "./tdx/policy.ts";
+export { verifyTdxQuote, type TdxEvidence } from "./tdx/verify.ts";
+export { verifyEvidence, type Evidence } from "./verify.ts";

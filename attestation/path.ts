@@ -1,12 +1,27 @@
 import { MalformedError, VerificationError, equalBytes } from "#protocol";
 
-import { verifyAnchored, type TrustAnchor } from "./anchor.ts";
+import { verifyAnchored, type AttestationPlatform, type TrustAnchor } from "./anchor.ts";
 import { isSignedBy, namesIssuer, parseCertificate, type Certificate } from "./certificate.ts";
+import type { CertificateProfile } from "./profile.ts";
+
+/** A path to verify, and what it is judged by. */
+export interface PathClaim {
+  /** DER, root first, leaf last; at least two. */
+  readonly chain: readonly Uint8Array[];
+  readonly profile: CertificateProfile;
+  readonly anchors: readonly TrustAnchor[];
+  /** Platforms whose anchors count. */
+  readonly platforms: readonly AttestationPlatform[];
+  /** Every instant at which all must be valid, milliseconds since 1970; at least one. */
+  readonly instantsMs: readonly number[];
+}
 
 /** A certificate path that was verified: the anchor it starts from and the key it ends in. */
 export interface VerifiedPath {
   readonly anchor: TrustAnchor;
   readonly leaf: Certificate;
+  /** All of them, root first, leaf last. */
+  readonly certificates: readonly Certificate[];
 }
 
 /**
@@ -14,22 +29,17 @@ export interface VerifiedPath {
  *
  * Checks, in this order: each certificate's shape, the root against `anchors` (byte for byte), then for each
  * certificate its validity, authority, keyCertSign and path length, its issuer's name and signature; the leaf
- * must be no authority and must have digitalSignature. Certificates are not looked up elsewhere, and there is
- * no revocation list: AWS publishes none for these chains (attestation_process.md § 3.2.3).
+ * must be no authority and must have digitalSignature. Certificates are not looked up elsewhere. Revocation
+ * lists are not read here: AWS publishes none (attestation_process.md § 3.2.3), others' verifiers add them.
  *
- * @param chain - DER, root first, leaf last; at least two.
- * @param instantsMs - Every instant at which all must be valid; at least one.
  * @throws {@link MalformedError} TEE_CHAIN_MALFORMED
  * @throws {@link VerificationError} TEE_CHAIN_UNTRUSTED, TEE_CERTIFICATE_EXPIRED,
  * TEE_CERTIFICATE_NOT_YET_VALID, TEE_POLICY_EMPTY, TEE_PLATFORM_REFUSED
  * @see RFC 5280 § 6.1
  */
-export function verifyPath(
-  chain: readonly Uint8Array[],
-  anchors: readonly TrustAnchor[],
-  instantsMs: readonly number[],
-): VerifiedPath {
-  const path = chain.map(parseCertificate);
+export function verifyPath(claim: PathClaim): VerifiedPath {
+  const { chain, profile, anchors, platforms, instantsMs } = claim;
+  const path = chain.map((der) => parseCertificate(der, profile));
   const [root] = path;
   const leaf = path[path.length - 1];
   if (root === undefined || leaf === undefined || path.length < 2 || instantsMs.length === 0) {
@@ -38,7 +48,7 @@ export function verifyPath(
       `chain: expected a root and a leaf, got ${path.length} certificates`,
     );
   }
-  const anchor = verifyAnchored(root, anchors);
+  const anchor = verifyAnchored(root, anchors, platforms);
   path.forEach((certificate, position) => {
     for (const instantMs of instantsMs) verifyValidity(certificate, position, instantMs);
     if (position < path.length - 1) verifyAuthority(certificate, position, path.length);
@@ -46,7 +56,7 @@ export function verifyPath(
     verifyOnce(certificate, path.slice(0, position), position);
   });
   verifyLeaf(leaf);
-  return { anchor, leaf };
+  return { anchor, leaf, certificates: path };
 }
 
 function verifyValidity(certificate: Certificate, position: number, instantMs: number): void {

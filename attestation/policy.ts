@@ -1,107 +1,139 @@
-import { AppraisalError, MalformedError } from "#protocol";
-
 import { ATTESTATION_PLATFORMS, type AttestationPlatform } from "./anchor.ts";
+import { emptyPolicy, malformedPolicy, verifyExpectedBytes, type Expected } from "./expected.ts";
+import { verifyNitroExpectations, type NitroExpectations } from "./nitro/policy.ts";
+import { verifySnpExpectations, type SnpExpectations } from "./snp/policy.ts";
+import { verifyTdxExpectations, type TdxExpectations } from "./tdx/policy.ts";
 
-/** What a field must be. There is no "unset"; "anything" is written with its reason. */
-export type Expected<T> =
-  { readonly equals: T } | { readonly anyOf: readonly T[] } | { readonly unchecked: string };
-
-/** What an image measures to: PCR 0, 1 and 2, each 96 lower-case hex digits (SHA-384). */
-export interface Measurement {
+/** What a Nitro image measures to: PCR 0, 1 and 2, each 96 lower-case hex digits (SHA-384). */
+export interface NitroMeasurement {
   readonly pcr0: string;
   readonly pcr1: string;
   readonly pcr2: string;
 }
 
-/** A measurement accepted from `validFromMs` up to, not including, `validUntilMs`. */
-export interface ReferenceMeasurement extends Measurement {
-  readonly validFromMs: number;
-  readonly validUntilMs: number;
+/** What an SEV-SNP guest measures to at launch: MEASUREMENT, 96 lower-case hex digits. */
+export interface SnpMeasurement {
+  readonly measurement: string;
 }
 
+/** What a TDX guest measures to: MRTD and the four run-time registers, each 96 lower-case hex digits. */
+export interface TdxMeasurement {
+  readonly mrtd: string;
+  readonly rtmr0: string;
+  readonly rtmr1: string;
+  readonly rtmr2: string;
+  readonly rtmr3: string;
+}
+
+/** One of the three. The first register of each names the image: it is what revocation lists. */
+export type Measurement = NitroMeasurement | SnpMeasurement | TdxMeasurement;
+
+/** A measurement accepted from `validFromMs` up to, not including, `validUntilMs`. All registers must match it. */
+export type ReferenceMeasurement = Measurement & {
+  readonly validFromMs: number;
+  readonly validUntilMs: number;
+};
+
 /**
- * What evidence must say to be accepted. Every field is required; debug enclaves are refused whatever it says.
+ * What evidence must say to be accepted. Every field is required; debug is refused whatever it says.
  */
 export interface AppraisalPolicy {
   /** At least one. */
   readonly platforms: readonly AttestationPlatform[];
-  /** At least one. PCR 0, 1 and 2 must all match the same entry. */
+  /** At least one. */
   readonly measurements: readonly ReferenceMeasurement[];
-  /** PCR 0 of images no longer accepted, lower-case hex; may be empty. */
+  /** First registers of images no longer accepted (PCR 0, MEASUREMENT, MRTD), lower-case hex; may be empty. */
   readonly revokedMeasurements: readonly string[];
-  /** Module ids no longer accepted, or instance ids, which revoke every enclave of that instance; may be empty. */
-  readonly revokedModuleIds: readonly string[];
+  /**
+   * Module ids, instance ids (which revoke every enclave of the instance), chip ids in hex, or TDX platform ids no
+   * longer accepted; may be empty.
+   */
+  readonly revokedIdentities: readonly string[];
   readonly nonce: Expected<Uint8Array>;
   readonly userData: Expected<Uint8Array>;
   readonly publicKey: Expected<Uint8Array>;
-  /** Greatest age of the document at `judgedAtMs`, milliseconds. */
+  /** Greatest age at `judgedAtMs` by the platform's signed time, milliseconds. SNP and TDX sign none. */
   readonly maxAgeMs: { readonly atMost: number } | { readonly unchecked: string };
   /** The time at which reference values and age are judged, milliseconds since 1970. */
   readonly judgedAtMs: number;
+  /** Each null where `platforms` has none of that kind, and only there. */
+  readonly nitro: NitroExpectations | null;
+  readonly snp: SnpExpectations | null;
+  readonly tdx: TdxExpectations | null;
 }
 
-const PCR_HEX = /^[0-9a-f]{96}$/;
+const REGISTER_HEX = /^[0-9a-f]{96}$/;
+const REGISTER_SETS: readonly (readonly string[])[] = [
+  ["pcr0", "pcr1", "pcr2"],
+  ["measurement"],
+  ["mrtd", "rtmr0", "rtmr1", "rtmr2", "rtmr3"],
+];
+
+/** The registers of a measurement by name, in the order of their definition. */
+export function registersOf(measurement: Measurement): readonly (readonly [string, string])[] {
+  const named = new Map<string, string | number>(Object.entries(measurement));
+  const names = REGISTER_SETS.find(([first]) => first !== undefined && named.has(first)) ?? [];
+  return names.map((name) => [name, `${named.get(name) ?? ""}`]);
+}
 
 /**
  * Refuses a policy that would accept anything by omission.
  *
- * @throws {@link AppraisalError} TEE_POLICY_EMPTY for an empty set, an expectation of zero bytes, or
- * `unchecked` without a reason.
+ * @throws {@link AppraisalError} TEE_POLICY_EMPTY for an empty set, an expectation of zero bytes,
+ * `unchecked` without a reason, or a platform without its expectations.
  * @throws {@link MalformedError} SCHEMA_CONFIG_MALFORMED for a value of the wrong form.
  */
 export function verifyPolicy(policy: AppraisalPolicy): void {
-  const { platforms, measurements, revokedMeasurements, revokedModuleIds } = policy;
+  const { platforms, measurements, revokedMeasurements, revokedIdentities } = policy;
   const { nonce, userData, publicKey, maxAgeMs, judgedAtMs } = policy;
-  if (platforms.length === 0) throw empty("platforms");
-  if (measurements.length === 0) throw empty("measurements");
+  if (platforms.length === 0) throw emptyPolicy("platforms");
+  if (measurements.length === 0) throw emptyPolicy("measurements");
   for (const platform of platforms) {
-    if (!ATTESTATION_PLATFORMS.includes(platform)) throw malformed("platforms", "known names");
+    if (!ATTESTATION_PLATFORMS.includes(platform))
+      throw malformedPolicy("platforms", "known names");
   }
   measurements.forEach(verifyReference);
-  for (const pcr of revokedMeasurements) expectPcrHex("revokedMeasurements", pcr);
-  if (revokedModuleIds.includes("")) throw malformed("revokedModuleIds", "non-empty text");
-  verifyExpected("nonce", nonce);
-  verifyExpected("userData", userData);
-  verifyExpected("publicKey", publicKey);
+  for (const register of revokedMeasurements) expectRegister("revokedMeasurements", register);
+  if (revokedIdentities.includes("")) throw malformedPolicy("revokedIdentities", "non-empty text");
+  verifyExpectedBytes("nonce", nonce);
+  verifyExpectedBytes("userData", userData);
+  verifyExpectedBytes("publicKey", publicKey);
   if ("atMost" in maxAgeMs) expectWhole("maxAgeMs", maxAgeMs.atMost);
-  else if (maxAgeMs.unchecked === "") throw empty("maxAgeMs");
+  else if (maxAgeMs.unchecked === "") throw emptyPolicy("maxAgeMs");
   expectWhole("judgedAtMs", judgedAtMs);
+  verifySections(policy);
+}
+
+function verifySections({ platforms, nitro, snp, tdx }: AppraisalPolicy): void {
+  const wanted = (names: readonly AttestationPlatform[]): boolean =>
+    platforms.some((platform) => names.includes(platform));
+  expectSection("nitro", nitro, wanted(["aws-nitro", "sim"]));
+  expectSection("snp", snp, wanted(["amd-sev-snp"]));
+  expectSection("tdx", tdx, wanted(["intel-tdx"]));
+  if (nitro !== null) verifyNitroExpectations(nitro);
+  if (snp !== null) verifySnpExpectations(snp);
+  if (tdx !== null) verifyTdxExpectations(tdx);
+}
+
+function expectSection(field: string, section: object | null, wanted: boolean): void {
+  if (section === null && wanted) throw emptyPolicy(field);
+  if (section !== null && !wanted) throw malformedPolicy(field, "null without its platform");
 }
 
 function verifyReference(reference: ReferenceMeasurement): void {
-  const { pcr0, pcr1, pcr2, validFromMs, validUntilMs } = reference;
-  for (const pcr of [pcr0, pcr1, pcr2]) expectPcrHex("measurements", pcr);
-  expectWhole("validFromMs", validFromMs);
-  expectWhole("validUntilMs", validUntilMs);
+  const registers = registersOf(reference);
+  if (registers.length === 0) throw emptyPolicy("measurements");
+  for (const [name, value] of registers) expectRegister(`measurements ${name}`, value);
+  expectWhole("validFromMs", reference.validFromMs);
+  expectWhole("validUntilMs", reference.validUntilMs);
 }
 
-function verifyExpected(field: string, expected: Expected<Uint8Array>): void {
-  if ("unchecked" in expected) {
-    if (expected.unchecked === "") throw empty(field);
-    return;
-  }
-  const values = "equals" in expected ? [expected.equals] : expected.anyOf;
-  if (values.length === 0 || values.some((value) => value.length === 0)) throw empty(field);
-}
-
-function expectPcrHex(field: string, value: string): void {
-  if (!PCR_HEX.test(value)) throw malformed(field, "96 lower-case hex digits");
+function expectRegister(field: string, value: string): void {
+  if (!REGISTER_HEX.test(value)) throw malformedPolicy(field, "96 lower-case hex digits");
 }
 
 function expectWhole(field: string, value: number): void {
-  if (!Number.isSafeInteger(value) || value < 0) throw malformed(field, "a whole number from 0 on");
-}
-
-function empty(field: string): AppraisalError {
-  return new AppraisalError(
-    { code: "TEE_POLICY_EMPTY", field },
-    `policy ${field}: expected at least one value or a reason, got none`,
-  );
-}
-
-function malformed(field: string, expected: string): MalformedError {
-  return new MalformedError(
-    { code: "SCHEMA_CONFIG_MALFORMED", field },
-    `policy ${field}: expected ${expected}, got another value`,
-  );
+  if (!Number.isSafeInteger(value) || value < 0) {
+    throw malformedPolicy(field, "a whole number from 0 on");
+  }
 }

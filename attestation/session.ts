@@ -9,7 +9,8 @@ import {
 
 import type { TrustAnchor } from "./anchor.ts";
 import { appraiseEvidence } from "./appraise.ts";
-import { verifyNitroDocument, type JudgedAt } from "./nitro/verify.ts";
+import type { JudgedAt } from "./judged-at.ts";
+import { verifyNitroDocument } from "./nitro/verify.ts";
 import type { AttestationReport } from "./report.ts";
 
 /** A peer enclave as it is presented, and what the one who asks expects of it. */
@@ -23,6 +24,8 @@ export interface SessionClaim {
   /** `live`: judged now and of limited age. `replay`: judged at the document's own signed time. */
   readonly at: JudgedAt;
 }
+
+const NOT_GOVERNED = "policy versions name images by PCR 0, 1 and 2";
 
 /**
  * Verifies and appraises an enclave session under the policy of the network: one core for Vaults, enclaves,
@@ -50,12 +53,15 @@ export function appraiseSession(claim: SessionClaim): AttestationReport {
       validUntilMs: value.valid_until_ms,
     })),
     revokedMeasurements: governance.revokedMeasurements,
-    revokedModuleIds: governance.revokedModuleIds,
+    revokedIdentities: governance.revokedModuleIds,
     nonce: { equals: claim.nonce },
     userData: { equals: SESSION_MANIFEST.digest(manifest) },
     publicKey: { equals: manifest.recipient_key },
     maxAgeMs: live ? { atMost: attestation.age_ms_max } : { unchecked: "archived evidence" },
-    judgedAtMs: claim.at.mode === "live" ? claim.at.nowMs : verified.timestampMs,
+    judgedAtMs: claim.at.mode === "live" ? claim.at.nowMs : verified.judgedAtMs,
+    nitro: { pcr3: { unchecked: NOT_GOVERNED }, pcr8: { unchecked: NOT_GOVERNED } },
+    snp: null,
+    tdx: null,
   });
 }
 

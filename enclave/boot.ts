@@ -138,7 +138,7 @@ class BootedEnclave {
     const own =
       equalBytes(evidence.nonce ?? new Uint8Array(0), nonce) &&
       equalBytes(evidence.userData ?? new Uint8Array(0), this.manifestDigest);
-    if (own) return { platform: evidence.platform, timeMs: evidence.timestampMs };
+    if (own) return { platform: evidence.platform, timeMs: evidence.claims.timestampMs };
     throw new UnavailableError(
       { code: "TEE_NSM_FAILED" },
       "nsm: expected a document about this enclave, got another",

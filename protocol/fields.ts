@@ -58,7 +58,10 @@ export const actorRole = z.enum([
 export type ActorRole = z.infer<typeof actorRole>;
 
 /** The platforms whose evidence the verifier knows. */
-export const platformName = z.enum(["aws-nitro", "sim"]);
+export const platformName = z.enum(["aws-nitro", "amd-sev-snp", "intel-tdx", "sim"]);
+
+/** Platforms that enclaves of a network may run on; evidence of the others is verified, but no image runs there. */
+export const sessionPlatformName = z.enum(["aws-nitro", "sim"]);
 
 /** Public HPKE key of the one suite: ML-KEM-768 + X25519. */
 export const boxPublicKey = bytesOf(1216);

@@ -1,7 +1,14 @@
 import { z } from "zod";
 
 import { digestOf } from "./hash.ts";
-import { identifier, microEpsilon, natural, platformName, unixMs, usageScope } from "./fields.ts";
+import {
+  identifier,
+  microEpsilon,
+  natural,
+  sessionPlatformName,
+  unixMs,
+  usageScope,
+} from "./fields.ts";
 
 const hexPcr = z.string().regex(/^[0-9a-f]{96}$/, { error: "expected 96 lower-case hex digits" });
 
@@ -79,7 +86,7 @@ export const policySchema = z.strictObject({
   }),
   epoch: z.strictObject({ time_ms_max: natural, settlement_volume_max: natural }),
   attestation: z.strictObject({
-    platforms: z.array(platformName).min(1).max(8),
+    platforms: z.array(sessionPlatformName).min(1).max(8),
     reference_values: z.array(referenceValueSchema).min(1).max(64),
     age_ms_max: natural,
   }),

@@ -2,7 +2,12 @@ import { createPublicKey } from "node:crypto";
 
 import { z } from "zod";
 
-import { verifyNitroDocument, type TrustAnchor, type VerifiedEvidence } from "#attestation";
+import {
+  verifyNitroDocument,
+  type NitroClaims,
+  type TrustAnchor,
+  type VerifiedEvidence,
+} from "#attestation";
 import { SymphonyError, base64, hex } from "#protocol";
 
 import { sealForRecipient } from "./cms.ts";
@@ -196,11 +201,14 @@ function verifyRecipient(service: Service, given: Recipient): Attested | null {
   const { anchors, nowMs } = service;
   const now = nowMs();
   const evidence = verifyDocument(given.AttestationDocument, anchors, now);
-  const ageMs = now - evidence.timestampMs;
+  const ageMs = now - evidence.claims.timestampMs;
   if (ageMs > DOCUMENT_AGE_MS_MAX || ageMs < -CLOCK_AHEAD_MS_MAX) {
     throw new KmsFault("ValidationException", "the attestation document is too old or too new");
   }
-  const { publicKey, pcrs } = evidence;
+  const {
+    publicKey,
+    claims: { pcrs },
+  } = evidence;
   if (publicKey === null || !isRsa2048(publicKey)) {
     throw new KmsFault("ValidationException", "expected an RSA-2048 public key in the document");
   }
@@ -211,7 +219,7 @@ function verifyDocument(
   document: Uint8Array,
   anchors: readonly TrustAnchor[],
   nowMs: number,
-): VerifiedEvidence {
+): VerifiedEvidence<NitroClaims> {
   try {
     return verifyNitroDocument(document, anchors, { mode: "live", nowMs });
   } catch (error) {

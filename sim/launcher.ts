@@ -2,7 +2,7 @@ import { spawn, type ChildProcess } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { Duplex } from "node:stream";
 
-import type { Measurement } from "#attestation";
+import type { NitroMeasurement } from "#attestation";
 import type { EnclaveExit, EnclaveHandle, EnclaveLauncher } from "#host";
 import {
   FrameReader,
@@ -24,7 +24,7 @@ export interface SimLaunchOptions {
   readonly repositoryRoot: string;
   readonly platform: InsecureSimPlatform;
   /** What the NSM will say of the image: `measureSimImage`. */
-  readonly measurement: Measurement;
+  readonly measurement: NitroMeasurement;
   readonly isolation: Isolation;
   /** What the enclave's process printed, as it comes; at most {@link OUTPUT_BYTES_MAX} bytes in all. */
   readonly onStderr: (text: string) => void;
@@ -98,7 +98,7 @@ export function createInsecureLauncher(options: SimLaunchOptions): EnclaveLaunch
 }
 
 /** PCR 0 to 2 measure the image; PCR 3 stands for the parent's role, as on AWS. */
-function imagePcrs({ pcr0, pcr1, pcr2 }: Measurement): ReadonlyMap<number, Uint8Array> {
+function imagePcrs({ pcr0, pcr1, pcr2 }: NitroMeasurement): ReadonlyMap<number, Uint8Array> {
   const role = sha384(new Uint8Array(48), utf8("SIMULATED role"));
   return new Map([
     [0, fromHex(pcr0)],

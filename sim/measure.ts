@@ -1,7 +1,7 @@
 import { readFileSync, readdirSync, realpathSync, statSync } from "node:fs";
 import { join, sep } from "node:path";
 
-import type { Measurement, TrustAnchor } from "#attestation";
+import type { NitroMeasurement, TrustAnchor } from "#attestation";
 import { MalformedError, encodeCbor, hex, sha384, utf8 } from "#protocol";
 
 /** Folders whose every file is in the image. */
@@ -23,7 +23,7 @@ const binaryDigests = new Map<string, Uint8Array>();
  * @throws {@link MalformedError} SCHEMA_CONFIG_MALFORMED for anything but plain files and folders.
  * @deprecated For development and tests only: nothing enforces that what was measured is what runs.
  */
-export function measureSimImage(repositoryRoot: string, anchor: TrustAnchor): Measurement {
+export function measureSimImage(repositoryRoot: string, anchor: TrustAnchor): NitroMeasurement {
   const runtime: Entry[] = [["node", nodeDigest(repositoryRoot)]];
   const application: Entry[] = [
     ...IMAGE_FOLDERS.flatMap((folder) => folderEntries(repositoryRoot, folder)),

@@ -1,7 +1,7 @@
 import { LimitError, MalformedError, equalBytes, fromHex } from "#protocol";
 
 import { decodeHardwareCbor, type HardwareValue } from "../cbor.ts";
-import { CERTIFICATE_BYTES_MAX } from "../certificate.ts";
+import { NITRO_PROFILE } from "../profile.ts";
 
 /** The largest NSM response, and so the largest document: 0x3000 bytes (nsm-api, src/driver). */
 export const NITRO_DOCUMENT_BYTES_MAX = 0x3000;
@@ -129,7 +129,7 @@ function parsePayload(payload: Uint8Array): Payload {
     moduleId: parseModuleId(fields.get("module_id")),
     timestampMs: parseTimestamp(fields.get("timestamp")),
     pcrs: parsePcrs(fields.get("pcrs")),
-    certificate: parseBytes("certificate", fields.get("certificate"), CERTIFICATE_BYTES_MAX),
+    certificate: parseBytes("certificate", fields.get("certificate"), NITRO_PROFILE.bytesMax),
     cabundle: parseCabundle(fields.get("cabundle")),
     publicKey: parseOptional("public_key", fields.get("public_key")),
     userData: parseOptional("user_data", fields.get("user_data")),
@@ -178,7 +178,7 @@ function parseCabundle(value: HardwareValue | undefined): readonly Uint8Array[] 
   if (items.length < CABUNDLE_MIN || items.length > CABUNDLE_MAX) {
     throw fault("cabundle", `${CABUNDLE_MIN} to ${CABUNDLE_MAX} certificates`, `${items.length}`);
   }
-  return items.map((item) => parseBytes("cabundle", item, CERTIFICATE_BYTES_MAX));
+  return items.map((item) => parseBytes("cabundle", item, NITRO_PROFILE.bytesMax));
 }
 
 function parseBytes(field: string, value: HardwareValue | undefined, max: number): Uint8Array {

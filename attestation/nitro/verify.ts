@@ -1,75 +1,15 @@
 import { verify } from "node:crypto";
 
-import { VerificationError, encodeCbor } from "#protocol";
+import { VerificationError, encodeCbor, hex } from "#protocol";
 
-import type { AttestationPlatform, TrustAnchor } from "../anchor.ts";
+import type { TrustAnchor } from "../anchor.ts";
+import { VerifiedEvidence } from "../evidence.ts";
+import type { JudgedAt } from "../judged-at.ts";
 import { verifyPath } from "../path.ts";
+import type { NitroMeasurement } from "../policy.ts";
+import { NITRO_PROFILE } from "../profile.ts";
+import type { NitroClaims } from "./claims.ts";
 import { COSE_PROTECTED_HEADER, parseNitroDocument, type NitroDocument } from "./document.ts";
-
-/**
- * At which time the chain is judged. `live`: at `nowMs` and at the document's signed time, for a session now.
- * `replay`: at the document's signed time alone, for archived evidence, whose leaf lived three hours.
- */
-export type JudgedAt =
-  { readonly mode: "live"; readonly nowMs: number } | { readonly mode: "replay" };
-
-/**
- * Claims that a Nitro Secure Module signed under a pinned root. Only `verifyNitroDocument` makes one.
- *
- * Authentic is not accepted: `appraiseEvidence` decides that.
- */
-class VerifiedEvidence {
-  readonly #document: NitroDocument;
-  /** From the anchor that matched, never from the document. */
-  readonly platform: AttestationPlatform;
-
-  constructor(document: NitroDocument, platform: AttestationPlatform) {
-    this.#document = document;
-    this.platform = platform;
-    Object.freeze(this);
-  }
-
-  /** `i-<instance>-enc<enclave>`. */
-  get moduleId(): string {
-    return this.#document.moduleId;
-  }
-
-  /** The signed time, milliseconds since 1970, by the platform's clock. */
-  get timestampMs(): number {
-    return this.#document.timestampMs;
-  }
-
-  /** Values of 48 bytes, by index in [0, 32). */
-  get pcrs(): ReadonlyMap<number, Uint8Array> {
-    return new Map(
-      Array.from(this.#document.pcrs, ([index, pcr]): [number, Uint8Array] => [index, pcr.slice()]),
-    );
-  }
-
-  get publicKey(): Uint8Array | null {
-    return this.#document.publicKey?.slice() ?? null;
-  }
-
-  get userData(): Uint8Array | null {
-    return this.#document.userData?.slice() ?? null;
-  }
-
-  get nonce(): Uint8Array | null {
-    return this.#document.nonce?.slice() ?? null;
-  }
-
-  /** The raw evidence, a copy. */
-  get document(): Uint8Array {
-    return this.#document.document.slice();
-  }
-
-  /** The certificates, DER, root first, leaf last; copies. */
-  get endorsements(): readonly Uint8Array[] {
-    return [...this.#document.cabundle, this.#document.certificate].map((item) => item.slice());
-  }
-}
-
-export type { VerifiedEvidence };
 
 /**
  * Verifies that a Nitro Secure Module signed `document` and that its certificates chain to `anchors`.
@@ -92,14 +32,17 @@ export function verifyNitroDocument(
   document: Uint8Array,
   anchors: readonly TrustAnchor[],
   at: JudgedAt,
-): VerifiedEvidence {
+): VerifiedEvidence<NitroClaims> {
   const parsed = parseNitroDocument(document);
   const instantsMs = at.mode === "live" ? [at.nowMs, parsed.timestampMs] : [parsed.timestampMs];
-  const { anchor, leaf } = verifyPath(
-    [...parsed.cabundle, parsed.certificate],
+  const chain = [...parsed.cabundle, parsed.certificate];
+  const { anchor, leaf, certificates } = verifyPath({
+    chain,
+    profile: NITRO_PROFILE,
     anchors,
+    platforms: ["aws-nitro", "sim"],
     instantsMs,
-  );
+  });
   const signed = encodeCbor([
     "Signature1",
     COSE_PROTECTED_HEADER,
@@ -113,5 +56,33 @@ export function verifyNitroDocument(
       "document: expected the signature of its leaf certificate's key, got another one",
     );
   }
-  return new VerifiedEvidence(parsed, anchor.platform);
+  return new VerifiedEvidence({
+    platform: anchor.platform,
+    identity: parsed.moduleId,
+    timestampMs: parsed.timestampMs,
+    judgedAtMs: parsed.timestampMs,
+    measurement: measurementOf(parsed),
+    nonce: parsed.nonce,
+    userData: parsed.userData,
+    publicKey: parsed.publicKey,
+    isBound: false,
+    document: parsed.document,
+    endorsements: chain,
+    collateral: null,
+    expiries: certificates.map(({ notAfterMs }, position) => ({
+      subject: `certificate ${position}`,
+      notAfterMs,
+    })),
+    claims: nitroClaims(parsed),
+  });
+}
+
+function nitroClaims({ moduleId, timestampMs, pcrs }: NitroDocument): NitroClaims {
+  return { format: "nitro", moduleId, timestampMs, pcrs };
+}
+
+/** A PCR that is not in the document is empty text, which no reference value equals. */
+function measurementOf({ pcrs }: NitroDocument): NitroMeasurement {
+  const pcr = (index: number): string => hex(pcrs.get(index) ?? new Uint8Array(0));
+  return { pcr0: pcr(0), pcr1: pcr(1), pcr2: pcr(2) };
 }

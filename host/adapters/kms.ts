@@ -1,6 +1,6 @@
 import type * as Sdk from "@aws-sdk/client-kms";
 
-import type { Measurement } from "#attestation";
+import type { NitroMeasurement } from "#attestation";
 import { MalformedError, RefusedError, UnavailableError, type SymphonyError } from "#protocol";
 
 /** Where a key service is, and who asks. */
@@ -94,7 +94,7 @@ export function createKms(options: KmsOptions): Kms {
  */
 export function recipientKeyPolicy(
   principal: string,
-  measurements: readonly Measurement[],
+  measurements: readonly NitroMeasurement[],
 ): string {
   if (measurements.length === 0) {
     throw new RefusedError(

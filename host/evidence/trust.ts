@@ -1,4 +1,4 @@
-import { parseAnchor, type TrustAnchor } from "#attestation";
+import { ATTESTATION_PLATFORMS, parseAnchor, type TrustAnchor } from "#attestation";
 import {
   LimitError,
   MalformedError,
@@ -30,7 +30,7 @@ const trustFileSchema = z.strictObject({
   anchors: z
     .array(
       z.strictObject({
-        platform: z.enum(["aws-nitro", "sim"]),
+        platform: z.enum(ATTESTATION_PLATFORMS),
         certificate: z.string().max(16 * 1024),
       }),
     )

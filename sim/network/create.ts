@@ -2,7 +2,7 @@ import { randomBytes } from "node:crypto";
 import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 
-import type { Measurement, TrustAnchor } from "#attestation";
+import type { NitroMeasurement, TrustAnchor } from "#attestation";
 import {
   GENESIS,
   base64,
@@ -43,7 +43,7 @@ export async function createSimNetwork(args: {
   readonly directory: string;
   readonly plan: DemoPlan;
   readonly anchor: TrustAnchor;
-  readonly measurement: Measurement;
+  readonly measurement: NitroMeasurement;
   readonly nowMs: number;
 }): Promise<CreatedNetwork> {
   const { directory, plan } = args;

@@ -1,4 +1,4 @@
-import type { Measurement } from "#attestation";
+import type { NitroMeasurement } from "#attestation";
 import type { Policy } from "#protocol";
 
 const SECOND = 1_000;
@@ -31,7 +31,7 @@ function simulatedClasses(): Policy["classes"] {
 }
 
 /** The policy of a simulated network: every number written down, small enough to watch. */
-export function simulatedPolicy(measurement: Measurement, nowMs: number): Policy {
+export function simulatedPolicy(measurement: NitroMeasurement, nowMs: number): Policy {
   return {
     policy_version_id: "policy-1",
     effective_from_epoch: 0,

@@ -56,9 +56,12 @@ test("[TT-1] reports identity, measurement, platform and nonce of what it accept
     nonce: NONCE,
     user_data: USER_DATA,
     public_key: PUBLIC_KEY,
+    bound: false,
     time_ms: NOW,
     evidence: expect.any(Uint8Array),
     endorsements: expect.toSatisfy((list: readonly unknown[]) => list.length === 5),
+    collateral: null,
+    expiries: expect.toSatisfy((list: readonly unknown[]) => list.length === 5),
   });
 });
 
@@ -201,12 +204,12 @@ describe("[TT-5] what was revoked is refused", () => {
     {
       title: "an enclave",
       code: "TEE_PLATFORM_REVOKED",
-      policy: { revokedModuleIds: [MODULE_ID] },
+      policy: { revokedIdentities: [MODULE_ID] },
     },
     {
       title: "an instance with all its enclaves",
       code: "TEE_PLATFORM_REVOKED",
-      policy: { revokedModuleIds: ["i-0123456789abcdef"] },
+      policy: { revokedIdentities: ["i-0123456789abcdef"] },
     },
   ])("$title", ({ code, policy = {} }) => {
     expect(() => appraise(policyOf(policy))).toThrow(expect.objectContaining({ code }));
@@ -347,10 +350,10 @@ describe("[TT-2] an archived report", () => {
 
 test("claims given out are copies", () => {
   const evidence = verifyNitroDocument(forgeDocument(), [ANCHOR], { mode: "replay" });
-  evidence.pcrs.get(0)?.fill(0);
+  evidence.claims.pcrs.get(0)?.fill(0);
   evidence.nonce?.fill(0);
   evidence.document.fill(0);
-  expect(evidence.pcrs.get(0)).toEqual(fromHex(IMAGE.pcr0));
+  expect(evidence.claims.pcrs.get(0)).toEqual(fromHex(IMAGE.pcr0));
   expect(evidence.nonce).toEqual(NONCE);
   expect(appraiseEvidence(evidence, policyOf()).time_ms).toBe(NOW);
   expect(sha384(evidence.document)).toHaveLength(48);

@@ -78,9 +78,9 @@ test.skipIf(absent).for(valid)(
     const evidence = verifyNitroDocument(read(file), [AWS_NITRO_ROOT_G1], { mode: "replay" });
     expect(evidence.platform).toBe("aws-nitro");
     expect(claims).toEqual({
-      module_id: evidence.moduleId,
+      module_id: evidence.identity,
       timestamp_ms: evidence.timestampMs,
-      pcrs: Object.fromEntries([...evidence.pcrs].map(([at, pcr]) => [`${at}`, hex(pcr)])),
+      pcrs: Object.fromEntries([...evidence.claims.pcrs].map(([at, pcr]) => [`${at}`, hex(pcr)])),
       public_key_hex: evidence.publicKey === null ? null : hex(evidence.publicKey),
       user_data_hex: evidence.userData === null ? null : hex(evidence.userData),
       nonce_hex: evidence.nonce === null ? null : hex(evidence.nonce),
@@ -137,7 +137,10 @@ function policyFor(file: string): AppraisalPolicy {
       },
     ],
     revokedMeasurements: [],
-    revokedModuleIds: [],
+    revokedIdentities: [],
+    nitro: { pcr3: { unchecked: "any role" }, pcr8: { unchecked: "unsigned image" } },
+    snp: null,
+    tdx: null,
     nonce:
       nonce_hex === null || nonce_hex === ""
         ? { unchecked: "the document has none" }
@@ -170,7 +173,7 @@ test.skipIf(absent).for(valid)(
     if (debug_mode === true) {
       expect(appraise).toThrow(expect.objectContaining({ code: "TEE_DEBUG_REFUSED" }));
     } else {
-      expect(appraise().enclave_identity).toBe(evidence.moduleId);
+      expect(appraise().enclave_identity).toBe(evidence.identity);
     }
   },
 );

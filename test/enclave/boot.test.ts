@@ -36,7 +36,10 @@ test("[XP-10] an enclave's document speaks for its manifest, recipient key and n
     platforms: ["sim"],
     measurements: [{ ...TEST_MEASUREMENT, validFromMs: 0, validUntilMs: NETWORK_TIME_MS * 2 }],
     revokedMeasurements: [],
-    revokedModuleIds: [],
+    revokedIdentities: [],
+    nitro: { pcr3: { unchecked: "any role" }, pcr8: { unchecked: "unsigned image" } },
+    snp: null,
+    tdx: null,
     nonce: { equals: nonce },
     userData: { equals: enclave.manifestDigest },
     publicKey: { equals: rigRecipient().publicKey },
@@ -44,7 +47,7 @@ test("[XP-10] an enclave's document speaks for its manifest, recipient key and n
     judgedAtMs: NETWORK_TIME_MS + 60_000,
   });
   expect(report.platform).toBe("sim");
-  expect(evidence.pcrs.get(0)).toEqual(fromHex(TEST_MEASUREMENT.pcr0));
+  expect(evidence.claims.pcrs.get(0)).toEqual(fromHex(TEST_MEASUREMENT.pcr0));
 });
 
 test("[XP-10] the manifest says everything that changes behaviour", async () => {

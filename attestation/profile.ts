@@ -1,0 +1,97 @@
+import { constants, type SigningOptions } from "node:crypto";
+
+import { fromHex } from "#protocol";
+
+/** A signature algorithm of certificates: its AlgorithmIdentifier, and how node:crypto verifies it. */
+export interface SignatureAlgorithm {
+  readonly name: string;
+  /** AlgorithmIdentifier, DER, compared byte for byte. */
+  readonly identifier: Uint8Array;
+  readonly hash: "sha256" | "sha384";
+  readonly options: SigningOptions;
+}
+
+/** A kind of key: its AlgorithmIdentifier, and the size in bits where that does not say it. */
+export interface KeyAlgorithm {
+  readonly name: string;
+  readonly identifier: Uint8Array;
+  readonly modulusBits: number | null;
+}
+
+/** What the certificates of one vendor look like; nothing else of X.509 is accepted from it. */
+export interface CertificateProfile {
+  readonly bytesMax: number;
+  readonly keys: readonly KeyAlgorithm[];
+  readonly signatures: readonly SignatureAlgorithm[];
+  /** Whether end-entity certificates carry basicConstraints and keyUsage. AMD's VCEK and VLEK have neither. */
+  readonly leafConstraints: "required" | "absent";
+}
+
+const P384_KEY: KeyAlgorithm = {
+  name: "a P-384 key",
+  // id-ecPublicKey with secp384r1 (RFC 5480 § 2.1.1).
+  identifier: fromHex("301006072a8648ce3d020106052b81040022"),
+  modulusBits: null,
+};
+const P256_KEY: KeyAlgorithm = {
+  name: "a P-256 key",
+  // id-ecPublicKey with secp256r1 (RFC 5480 § 2.1.1).
+  identifier: fromHex("301306072a8648ce3d020106082a8648ce3d030107"),
+  modulusBits: null,
+};
+const RSA_4096_KEY: KeyAlgorithm = {
+  name: "an RSA-4096 key",
+  // rsaEncryption, NULL (RFC 8017 § A.1).
+  identifier: fromHex("300d06092a864886f70d0101010500"),
+  modulusBits: 4096,
+};
+
+const ECDSA_SHA384: SignatureAlgorithm = {
+  name: "ecdsa-with-SHA384",
+  // No parameters (RFC 5758 § 3.2).
+  identifier: fromHex("300a06082a8648ce3d040303"),
+  hash: "sha384",
+  options: {},
+};
+const ECDSA_SHA256: SignatureAlgorithm = {
+  name: "ecdsa-with-SHA256",
+  identifier: fromHex("300a06082a8648ce3d040302"),
+  hash: "sha256",
+  options: {},
+};
+const PSS_SHA384: SignatureAlgorithm = {
+  name: "RSASSA-PSS with SHA-384 and a salt of 48 bytes",
+  // As AMD encodes it, trailer field included (RFC 8017 § A.2.3).
+  identifier: fromHex(
+    "304606092a864886f70d01010a3039" +
+      "a00f300d06096086480165030402020500" +
+      "a11c301a06092a864886f70d010108300d06096086480165030402020500" +
+      "a203020130a303020101",
+  ),
+  hash: "sha384",
+  options: { padding: constants.RSA_PKCS1_PSS_PADDING, saltLength: 48 },
+};
+
+/** AWS: P-384 and ECDSA with SHA-384 throughout; at most 1024 bytes (attestation_process.md § 2.2). */
+export const NITRO_PROFILE: CertificateProfile = {
+  bytesMax: 1024,
+  keys: [P384_KEY],
+  signatures: [ECDSA_SHA384],
+  leafConstraints: "required",
+};
+
+/** AMD: RSA-4096 authorities, P-384 leaves, RSASSA-PSS (VCEK certificate and KDS interface, publication 57230). */
+export const AMD_PROFILE: CertificateProfile = {
+  bytesMax: 4096,
+  keys: [RSA_4096_KEY, P384_KEY],
+  signatures: [PSS_SHA384],
+  leafConstraints: "absent",
+};
+
+/** Intel: P-256 and ECDSA with SHA-256 throughout (SGX PCK certificate and CRL profile specification). */
+export const INTEL_PROFILE: CertificateProfile = {
+  bytesMax: 4096,
+  keys: [P256_KEY],
+  signatures: [ECDSA_SHA256],
+  leafConstraints: "required",
+};
