@@ -29,7 +29,8 @@ export type {
   SnpMeasurement,
   TdxMeasurement,
 } from "./policy.ts";
-export { attestationReportSchema, verifyReportReplay, type AttestationReport } from "./report.ts";
+export { verifyReportReplay } from "./replay.ts";
+export { attestationReportSchema, type AttestationReport } from "./report.ts";
 export { appraiseSession, type SessionClaim } from "./session.ts";
 export type { SnpClaims } from "./snp/claims.ts";
 export type { SnpExpectations } from "./snp/policy.ts";

@@ -11,7 +11,6 @@ import {
   runCoordinator,
   runVault,
   vaultConfigSchema,
-  type CliIo,
   type EnclaveLauncher,
   type RunEnvironment,
 } from "#host";
@@ -21,6 +20,7 @@ import { startInsecureKms } from "./kms.ts";
 import { createInsecureLauncher } from "./launcher.ts";
 import { measureSimImage } from "./measure.ts";
 import { createInsecureSimPlatform } from "./platform.ts";
+import type { SimProcess } from "./process.ts";
 
 export const SIM_HELP = `symphony demo [--dir DIR] [--data FOLDER] [--keep] [--insecure-no-isolation] [--json]
 symphony up   [--dir DIR] [--insecure-no-isolation]
@@ -34,15 +34,6 @@ sim kms  a simulated AWS KMS that releases keys to simulated enclaves, on its ow
 
 Everything these commands start is SIMULATED: no hardware protects it.
 `;
-
-/** What the entry point hands to the simulator's commands. */
-export interface SimProcess {
-  readonly io: CliIo;
-  readonly repositoryRoot: string;
-  readonly nowMs: () => number;
-  readonly random: (bytes: number) => Uint8Array;
-  readonly signal: AbortSignal;
-}
 
 /** `symphony demo`, `symphony up`, `symphony sim ...`. */
 export async function runSimCommand(argv: readonly string[], sim: SimProcess): Promise<number> {

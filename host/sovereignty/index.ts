@@ -1,4 +1,5 @@
-export { openVault, type ConsentChange, type Vault, type VaultOptions } from "./vault.ts";
+export type { ConsentChange } from "./set-consent.ts";
+export { openVault, type Vault, type VaultOptions } from "./vault.ts";
 export { type KeyCustody } from "./key-custody.ts";
 export { type Beginning, type PlannedBatch, type SlicePlan } from "./execution.ts";
 export { type RoundReference } from "./dispatch.ts";

@@ -1,9 +1,17 @@
-import { LimitError, unixMs } from "#protocol";
+import { LimitError, unixMs, type UsageScope } from "#protocol";
 
+import type { ConsentDecision } from "./consent.ts";
 import { allocateOrdinals, subjectCount } from "./queries.ts";
 import { encodeOrdinals, firstOrdinals, ordinalSet } from "./subject-set.ts";
 import type { VaultContext } from "./vault-context.ts";
-import type { ConsentChange } from "./vault.ts";
+
+/** Consent of some subjects for one purpose. */
+export interface ConsentChange {
+  readonly usageScope: UsageScope;
+  /** Every subject that the Vault knows now, or those with these values of the subject attribute. */
+  readonly subjects: "all-known" | readonly string[];
+  readonly decision: ConsentDecision;
+}
 
 /** Subjects that one call may name. */
 export const CONSENT_SUBJECTS_MAX = 100_000;

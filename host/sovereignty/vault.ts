@@ -8,14 +8,12 @@ import {
   type GovernanceState,
   type SigningKey,
   type TaskEnvelope,
-  type UsageScope,
 } from "#protocol";
 
 import { openActorLog, type ActorLog } from "../evidence/actor-log.ts";
 import { openStore, storeUnavailable } from "../store/index.ts";
 import { BatchFiles } from "./batch-files.ts";
 import { Books } from "./books.ts";
-import type { ConsentDecision } from "./consent.ts";
 import { decide } from "./decide.ts";
 import type { RoundReference } from "./dispatch.ts";
 import { beginExecution, prepareSlice, type Beginning, type SlicePlan } from "./execution.ts";
@@ -42,7 +40,7 @@ import { releaseShare, type Release } from "./release.ts";
 import { VAULT_MIGRATIONS, type VaultSchema } from "./schema.ts";
 import { openSecrets, requireSameSecrets } from "./secrets.ts";
 import { abort, settle, verifyRound } from "./settle.ts";
-import { setConsent } from "./set-consent.ts";
+import { setConsent, type ConsentChange } from "./set-consent.ts";
 import type { VaultContext } from "./vault-context.ts";
 
 /** What {@link openVault} needs. */
@@ -59,14 +57,6 @@ export interface VaultOptions {
   readonly nowMs: () => number;
   /** Secret random bytes. */
   readonly random: (bytes: number) => Uint8Array;
-}
-
-/** Consent of some subjects for one purpose. */
-export interface ConsentChange {
-  readonly usageScope: UsageScope;
-  /** Every subject that the Vault knows now, or those with these values of the subject attribute. */
-  readonly subjects: "all-known" | readonly string[];
-  readonly decision: ConsentDecision;
 }
 
 /**

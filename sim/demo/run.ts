@@ -21,7 +21,7 @@ import {
   type TaskRequest,
   type TaskResult,
 } from "#protocol";
-import type { SimProcess } from "../cli.ts";
+import type { SimProcess } from "../process.ts";
 import type { DemoPlan, PlannedContext, PlannedReport, PlannedTask } from "../network/plan.ts";
 import { SIM_ACTORS } from "../network/create.ts";
 import { startSimNetwork, type RunningNetwork } from "../network/start.ts";

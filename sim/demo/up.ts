@@ -3,7 +3,7 @@ import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
 
 import { EXIT, UsageError } from "#host";
-import type { SimProcess } from "../cli.ts";
+import type { SimProcess } from "../process.ts";
 import { startSimNetwork } from "../network/start.ts";
 import { chooseIsolation } from "./isolation.ts";
 
