@@ -2,21 +2,17 @@ import { z } from "zod";
 
 import { equalBytes } from "./bytes.ts";
 import { decodeCbor, encodeCbor } from "./cbor.ts";
-import { ERROR_CODES } from "./error-codes.ts";
 import { VerificationError } from "./errors.ts";
 import { bytes32, bytesUpTo, identifier, natural } from "./fields.ts";
 import { digestOfBytes } from "./hash.ts";
 import { defineObject, parseWith } from "./object.ts";
+import { openBodies, signedObject } from "./round-message.ts";
 import type { SigningKey } from "./signing.ts";
 
 const MIB = 1024 * 1024;
 
 /** The largest `<task_id>.symphony` file. A train of 100 rounds over 8 Vaults takes about half of it. */
 export const EVIDENCE_BYTES_MAX = 64 * MIB;
-
-const document = bytesUpTo(12 * 1024);
-const manifest = bytesUpTo(16 * 1024);
-const cose = bytesUpTo(128 * 1024);
 
 /** Digests of a sealed outcome: of its ciphertext, and of each sealed share of its key, in order of Vault. */
 export const outcomeDigestsSchema = z.strictObject({
@@ -36,37 +32,20 @@ export const reducedMessageSchema = z.strictObject({
   round: natural,
   attempt: natural,
   body: z.discriminatedUnion("kind", [
-    z.strictObject({ kind: z.literal("aggregator_ready"), manifest }),
-    z.strictObject({
-      kind: z.literal("slice_attested"),
-      manifest,
-      evidence_for_aggregator: document.nullable(),
-      vault_evidence: document,
-      vault_random: bytes32,
-    }),
-    z.strictObject({
-      kind: z.literal("aggregator_evidence"),
-      vault_id: identifier,
-      evidence: document,
-    }),
-    z.strictObject({ kind: z.literal("contribution"), order: cose }),
+    ...openBodies,
+    z.strictObject({ kind: z.literal("contribution"), order: signedObject }),
     z.strictObject({
       kind: z.literal("slice_result"),
-      order: cose.nullable(),
-      bundle: cose,
+      order: signedObject.nullable(),
+      bundle: signedObject,
       sealed_output_digest: bytes32,
       /** Of a sole task; null for a slice. */
       outcome: outcomeDigestsSchema.nullable(),
     }),
     z.strictObject({
       kind: z.literal("round_result"),
-      bundle: cose,
+      bundle: signedObject,
       outcome: outcomeDigestsSchema,
-    }),
-    z.strictObject({
-      kind: z.literal("failed"),
-      code: z.enum(ERROR_CODES),
-      executing: z.boolean(),
     }),
   ]),
 });
@@ -99,7 +78,7 @@ export function actorLogOrigin(network: string, actorId: string): string {
   return `symphony.log/${network}/${actorId}`;
 }
 
-const signedList = z.array(cose).max(1_000);
+const signedList = z.array(signedObject).max(1_000);
 
 /** What each section holds, in the order in which a verifier reads them. */
 const SECTIONS = {

@@ -7,7 +7,32 @@ import { ERROR_CODES } from "./error-codes.ts";
 const MIB = 1024 * 1024;
 const document = bytesUpTo(12 * 1024);
 const manifest = bytesUpTo(16 * 1024);
-const cose = bytesUpTo(128 * 1024);
+/** A signed order or bundle. */
+export const signedObject = bytesUpTo(128 * 1024);
+
+/** The bodies that are evidence as they stand: nothing in them is sealed. */
+export const openBodies = [
+  z.strictObject({ kind: z.literal("aggregator_ready"), manifest }),
+  z.strictObject({
+    kind: z.literal("slice_attested"),
+    manifest,
+    /** Evidence for the aggregator: nonce over its challenge. Absent for a sole task. */
+    evidence_for_aggregator: document.nullable(),
+    /** Evidence for the Vault, with the random part of its nonce. */
+    vault_evidence: document,
+    vault_random: bytes32,
+  }),
+  z.strictObject({
+    kind: z.literal("aggregator_evidence"),
+    vault_id: identifier,
+    evidence: document,
+  }),
+  z.strictObject({
+    kind: z.literal("failed"),
+    code: z.enum(ERROR_CODES),
+    executing: z.boolean(),
+  }),
+] as const;
 
 /**
  * What Vaults and the aggregator tell each other in one round, signed by the sender and relayed by the coordinator.
@@ -20,24 +45,10 @@ export const roundMessageSchema = z.strictObject({
   attempt: natural,
   sender: identifier,
   body: z.discriminatedUnion("kind", [
-    z.strictObject({ kind: z.literal("aggregator_ready"), manifest }),
-    z.strictObject({
-      kind: z.literal("slice_attested"),
-      manifest,
-      /** Evidence for the aggregator: nonce over its challenge. Absent for a sole task. */
-      evidence_for_aggregator: document.nullable(),
-      /** Evidence for the Vault, with the random part of its nonce. */
-      vault_evidence: document,
-      vault_random: bytes32,
-    }),
-    z.strictObject({
-      kind: z.literal("aggregator_evidence"),
-      vault_id: identifier,
-      evidence: document,
-    }),
+    ...openBodies,
     z.strictObject({
       kind: z.literal("contribution"),
-      order: cose,
+      order: signedObject,
       sealed: bytesUpTo(64 * 1024),
     }),
     z.strictObject({
@@ -48,19 +59,14 @@ export const roundMessageSchema = z.strictObject({
     z.strictObject({
       kind: z.literal("slice_result"),
       /** Set for a sole task, whose order travels here. */
-      order: cose.nullable(),
-      bundle: cose,
+      order: signedObject.nullable(),
+      bundle: signedObject,
       sealed: bytesUpTo(33 * MIB),
     }),
     z.strictObject({
       kind: z.literal("round_result"),
-      bundle: cose,
+      bundle: signedObject,
       outcome: bytesUpTo(33 * MIB),
-    }),
-    z.strictObject({
-      kind: z.literal("failed"),
-      code: z.enum(ERROR_CODES),
-      executing: z.boolean(),
     }),
   ]),
 });
