@@ -5,7 +5,7 @@ import {
   type GovernanceState,
 } from "#protocol";
 
-import { expectSame, expectThat, required } from "./reject.ts";
+import { expectAllSame, expectSame, expectThat, required } from "./reject.ts";
 import type { VerifiedExecution } from "./verification.ts";
 
 /** The largest signed consumption record, bytes. */
@@ -50,17 +50,14 @@ function verifyRecord(
   const reservation = envelope.privacy_budget_reservation.find(
     (each) => each.vault_id === record.vault_id,
   );
-  const pairs = {
+  expectAllSame(`${subject}`, {
     envelope: [execution.envelopeDigest, record.envelope_digest],
     scope: [envelope.record_scope, record.record_scope],
     usage: [envelope.usage_scope, record.usage_scope],
     reservation: [reservation?.reservation_id ?? null, record.reservation_id],
     reserved: [reservation?.epsilon_micro ?? null, record.reserved_epsilon_micro],
     flagged: [exceeds(record, governance), record.flagged],
-  } as const;
-  for (const [field, [expected, actual]] of Object.entries(pairs)) {
-    expectSame(`${subject} ${field}`, expected, actual);
-  }
+  });
   const charged = Math.min(chargedTo(execution, record.vault_id), envelope.epsilon_micro);
   expectThat(record.consumed_epsilon_micro >= charged, {
     subject,

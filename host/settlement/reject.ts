@@ -33,6 +33,20 @@ export function expectSame(
   );
 }
 
+/**
+ * Refuses pairs of values that differ; each is named after `subject`.
+ *
+ * @throws VerificationError PROOF_COMMITMENT_MISMATCH for the first that does.
+ */
+export function expectAllSame(
+  subject: string,
+  pairs: Readonly<Record<string, readonly [expected: CborValue, actual: CborValue]>>,
+): void {
+  for (const [field, [expected, actual]] of Object.entries(pairs)) {
+    expectSame(`${subject} ${field}`, expected, actual);
+  }
+}
+
 /** Refuses `condition` that does not hold. @throws AppraisalError VERIFY_RESULT_REJECTED */
 export function expectThat(
   condition: boolean,

@@ -10,7 +10,7 @@ import {
   type TaskRequest,
 } from "#protocol";
 
-import { expectSame, expectThat, required } from "./reject.ts";
+import { expectAllSame, expectSame, expectThat, required } from "./reject.ts";
 
 /**
  * Verifies that an envelope says what its submitter signed, under this network's genesis, policy and semantics.
@@ -56,7 +56,7 @@ function verifyPolicyVersion(envelope: TaskEnvelope, { policy }: GovernanceState
 }
 
 function verifyAgainstRequest(envelope: TaskEnvelope, request: TaskRequest): void {
-  const pairs = {
+  expectAllSame("envelope", {
     genesis: [request.genesis_digest, envelope.genesis_digest],
     task_class: [request.task_class, envelope.task_class],
     record_scope: [request.record_scope, envelope.record_scope],
@@ -65,10 +65,7 @@ function verifyAgainstRequest(envelope: TaskEnvelope, request: TaskRequest): voi
     epsilon_micro: [request.epsilon_micro, envelope.epsilon_micro],
     delivery_key: [request.delivery_key, envelope.delivery_key],
     task_timeout: [request.task_timeout_ms, envelope.task_timeout],
-  } as const;
-  for (const [field, [asked, admitted]] of Object.entries(pairs)) {
-    expectSame(`envelope ${field}`, asked, admitted);
-  }
+  });
 }
 
 function verifyResolution(

@@ -18,7 +18,7 @@ import {
   type WorkOrder,
 } from "#protocol";
 
-import { expectSame, expectThat, required } from "./reject.ts";
+import { expectAllSame, expectSame, expectThat, required } from "./reject.ts";
 import type { AggregatorEvidence, RoundEvidence, SliceEvidence } from "./round-evidence.ts";
 
 /** What every check of a task is made against. */
@@ -246,7 +246,7 @@ function verifyBundle(
   const { round, bundle, inputState, signer } = claim;
   const participants = bundle.slices.map((slice) => slice.vault_id);
   const coordination = envelope.coordination_envelope;
-  const pairs = {
+  expectAllSame(`round ${bundle.round}`, {
     envelope: [TASK_ENVELOPE.digest(envelope), bundle.envelope_digest],
     task_class: [envelope.task_class, bundle.task_class],
     round: [round.round, bundle.round],
@@ -260,10 +260,7 @@ function verifyBundle(
     share_holders: [participants, bundle.share_digests.map((share) => share.vault_id)],
     share_threshold: [coordination?.minimum_vault_quorum ?? 1, bundle.share_threshold],
     partial_coverage: [participants.length < envelope.inputs.length, bundle.partial_coverage],
-  } as const;
-  for (const [field, [expected, actual]] of Object.entries(pairs)) {
-    expectSame(`round ${bundle.round} ${field}`, expected, actual);
-  }
+  });
 }
 
 function verifyBundleSlices(
@@ -301,7 +298,7 @@ function verifySliceBundle(
   const { order } = slice;
   const { parameters } = envelope;
   const model = "model_digest" in parameters ? parameters.model_digest : null;
-  const pairs = {
+  expectAllSame(`slice bundle of ${order.vault_id}`, {
     envelope: [order.envelope_digest, bundle.envelope_digest],
     order: [WORK_ORDER.digest(order), bundle.order_digest],
     vault: [order.vault_id, bundle.vault_id],
@@ -312,8 +309,5 @@ function verifySliceBundle(
     aggregator: [order.aggregator_manifest, bundle.aggregator_manifest],
     input: [order.input_commitment, bundle.input_commitment],
     model: [model, bundle.model_digest],
-  } as const;
-  for (const [field, [expected, actual]] of Object.entries(pairs)) {
-    expectSame(`slice bundle of ${order.vault_id} ${field}`, expected, actual);
-  }
+  });
 }
