@@ -50,7 +50,7 @@ function verifyRecord(
   const reservation = envelope.privacy_budget_reservation.find(
     (each) => each.vault_id === record.vault_id,
   );
-  expectAllSame(`${subject}`, {
+  expectAllSame(subject, {
     envelope: [execution.envelopeDigest, record.envelope_digest],
     scope: [envelope.record_scope, record.record_scope],
     usage: [envelope.usage_scope, record.usage_scope],
