@@ -19,6 +19,7 @@ export {
   parseNitroDocument,
   type NitroDocument,
 } from "./nitro/document.ts";
+export { EIF_BYTES_MAX, EIF_HEADER_BYTES, EifMeasurer, type EifMeasurement } from "./nitro/eif.ts";
 export type { NitroExpectations } from "./nitro/policy.ts";
 export { verifyNitroDocument } from "./nitro/verify.ts";
 export type {
@@ -31,7 +32,7 @@ export type {
 } from "./policy.ts";
 export { verifyReportReplay } from "./replay.ts";
 export { attestationReportSchema, type AttestationReport } from "./report.ts";
-export { appraiseSession, type SessionClaim } from "./session.ts";
+export { appraiseSession, reappraiseSession, type SessionClaim } from "./session.ts";
 export type { SnpClaims } from "./snp/claims.ts";
 export type { SnpExpectations } from "./snp/policy.ts";
 export { verifySnpReport, type SnpEvidence } from "./snp/verify.ts";

@@ -1,0 +1,55 @@
+import { MalformedError, equalBytes, fromHex } from "#protocol";
+
+/** An array, in it a map of two, in it the key "signing_certificate". */
+const KEY = fromHex("a2737369676e696e675f6365727469666963617465");
+const PEM = /^-----BEGIN CERTIFICATE-----\n([A-Za-z0-9+/=\n]+)-----END CERTIFICATE-----\n*$/;
+
+/**
+ * The certificate that the signature section of an image file names first, DER. Nothing of it is authentic: the
+ * signature beside it is not verified, and the certificate is not parsed.
+ *
+ * The section is CBOR as `aws-nitro-enclaves-image-format` writes it, byte strings as arrays of integers:
+ *
+ *     8n            array of 1 to 23
+ *     a2            map of 2
+ *     73 "signing_certificate"  then an array head (98 nn or 99 nn nn) and the integers of a PEM text
+ *     ...           the signature, not read
+ *
+ * @throws {@link MalformedError} TEE_IMAGE_MALFORMED
+ */
+export function parseSigningCertificate(section: Uint8Array): Uint8Array {
+  const [head = 0] = section;
+  if (head < 0x81 || head > 0x97 || !equalBytes(section.subarray(1, 1 + KEY.length), KEY)) {
+    throw fault("a signing certificate first");
+  }
+  const text = Buffer.from(readIntegers(section, 1 + KEY.length)).toString("latin1");
+  const body = PEM.exec(text.replaceAll("\r\n", "\n"))?.[1];
+  if (body === undefined) throw fault("one certificate in PEM");
+  return new Uint8Array(Buffer.from(body.replaceAll("\n", ""), "base64"));
+}
+
+/** A definite array of integers in [0, 256) at `start`. */
+function readIntegers(bytes: Uint8Array, start: number): Uint8Array {
+  const [head = 0, high = 0, low = 0] = bytes.subarray(start, start + 3);
+  if (head !== 0x98 && head !== 0x99) throw fault("a list of 24 to 65535 integers");
+  const count = head === 0x98 ? high : high * 256 + low;
+  let at = start + (head === 0x98 ? 2 : 3);
+  const values = new Uint8Array(count);
+  for (let index = 0; index < count; index++) {
+    const first = bytes[at];
+    const value = first === 0x18 ? bytes[at + 1] : first;
+    if (first === undefined || value === undefined || (first !== 0x18 && first > 0x17)) {
+      throw fault("integers in [0, 256)");
+    }
+    values[index] = value;
+    at += first === 0x18 ? 2 : 1;
+  }
+  return values;
+}
+
+function fault(expected: string): MalformedError {
+  return new MalformedError(
+    { code: "TEE_IMAGE_MALFORMED", field: "signature section" },
+    `image file signature section: expected ${expected}, got other bytes`,
+  );
+}
