@@ -9,8 +9,10 @@ import {
 
 import type { TrustAnchor } from "./anchor.ts";
 import { appraiseEvidence } from "./appraise.ts";
+import type { VerifiedEvidence } from "./evidence.ts";
 import type { JudgedAt } from "./judged-at.ts";
 import { verifyNitroDocument } from "./nitro/verify.ts";
+import type { AppraisalPolicy } from "./policy.ts";
 import type { AttestationReport } from "./report.ts";
 
 /** A peer enclave as it is presented, and what the one who asks expects of it. */
@@ -38,12 +40,33 @@ const NOT_GOVERNED = "policy versions name images by PCR 0, 1 and 2";
  * @throws {@link AppraisalError} as `appraiseEvidence`
  */
 export function appraiseSession(claim: SessionClaim): AttestationReport {
-  const { governance, manifest } = claim;
+  const { age_ms_max: atMost } = claim.governance.policy.attestation;
+  return judge(claim, claim.at.mode === "live" ? { atMost } : { unchecked: "archived evidence" });
+}
+
+/**
+ * Appraises once more a session that {@link appraiseSession} accepted, under newer governance or at a later time:
+ * everything but its age. A session under way cannot be asked for newer evidence, and its nonce was answered when it began.
+ *
+ * @throws as {@link appraiseSession}
+ */
+export function reappraiseSession(claim: SessionClaim): AttestationReport {
+  return judge(claim, { unchecked: "judged when the session began" });
+}
+
+function judge(claim: SessionClaim, maxAgeMs: AppraisalPolicy["maxAgeMs"]): AttestationReport {
   requireManifest(claim);
   const verified = verifyNitroDocument(claim.evidence, claim.anchors, claim.at);
+  return appraiseEvidence(verified, policyOf(claim, verified, maxAgeMs));
+}
+
+function policyOf(
+  { governance, manifest, nonce, at }: SessionClaim,
+  verified: VerifiedEvidence,
+  maxAgeMs: AppraisalPolicy["maxAgeMs"],
+): AppraisalPolicy {
   const { attestation } = governance.policy;
-  const live = claim.at.mode === "live";
-  return appraiseEvidence(verified, {
+  return {
     platforms: attestation.platforms,
     measurements: attestation.reference_values.map((value) => ({
       pcr0: value.pcr0,
@@ -54,15 +77,15 @@ export function appraiseSession(claim: SessionClaim): AttestationReport {
     })),
     revokedMeasurements: governance.revokedMeasurements,
     revokedIdentities: governance.revokedModuleIds,
-    nonce: { equals: claim.nonce },
+    nonce: { equals: nonce },
     userData: { equals: SESSION_MANIFEST.digest(manifest) },
     publicKey: { equals: manifest.recipient_key },
-    maxAgeMs: live ? { atMost: attestation.age_ms_max } : { unchecked: "archived evidence" },
-    judgedAtMs: claim.at.mode === "live" ? claim.at.nowMs : verified.judgedAtMs,
+    maxAgeMs,
+    judgedAtMs: at.mode === "live" ? at.nowMs : verified.judgedAtMs,
     nitro: { pcr3: { unchecked: NOT_GOVERNED }, pcr8: { unchecked: NOT_GOVERNED } },
     snp: null,
     tdx: null,
-  });
+  };
 }
 
 function requireManifest({ manifest, role, governance }: SessionClaim): void {
