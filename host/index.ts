@@ -15,6 +15,16 @@ export { createGovernanceEvent } from "./governance/index.ts";
 export { OperatorClient, TaskClient } from "./http/index.ts";
 export { runAggregator } from "./run/aggregator.ts";
 export {
+  KEY_POLICY_BYTES_MAX,
+  isAllowed,
+  lintKeyPolicy,
+  parseKeyPolicy,
+  parseOperator,
+  type KeyPolicy,
+  type KeyPolicyReport,
+  type KeyUse,
+} from "./key-policy/index.ts";
+export {
   aggregatorConfigSchema,
   coordinatorConfigSchema,
   readConfig,

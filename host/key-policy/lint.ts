@@ -1,0 +1,320 @@
+import { conditionHolds, parseOperator, type Condition, type Holds } from "./condition.ts";
+import { accountOf, conditionsOf, includesAction } from "./evaluate.ts";
+import { inverted, isAttestationKey, measuredBy, pcrOf } from "./measured.ts";
+import { parseKeyPolicy, type KeyPolicy, type KeyPolicyStatement } from "./policy.ts";
+
+/**
+ * What a key policy comes to. `attested-only`: nothing decrypts but enclaves of listed measurements, and nobody
+ * can change that through the policy. `changeable`: so today, but someone may change it.
+ */
+export type KeyPolicyVerdict = "attested-only" | "changeable" | "decryptable-without-attestation";
+
+/** One thing a key policy does or fails to do. */
+export interface KeyPolicyFinding {
+  /**
+   * `critical`: plaintext without attestation of a chosen image. `high`: someone may change who decrypts.
+   * `warning`: weaker than it looks, or without effect. `note`: worth knowing.
+   */
+  readonly severity: "critical" | "high" | "warning" | "note";
+  /** Index of the statement, from 0; null for the policy as a whole. */
+  readonly statement: number | null;
+  readonly sid: string | null;
+  /** The actions it is about, separated by commas. */
+  readonly action: string;
+  /** Whom it is about, as the statement names them. */
+  readonly principal: string;
+  readonly reason: string;
+  readonly remedy: string;
+}
+
+/** See {@link lintKeyPolicy}. */
+export interface KeyPolicyReport {
+  readonly verdict: KeyPolicyVerdict;
+  /** Worst first, then by statement. */
+  readonly findings: readonly KeyPolicyFinding[];
+}
+
+/** Actions that take a document in `Recipient` and then answer with ciphertext for the enclave only. */
+const ATTESTABLE = [
+  "kms:Decrypt",
+  "kms:GenerateDataKey",
+  "kms:GenerateDataKeyPair",
+  "kms:DeriveSharedSecret",
+];
+/** Actions without a `Recipient` that lead to plaintext all the same. */
+const INDIRECT: ReadonlyMap<string, string> = new Map([
+  ["kms:ReEncryptFrom", "it moves ciphertext under another key, whose policy then decides"],
+  ["kms:CreateGrant", "a grant lets others decrypt and cannot ask for attestation"],
+]);
+/** Actions that change who may decrypt. */
+const CHANGES: ReadonlyMap<string, string> = new Map([
+  ["kms:PutKeyPolicy", "it replaces this policy"],
+  ["kms:ReplicateKey", "a replica has the same key and a policy of its own"],
+  ["kms:ImportKeyMaterial", "whoever imports key material knows it"],
+]);
+const SEVERITIES = ["critical", "high", "warning", "note"] as const;
+
+/**
+ * Says whether any principal can decrypt with a key of this policy without attestation, and why.
+ *
+ * It assumes the worst of what it cannot know: conditions on anything but recipient attestation may hold, IAM
+ * lets every principal of a delegated account do everything, and a Deny counts only where it surely applies (to
+ * everyone, or to the very principals of the Allow; never by NotPrincipal). Grants that exist already, IAM
+ * policies and AWS's own staff are outside a key policy and are not judged.
+ *
+ * @param json - A key policy document, at most 32 KB.
+ * @throws {@link LimitError} SCHEMA_TOO_LARGE
+ * @throws {@link MalformedError} SCHEMA_JSON_MALFORMED, SCHEMA_MALFORMED
+ */
+export function lintKeyPolicy(json: string): KeyPolicyReport {
+  const policy = parseKeyPolicy(json);
+  const findings = [
+    ...policy.Statement.flatMap((statement, index) => {
+      const place = { policy, statement, index };
+      return statement.Effect === "Allow" ? judgeAllow(place) : judgeDeny(place);
+    }),
+    ...judgeWhole(policy),
+  ];
+  const rank = ({ severity }: KeyPolicyFinding): number => SEVERITIES.indexOf(severity);
+  return {
+    verdict: verdictOf(findings),
+    findings: findings.toSorted((left, right) => rank(left) - rank(right)),
+  };
+}
+
+function verdictOf(findings: readonly KeyPolicyFinding[]): KeyPolicyVerdict {
+  if (findings.some(({ severity }) => severity === "critical")) {
+    return "decryptable-without-attestation";
+  }
+  return findings.some(({ severity }) => severity === "high") ? "changeable" : "attested-only";
+}
+
+interface Place {
+  readonly policy: KeyPolicy;
+  readonly statement: KeyPolicyStatement;
+  readonly index: number;
+}
+
+function judgeAllow(place: Place): readonly KeyPolicyFinding[] {
+  const { policy, statement } = place;
+  const covered = (actions: Iterable<string>): string[] =>
+    [...actions].filter((action) => includesAction(statement, action));
+  const open = conditionsOf(statement).every((each) => holdsUnattested(each) !== false);
+  const unstopped = (actions: Iterable<string>): string[] =>
+    covered(actions).filter((action) => open && !isStopped(policy, statement, action));
+  const released = unstopped(ATTESTABLE);
+  return [
+    ...judgeUnattested(place, released),
+    ...judgeIndirect(place, unstopped(INDIRECT.keys())),
+    ...judgeMeasured(
+      place,
+      covered(ATTESTABLE).filter((action) => !released.includes(action)),
+    ),
+    ...unstopped(CHANGES.keys()).map((action) =>
+      find(place, "high", action, {
+        reason: `${whoOf(statement)} may change who decrypts: ${CHANGES.get(action) ?? ""}`,
+        remedy:
+          "remove the action, or keep it with people whose every use of it is seen before it counts",
+      }),
+    ),
+  ];
+}
+
+function judgeUnattested(place: Place, actions: readonly string[]): readonly KeyPolicyFinding[] {
+  if (actions.length === 0) return [];
+  const { statement } = place;
+  const weak = conditionsOf(statement).filter(({ key }) => isAttestationKey(key));
+  const reasons =
+    weak.length === 0
+      ? ["no condition asks for recipient attestation"]
+      : weak.map((each) => whyWeak(each));
+  return reasons.map((reason) =>
+    find(place, "critical", actions.join(", "), {
+      reason: `${whoOf(statement)} gets plaintext without an enclave: ${reason}`,
+      remedy: "add StringEqualsIgnoreCase on kms:RecipientAttestation:ImageSha384, PCR1 and PCR2",
+    }),
+  );
+}
+
+function whyWeak({ operator, key, values }: Condition): string {
+  if (values.length === 0) return `${operator} on ${key} lists no value`;
+  const { negated, known, ifExists, quantifier, base } = parseOperator(operator);
+  if (!known) return `${operator} on ${key} is no operator of IAM`;
+  if (ifExists) return `${operator} on ${key} holds when there is no document`;
+  if (quantifier === "all") return `${operator} on ${key} holds for no values at all`;
+  if (negated) return `${operator} on ${key} holds when there is no document`;
+  if (base === "null") return `Null on ${key} asks that there be no document`;
+  return `${operator} on ${key} cannot be relied on`;
+}
+
+function judgeIndirect(place: Place, actions: readonly string[]): readonly KeyPolicyFinding[] {
+  const { policy, statement } = place;
+  const everyone: KeyPolicyStatement = { ...statement, Principal: { AWS: ["*"] } };
+  const targets = [...ATTESTABLE, "kms:ReEncryptFrom"];
+  const grantsHelp = targets.some((action) => !isStopped(policy, everyone, action));
+  return actions
+    .filter((action) => action !== "kms:CreateGrant" || grantsHelp)
+    .map((action) =>
+      find(place, "critical", action, {
+        reason: `${whoOf(statement)} gets round attestation: ${INDIRECT.get(action) ?? ""}`,
+        remedy: "remove the action, and write the actions that are needed instead of a pattern",
+      }),
+    );
+}
+
+/** What is left once a request needs a document: whether the image is one that somebody chose. */
+function judgeMeasured(place: Place, actions: readonly string[]): readonly KeyPolicyFinding[] {
+  if (actions.length === 0) return [];
+  const { policy, statement } = place;
+  const about = actions.join(", ");
+  const own = conditionsOf(statement).filter(({ key }) => isAttestationKey(key));
+  const measured = own.map((each) => measuredBy(each));
+  const faults = measured.flatMap((each) => each.faults);
+  const deniedButFor = denials(policy, statement, actions).map((each) =>
+    measuredBy(inverted(each)),
+  );
+  const pinned = new Set([...measured, ...deniedButFor].flatMap((each) => [...each.pinned]));
+  const dead = faults.some(({ kind }) => kind === "dead") && pinned.size === 0;
+  const weak = own.filter((each) => holdsUnattested(each) !== false);
+  return [
+    ...faults.map(({ kind, reason, remedy }) =>
+      find(place, kind === "open" && !pinned.has(0) ? "critical" : "warning", about, {
+        reason,
+        remedy,
+      }),
+    ),
+    ...weak.map((each) =>
+      find(place, "warning", about, {
+        reason: `${whyWeak(each)}; only another condition asks for one`,
+        remedy: "use StringEqualsIgnoreCase",
+      }),
+    ),
+    ...(dead ? [] : judgePinned(place, about, pinned)),
+  ];
+}
+
+function judgePinned(
+  place: Place,
+  about: string,
+  pinned: ReadonlySet<number>,
+): readonly KeyPolicyFinding[] {
+  const remedy =
+    "add StringEqualsIgnoreCase on kms:RecipientAttestation:ImageSha384, PCR1 and PCR2";
+  if (pinned.has(0) && pinned.has(1) && pinned.has(2)) return [];
+  if (pinned.has(0)) {
+    const reason =
+      "PCR 0 alone does not say where one section of an image ends: PCR 1 and PCR 2 do";
+    return [find(place, "note", about, { reason, remedy })];
+  }
+  if (pinned.has(8)) {
+    const reason = "every image ever signed with that certificate is let in, old ones too";
+    return [find(place, "warning", about, { reason, remedy })];
+  }
+  const reason = `any image at all is let in: no condition pins PCR 0${
+    pinned.size === 0 ? "" : `, only PCR ${[...pinned].join(", ")}`
+  }`;
+  return [find(place, "critical", about, { reason, remedy })];
+}
+
+/** A Deny about attestation that lets a request without a document pass is seldom what was meant. */
+function judgeDeny(place: Place): readonly KeyPolicyFinding[] {
+  const { statement } = place;
+  const conditions = conditionsOf(statement);
+  const actions = ATTESTABLE.filter((action) => includesAction(statement, action));
+  const isAbout = conditions.some(({ key }) => isAttestationKey(key)) && actions.length > 0;
+  if (!isAbout || conditions.every((each) => holdsUnattested(each) === true)) return [];
+  return [
+    find(place, "note", actions.join(", "), {
+      reason: "this Deny does not surely stop a request without a document, so it is not counted",
+      remedy: "deny with StringNotEqualsIgnoreCase and no other condition",
+    }),
+  ];
+}
+
+function judgeWhole(policy: KeyPolicy): readonly KeyPolicyFinding[] {
+  const allows = policy.Statement.filter(({ Effect }) => Effect === "Allow");
+  const whole = { statement: null, sid: null, principal: "everyone", severity: "note" } as const;
+  if (allows.length === 0) {
+    const reason = "no statement allows anything: nobody can use or manage the key";
+    return [{ ...whole, severity: "warning", action: "kms:*", reason, remedy: "add an Allow" }];
+  }
+  if (allows.some((each) => includesAction(each, "kms:PutKeyPolicy"))) return [];
+  return [
+    {
+      ...whole,
+      action: "kms:PutKeyPolicy",
+      reason: "nobody may change this policy, so a new image needs a new key",
+      remedy: "none needed if that is meant; only AWS support can give the key back to someone",
+    },
+  ];
+}
+
+/** Whether a condition holds for a request without a document. What is not about attestation may hold. */
+function holdsUnattested(condition: Condition): Holds {
+  if (!isAttestationKey(condition.key) || condition.values.length === 0) return "unknown";
+  return conditionHolds(condition, null);
+}
+
+/** Whether some Deny surely stops `action` without a document for everyone whom `allow` is about. */
+function isStopped(policy: KeyPolicy, allow: KeyPolicyStatement, action: string): boolean {
+  return surelyDenying(policy, allow, [action]).some((deny) =>
+    conditionsOf(deny).every((each) => holdsUnattested(each) === true),
+  );
+}
+
+/** Conditions that, each alone in a Deny for all of `allow`, keep out every other value of a PCR. */
+function denials(
+  policy: KeyPolicy,
+  allow: KeyPolicyStatement,
+  actions: readonly string[],
+): readonly Condition[] {
+  return surelyDenying(policy, allow, actions)
+    .map((deny) => conditionsOf(deny))
+    .flatMap(([only, ...others]) => (only === undefined || others.length > 0 ? [] : [only]))
+    .filter((each) => parseOperator(each.operator).negated && pcrOf(each.key) !== null);
+}
+
+function surelyDenying(
+  policy: KeyPolicy,
+  allow: KeyPolicyStatement,
+  actions: readonly string[],
+): readonly KeyPolicyStatement[] {
+  return policy.Statement.filter(
+    (deny) =>
+      deny.Effect === "Deny" &&
+      actions.every((action) => includesAction(deny, action)) &&
+      (deny.Resource ?? ["*"]).includes("*") &&
+      namesAllOf(deny, allow),
+  );
+}
+
+function namesAllOf(deny: KeyPolicyStatement, allow: KeyPolicyStatement): boolean {
+  const denied = deny.Principal?.AWS ?? [];
+  if (denied.includes("*")) return true;
+  if (allow.Principal === undefined) return false;
+  const { AWS = [], Service, Federated, CanonicalUser } = allow.Principal;
+  if (Service !== undefined || Federated !== undefined || CanonicalUser !== undefined) return false;
+  return AWS.length > 0 && AWS.every((principal) => denied.includes(principal));
+}
+
+function whoOf({ Principal, NotPrincipal }: KeyPolicyStatement): string {
+  const named = Object.values(Principal ?? NotPrincipal ?? {}).flatMap((each) => each ?? []);
+  if (NotPrincipal !== undefined) return `everyone but ${named.join(", ")}`;
+  if (named.includes("*")) return "everyone, in any account,";
+  const delegated = named.map((each) =>
+    accountOf(each) === null ? each : `whoever IAM allows in account ${accountOf(each)}`,
+  );
+  return delegated.join(", ");
+}
+
+function find(
+  { statement, index }: Place,
+  severity: KeyPolicyFinding["severity"],
+  action: string,
+  words: { readonly reason: string; readonly remedy: string },
+): KeyPolicyFinding {
+  const { Principal, NotPrincipal, Sid } = statement;
+  const named = Object.values(Principal ?? NotPrincipal ?? {}).flatMap((each) => each ?? []);
+  const principal = `${NotPrincipal === undefined ? "" : "everyone but "}${named.join(", ")}`;
+  return { severity, statement: index, sid: Sid ?? null, action, principal, ...words };
+}
