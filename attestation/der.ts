@@ -64,6 +64,21 @@ export function expectTag(element: DerElement | undefined, tag: number): DerElem
   return element;
 }
 
+/**
+ * The contents of an INTEGER: two's complement, as short as it can be (X.690 § 8.3.2).
+ *
+ * @throws {@link MalformedError} TEE_CHAIN_MALFORMED
+ */
+export function parseInteger(element: DerElement | undefined): Uint8Array {
+  const { content } = expectTag(element, DER.integer);
+  const [first, second = 0] = content;
+  const sign = second >= 0x80 ? 0xff : 0x00;
+  if (first === undefined || (content.length > 1 && first === sign)) {
+    throw derFault("an integer in its shortest form", "another one");
+  }
+  return content;
+}
+
 /** The error for DER that is not as expected: TEE_CHAIN_MALFORMED. */
 export function derFault(expected: string, got: string): MalformedError {
   return new MalformedError(

@@ -9,6 +9,7 @@ export { AWS_NITRO_ROOT_G1 } from "./anchors/aws-nitro-root-g1.ts";
 export { CLOCK_AHEAD_MS_MAX, appraisalFailures, appraiseEvidence } from "./appraise.ts";
 export { reportDataOf, type ReportBinding } from "./binding.ts";
 export { decodeHardwareCbor, type HardwareValue } from "./cbor.ts";
+export { CHAIN_CACHE_ENTRIES_MAX, createChainCache, type ChainCache } from "./chain-cache.ts";
 export type { EvidenceClaims, Expiry, VerifiedEvidence } from "./evidence.ts";
 export type { AppraisalFailure, Expected } from "./expected.ts";
 export type { JudgedAt } from "./judged-at.ts";
@@ -22,13 +23,15 @@ export {
 export { EIF_BYTES_MAX, EIF_HEADER_BYTES, EifMeasurer, type EifMeasurement } from "./nitro/eif.ts";
 export type { NitroExpectations } from "./nitro/policy.ts";
 export { verifyNitroDocument } from "./nitro/verify.ts";
-export type {
-  AppraisalPolicy,
-  Measurement,
-  NitroMeasurement,
-  ReferenceMeasurement,
-  SnpMeasurement,
-  TdxMeasurement,
+export {
+  registersOf,
+  verifyPolicy,
+  type AppraisalPolicy,
+  type Measurement,
+  type NitroMeasurement,
+  type ReferenceMeasurement,
+  type SnpMeasurement,
+  type TdxMeasurement,
 } from "./policy.ts";
 export { verifyReportReplay } from "./replay.ts";
 export { attestationReportSchema, type AttestationReport } from "./report.ts";

@@ -1,7 +1,15 @@
 import { MalformedError, VerificationError, equalBytes } from "#protocol";
 
 import { verifyAnchored, type AttestationPlatform, type TrustAnchor } from "./anchor.ts";
-import { isSignedBy, namesIssuer, parseCertificate, type Certificate } from "./certificate.ts";
+import {
+  commonName,
+  isSignedBy,
+  namesIssuer,
+  parseCertificate,
+  type Certificate,
+} from "./certificate.ts";
+import { ChainCache } from "./chain-cache.ts";
+import { isoTime } from "./der-time.ts";
 import type { CertificateProfile } from "./profile.ts";
 
 /** A path to verify, and what it is judged by. */
@@ -14,6 +22,7 @@ export interface PathClaim {
   readonly platforms: readonly AttestationPlatform[];
   /** Every instant at which all must be valid, milliseconds since 1970; at least one. */
   readonly instantsMs: readonly number[];
+  readonly chainCache?: ChainCache | undefined;
 }
 
 /** A certificate path that was verified: the anchor it starts from and the key it ends in. */
@@ -27,10 +36,12 @@ export interface VerifiedPath {
 /**
  * Verifies the path from a pinned root to a leaf, with every certificate valid at every instant given.
  *
- * Checks, in this order: each certificate's shape, the root against `anchors` (byte for byte), then for each
- * certificate its validity, authority, keyCertSign and path length, its issuer's name and signature; the leaf
- * must be no authority and must have digitalSignature. Certificates are not looked up elsewhere. Revocation
- * lists are not read here: AWS publishes none (attestation_process.md § 3.2.3), others' verifiers add them.
+ * Checks, in this order: each certificate's shape, the root against `anchors` (byte for byte, so its own signature says
+ * nothing more), then for each certificate its authority, keyCertSign and path length, its issuer's name and signature;
+ * the leaf must be no authority and must have digitalSignature; at last the validity of all. With a `chainCache`, a chain
+ * found linked before is not linked again; anchor and validity are judged every time. Certificates are not looked up
+ * elsewhere. Revocation lists are not read here: AWS publishes none (attestation_process.md § 3.2.3), others'
+ * verifiers add them.
  *
  * @throws {@link MalformedError} TEE_CHAIN_MALFORMED
  * @throws {@link VerificationError} TEE_CHAIN_UNTRUSTED, TEE_CERTIFICATE_EXPIRED,
@@ -38,8 +49,9 @@ export interface VerifiedPath {
  * @see RFC 5280 § 6.1
  */
 export function verifyPath(claim: PathClaim): VerifiedPath {
-  const { chain, profile, anchors, platforms, instantsMs } = claim;
-  const path = chain.map((der) => parseCertificate(der, profile));
+  const { profile, anchors, platforms, instantsMs, chainCache } = claim;
+  const known = chainCache === undefined ? null : ChainCache.recall(chainCache, claim);
+  const path = known ?? claim.chain.map((der) => parseCertificate(der, profile));
   const [root] = path;
   const leaf = path[path.length - 1];
   if (root === undefined || leaf === undefined || path.length < 2 || instantsMs.length === 0) {
@@ -49,14 +61,23 @@ export function verifyPath(claim: PathClaim): VerifiedPath {
     );
   }
   const anchor = verifyAnchored(root, anchors, platforms);
+  if (known === null) verifyLinked(path, leaf);
   path.forEach((certificate, position) => {
     for (const instantMs of instantsMs) verifyValidity(certificate, position, instantMs);
+  });
+  if (chainCache !== undefined && known === null) ChainCache.remember(chainCache, claim, path);
+  return { anchor, leaf, certificates: path };
+}
+
+/** What holds of these bytes at any time and under any anchor. */
+function verifyLinked(path: readonly Certificate[], leaf: Certificate): void {
+  path.forEach((certificate, position) => {
     if (position < path.length - 1) verifyAuthority(certificate, position, path.length);
-    verifyIssued(certificate, path[Math.max(0, position - 1)], position);
+    const issuer = path[position - 1];
+    if (issuer !== undefined) verifyIssued(certificate, issuer, position);
     verifyOnce(certificate, path.slice(0, position), position);
   });
-  verifyLeaf(leaf);
-  return { anchor, leaf, certificates: path };
+  verifyLeaf(leaf, path.length - 1);
 }
 
 function verifyValidity(certificate: Certificate, position: number, instantMs: number): void {
@@ -64,42 +85,35 @@ function verifyValidity(certificate: Certificate, position: number, instantMs: n
   if (instantMs < notBeforeMs) {
     throw new VerificationError(
       { code: "TEE_CERTIFICATE_NOT_YET_VALID", position, notBeforeMs, instantMs },
-      `certificate ${position}: expected a time from ${notBeforeMs} on, got ${instantMs}`,
+      `${nameOf(certificate, position)}: expected a time from ${isoTime(notBeforeMs)} on, got ${isoTime(instantMs)}`,
     );
   }
   if (!(instantMs <= notAfterMs)) {
     throw new VerificationError(
       { code: "TEE_CERTIFICATE_EXPIRED", position, notAfterMs, instantMs },
-      `certificate ${position}: expected a time up to ${notAfterMs}, got ${instantMs}`,
+      `${nameOf(certificate, position)}: expected a time up to ${isoTime(notAfterMs)}, got ${isoTime(instantMs)}`,
     );
   }
 }
 
 /** `pathLength` bounds the authorities between this certificate and the leaf. */
 function verifyAuthority(certificate: Certificate, position: number, count: number): void {
-  if (!certificate.isAuthority || !certificate.keyUsage.keyCertSign) {
-    throw untrusted(position, "an authority that may sign certificates", "another certificate");
-  }
+  const fault = untrusted(certificate, position);
+  if (!certificate.isAuthority) throw fault("an authority", "none");
+  if (!certificate.keyUsage.keyCertSign) throw fault("keyCertSign in keyUsage", "other bits");
   const following = count - 2 - position;
   if (certificate.pathLength !== null && following > certificate.pathLength) {
-    throw untrusted(
-      position,
-      `at most ${certificate.pathLength} authorities to follow`,
-      `${following}`,
-    );
+    throw fault(`at most ${certificate.pathLength} authorities to follow`, `${following}`);
   }
 }
 
-function verifyIssued(
-  certificate: Certificate,
-  issuer: Certificate | undefined,
-  position: number,
-): void {
-  if (issuer === undefined || !namesIssuer(certificate, issuer)) {
-    throw untrusted(position, "the name of the certificate before it as issuer", "another name");
+function verifyIssued(certificate: Certificate, issuer: Certificate, position: number): void {
+  const fault = untrusted(certificate, position);
+  if (!namesIssuer(certificate, issuer)) {
+    throw fault("the name of the certificate before it as issuer", "another name");
   }
   if (!isSignedBy(certificate, issuer)) {
-    throw untrusted(position, "the signature of the certificate before it", "another one");
+    throw fault("the signature of the certificate before it", "another one");
   }
 }
 
@@ -110,20 +124,29 @@ function verifyOnce(
   position: number,
 ): void {
   if (before.some(({ der }) => equalBytes(der, certificate.der))) {
-    throw untrusted(position, "each certificate once", "one repeated");
+    throw untrusted(certificate, position)("each certificate once", "one repeated");
   }
 }
 
-function verifyLeaf(leaf: Certificate): void {
-  if (leaf.isAuthority || !leaf.keyUsage.digitalSignature || leaf.keyUsage.keyCertSign) {
-    throw untrusted(-1, "a leaf that may sign data and no certificates", "another certificate");
-  }
+function verifyLeaf(leaf: Certificate, position: number): void {
+  const fault = untrusted(leaf, position);
+  if (leaf.isAuthority) throw fault("a leaf that is no authority", "an authority");
+  if (!leaf.keyUsage.digitalSignature) throw fault("digitalSignature in keyUsage", "other bits");
+  if (leaf.keyUsage.keyCertSign) throw fault("a leaf without keyCertSign in keyUsage", "one with");
 }
 
-function untrusted(position: number, expected: string, got: string): VerificationError {
-  const name = position < 0 ? "leaf" : `certificate ${position}`;
-  return new VerificationError(
-    { code: "TEE_CHAIN_UNTRUSTED", position },
-    `${name}: expected ${expected}, got ${got}`,
-  );
+function untrusted(
+  certificate: Certificate,
+  position: number,
+): (expected: string, got: string) => VerificationError {
+  return (expected, got) =>
+    new VerificationError(
+      { code: "TEE_CHAIN_UNTRUSTED", position },
+      `${nameOf(certificate, position)}: expected ${expected}, got ${got}`,
+    );
+}
+
+/** Such as `certificate 3 (CN i-0123456789abcdef.eu-west-1.aws.nitro-enclaves)`. */
+function nameOf(certificate: Certificate, position: number): string {
+  return `certificate ${position} (CN ${commonName(certificate)})`;
 }

@@ -15,7 +15,7 @@ import { COSE_PROTECTED_HEADER, parseNitroDocument, type NitroDocument } from ".
  * Verifies that a Nitro Secure Module signed `document` and that its certificates chain to `anchors`.
  *
  * Checks, in this order: size, COSE_Sign1 shape and ES384, certificate path, signature over the received
- * bytes. Does not judge PCRs, nonce or user data; that is `appraiseEvidence`. Does no I/O and keeps no cache.
+ * bytes. Does not judge PCRs, nonce or user data; that is `appraiseEvidence`. Does no I/O.
  * High-s signatures are accepted, as ECDSA does: never key anything on a document's or signature's hash.
  *
  * @param document - COSE_Sign1 as the NSM returned it; at most 12 288 bytes.
@@ -42,6 +42,7 @@ export function verifyNitroDocument(
     anchors,
     platforms: ["aws-nitro", "sim"],
     instantsMs,
+    chainCache: at.chainCache,
   });
   const signed = encodeCbor([
     "Signature1",
