@@ -26,8 +26,7 @@ const RANDOM_BYTES = 256;
 /** Age at which a leaf is replaced; genuine documents are 3 to 3673 s younger than their leaf. */
 const LEAF_RENEWED_MS = 3_600_000;
 
-type NsmErrorName =
-  "InvalidArgument" | "InvalidIndex" | "ReadOnlyIndex" | "InvalidOperation" | "InputTooLarge";
+type NsmErrorName = "InvalidIndex" | "ReadOnlyIndex" | "InvalidOperation" | "InputTooLarge";
 type Fields = ReadonlyMap<unknown, HardwareValue>;
 
 class NsmFault extends Error {
@@ -42,10 +41,12 @@ class NsmFault extends Error {
 /**
  * A make-believe Nitro Secure Module: real requests, responses and COSE documents under a simulated root.
  *
- * Keeps the PCRs and the signing key of one enclave; lives outside it.
+ * Keeps the PCRs and the signing key of one enclave; lives outside it. As on hardware, PCRs 0 to 15 are locked
+ * from the start, a locked PCR takes neither data nor a second lock, a range of locks does not mind locked ones,
+ * and a document lists the locked PCRs and no others. What no request can mean is an InvalidOperation.
  *
  * @deprecated For development and tests only.
- * @see aws-nitro-enclaves-nsm-api src/api/mod.rs
+ * @see aws-nitro-enclaves-nsm-api src/api/mod.rs, src/driver/mod.rs; nsm-test/src/bin/nsm-check.rs (locks)
  */
 export class InsecureSimNsm {
   readonly #options: SimNsmOptions;
@@ -67,6 +68,7 @@ export class InsecureSimNsm {
   /** Answers one request. Never throws for what the request says: faults are `{"Error": name}`. */
   handle(request: Uint8Array): Uint8Array {
     try {
+      if (request.length > NSM_REQUEST_BYTES_MAX) throw new NsmFault("InputTooLarge");
       return encodeCbor(this.#answer(decodeHardwareCbor(request, NSM_REQUEST_BYTES_MAX)));
     } catch (error) {
       if (error instanceof NsmFault) return encodeCbor({ Error: error.nsmError });
@@ -87,12 +89,9 @@ export class InsecureSimNsm {
       case "ExtendPCR":
         return { ExtendPCR: { data: this.#extend(pcrIndex(fields), bytesField(fields, "data")) } };
       case "LockPCR":
-        return this.#lock([pcrIndex(fields)], "LockPCR");
+        return this.#lock(pcrIndex(fields));
       case "LockPCRs":
-        return this.#lock(
-          Array.from({ length: pcrRange(fields) }, (_, i) => i),
-          "LockPCRs",
-        );
+        return this.#lockRange(pcrRange(fields));
       case "Attestation":
         return { Attestation: { document: this.#attest(fields) } };
       default:
@@ -117,15 +116,25 @@ export class InsecureSimNsm {
   }
 
   #extend(index: number, data: Uint8Array): Uint8Array {
-    if (this.#locked.has(index)) throw new NsmFault("ReadOnlyIndex");
+    this.#expectUnlocked(index);
     const extended = sha384(this.#pcr(index), data);
     this.#pcrs[index] = extended;
     return extended;
   }
 
-  #lock(indices: readonly number[], answer: string): string {
-    for (const index of indices) this.#locked.add(index);
-    return answer;
+  #lock(index: number): string {
+    this.#expectUnlocked(index);
+    this.#locked.add(index);
+    return "LockPCR";
+  }
+
+  #lockRange(range: number): string {
+    for (let index = 0; index < range; index++) this.#locked.add(index);
+    return "LockPCRs";
+  }
+
+  #expectUnlocked(index: number): void {
+    if (this.#locked.has(index)) throw new NsmFault("ReadOnlyIndex");
   }
 
   #pcr(index: number): Uint8Array {
@@ -180,22 +189,28 @@ function parseCall(request: HardwareValue): { name: unknown; fields: Fields } {
 }
 
 function pcrIndex(fields: Fields): number {
-  const index = fields.get("index");
-  if (typeof index !== "number" || index < 0) throw new NsmFault("InvalidArgument");
+  const index = uint16Field(fields, "index");
   if (index >= PCR_COUNT) throw new NsmFault("InvalidIndex");
   return index;
 }
 
 function pcrRange(fields: Fields): number {
-  const range = fields.get("range");
-  if (typeof range !== "number" || range < 0) throw new NsmFault("InvalidArgument");
+  const range = uint16Field(fields, "range");
   if (range > PCR_COUNT) throw new NsmFault("InvalidIndex");
   return range;
 }
 
+function uint16Field(fields: Fields, field: string): number {
+  const value = fields.get(field);
+  if (typeof value !== "number" || value < 0 || value > 0xffff) {
+    throw new NsmFault("InvalidOperation");
+  }
+  return value;
+}
+
 function bytesField(fields: Fields, field: string): Uint8Array {
   const value = fields.get(field);
-  if (!(value instanceof Uint8Array)) throw new NsmFault("InvalidArgument");
+  if (!(value instanceof Uint8Array)) throw new NsmFault("InvalidOperation");
   return value;
 }
 

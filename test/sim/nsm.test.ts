@@ -83,6 +83,7 @@ test("[RT-3] answers the requests of the real interface, byte for byte as its cl
   expect(ask(nsm, extend16)).toEqual(ok("ExtendPCR", { data: extended }));
   expect(ask(nsm, fromHex("a1674c6f636b504352a165696e64657810"))).toBe("LockPCR");
   expect(ask(nsm, extend16)).toEqual(failed("ReadOnlyIndex"));
+  expect(ask(nsm, describe16)).toEqual(ok("DescribePCR", { lock: true, data: extended }));
   expect(ask(nsm, fromHex("a1684c6f636b50435273a16572616e676512"))).toBe("LockPCRs");
   const document = ask(
     nsm,
@@ -97,20 +98,32 @@ test("[RT-3] answers the requests of the real interface, byte for byte as its cl
 });
 
 test.for<{ title: string; request: CborValue; error: string }>([
-  { title: "a locked PCR", request: extend(3), error: "ReadOnlyIndex" },
+  { title: "data for a locked PCR", request: extend(3), error: "ReadOnlyIndex" },
+  {
+    title: "a lock of a locked PCR",
+    request: { LockPCR: { index: 0 } },
+    error: "ReadOnlyIndex",
+  },
   { title: "PCR 32", request: extend(32), error: "InvalidIndex" },
-  { title: "PCR -1", request: extend(-1), error: "InvalidArgument" },
+  { title: "a lock of PCR 32", request: { LockPCR: { index: 32 } }, error: "InvalidIndex" },
+  { title: "a look at PCR 32", request: { DescribePCR: { index: 32 } }, error: "InvalidIndex" },
+  { title: "PCR -1", request: extend(-1), error: "InvalidOperation" },
+  { title: "a PCR by name", request: { LockPCR: { index: "0" } }, error: "InvalidOperation" },
+  { title: "no PCR", request: { DescribePCR: {} }, error: "InvalidOperation" },
+  { title: "no data", request: { ExtendPCR: { index: 16 } }, error: "InvalidOperation" },
   { title: "a range of 33", request: { LockPCRs: { range: 33 } }, error: "InvalidIndex" },
-  {
-    title: "a long nonce",
-    request: { Attestation: { nonce: new Uint8Array(1025) } },
-    error: "InputTooLarge",
-  },
-  {
-    title: "a text nonce",
-    request: { Attestation: { nonce: "nonce" } },
-    error: "InvalidArgument",
-  },
+  ...["nonce", "user_data", "public_key"].flatMap((field) => [
+    {
+      title: `a ${field} of 1025 bytes`,
+      request: { Attestation: { [field]: new Uint8Array(1025) } },
+      error: "InputTooLarge",
+    },
+    {
+      title: `a text ${field}`,
+      request: { Attestation: { [field]: "text" } },
+      error: "InvalidOperation",
+    },
+  ]),
   { title: "another request", request: { Sign: {} }, error: "InvalidOperation" },
   { title: "another text", request: "Reboot", error: "InvalidOperation" },
   { title: "a number", request: 7, error: "InvalidOperation" },
@@ -123,9 +136,32 @@ function extend(index: number): CborValue {
 }
 
 test("answers bytes that are no CBOR, and too many, with an error", () => {
-  for (const request of [new Uint8Array(0), fromHex("ff"), new Uint8Array(0x1001)]) {
+  for (const request of [new Uint8Array(0), fromHex("ff")]) {
     expect(ask(nsmOf(), request)).toEqual(failed("InvalidOperation"));
   }
+  expect(ask(nsmOf(), new Uint8Array(0x1001))).toEqual(failed("InputTooLarge"));
+});
+
+test("[RT-3] locks a range whatever is locked already, and documents list what is locked", () => {
+  const nsm = nsmOf();
+  const listed = (): number[] => [...parseNitroDocument(attest(nsm)).pcrs.keys()];
+  const upTo = (count: number): number[] => Array.from({ length: count }, (_, index) => index);
+  expect(ask(nsm, extend(20))).toBeInstanceOf(Map);
+  expect(listed()).toEqual(upTo(16));
+  expect(ask(nsm, { LockPCR: { index: 20 } })).toBe("LockPCR");
+  expect(listed()).toEqual([...upTo(16), 20]);
+  expect(ask(nsm, { LockPCRs: { range: 0 } })).toBe("LockPCRs");
+  expect(ask(nsm, { LockPCRs: { range: 32 } })).toBe("LockPCRs");
+  expect(ask(nsm, { LockPCRs: { range: 32 } })).toBe("LockPCRs");
+  expect(listed()).toEqual(upTo(32));
+});
+
+test("[RT-3] gives a document with 1024 bytes in each field, and empty ones", () => {
+  const full = new Uint8Array(1024).fill(5);
+  const fields = { nonce: full, user_data: full, public_key: full };
+  expect(parseNitroDocument(attest(nsmOf(), fields))).toMatchObject({ nonce: full });
+  expect(nsmOf().handle(encodeCbor({ Attestation: fields })).length).toBeLessThan(0x3000);
+  expect(parseNitroDocument(attest(nsmOf(), { nonce: utf8("") })).nonce).toHaveLength(0);
 });
 
 test("[RT-3] signs documents that the real verifier accepts under the simulator's root", () => {
