@@ -5,7 +5,11 @@ export {
   type AttestationPlatform,
   type TrustAnchor,
 } from "./anchor.ts";
+export { AMD_ARK_GENOA } from "./anchors/amd-ark-genoa.ts";
+export { AMD_ARK_MILAN } from "./anchors/amd-ark-milan.ts";
+export { AMD_ARK_TURIN } from "./anchors/amd-ark-turin.ts";
 export { AWS_NITRO_ROOT_G1 } from "./anchors/aws-nitro-root-g1.ts";
+export { INTEL_SGX_ROOT_CA } from "./anchors/intel-sgx-root-ca.ts";
 export { CLOCK_AHEAD_MS_MAX, appraisalFailures, appraiseEvidence } from "./appraise.ts";
 export { reportDataOf, type ReportBinding } from "./binding.ts";
 export { decodeHardwareCbor, type HardwareValue } from "./cbor.ts";
@@ -38,9 +42,13 @@ export { attestationReportSchema, type AttestationReport } from "./report.ts";
 export { appraiseSession, reappraiseSession, type SessionClaim } from "./session.ts";
 export type { SnpClaims } from "./snp/claims.ts";
 export type { SnpExpectations } from "./snp/policy.ts";
+export { parseSnpReport, type SnpReport } from "./snp/report.ts";
 export { verifySnpReport, type SnpEvidence } from "./snp/verify.ts";
 export type { TdxClaims } from "./tdx/claims.ts";
 export type { Collateral } from "./tdx/collateral.ts";
-export type { TdxExpectations } from "./tdx/policy.ts";
+export type { AcceptableTcbStatus, TdxExpectations } from "./tdx/policy.ts";
+export { parseTdxQuote, type TdxQuote } from "./tdx/quote.ts";
+export type { TcbClaims, TcbStatus } from "./tdx/tcb.ts";
+export { verifyCollateral, type VerifiedCollateral } from "./tdx/verified-collateral.ts";
 export { verifyTdxQuote, type TdxEvidence } from "./tdx/verify.ts";
 export { verifyEvidence, type Evidence } from "./verify.ts";

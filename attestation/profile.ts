@@ -59,17 +59,25 @@ const ECDSA_SHA256: SignatureAlgorithm = {
   hash: "sha256",
   options: {},
 };
+const PSS_OPTIONS = { padding: constants.RSA_PKCS1_PSS_PADDING, saltLength: 48 };
+/** SHA-384, MGF1 with SHA-384 and a salt of 48 bytes, as RSASSA-PSS-params has them (RFC 8017 § A.2.3). */
+const PSS_PARAMETERS =
+  "a00f300d06096086480165030402020500" +
+  "a11c301a06092a864886f70d010108300d06096086480165030402020500" +
+  "a203020130";
 const PSS_SHA384: SignatureAlgorithm = {
   name: "RSASSA-PSS with SHA-384 and a salt of 48 bytes",
-  // As AMD encodes it, trailer field included (RFC 8017 § A.2.3).
-  identifier: fromHex(
-    "304606092a864886f70d01010a3039" +
-      "a00f300d06096086480165030402020500" +
-      "a11c301a06092a864886f70d010108300d06096086480165030402020500" +
-      "a203020130a303020101",
-  ),
+  // With the trailer field, as in AMD's certificates of Milan and Genoa.
+  identifier: fromHex(`304606092a864886f70d01010a3039${PSS_PARAMETERS}a303020101`),
   hash: "sha384",
-  options: { padding: constants.RSA_PKCS1_PSS_PADDING, saltLength: 48 },
+  options: PSS_OPTIONS,
+};
+const PSS_SHA384_DER: SignatureAlgorithm = {
+  name: "RSASSA-PSS with SHA-384 and a salt of 48 bytes",
+  // Without the trailer field, which is a default and so not there in DER, as in a VCEK of Turin.
+  identifier: fromHex(`304106092a864886f70d01010a3034${PSS_PARAMETERS}`),
+  hash: "sha384",
+  options: PSS_OPTIONS,
 };
 
 /** AWS: P-384 and ECDSA with SHA-384 throughout; at most 1024 bytes (attestation_process.md § 2.2). */
@@ -84,7 +92,7 @@ export const NITRO_PROFILE: CertificateProfile = {
 export const AMD_PROFILE: CertificateProfile = {
   bytesMax: 4096,
   keys: [RSA_4096_KEY, P384_KEY],
-  signatures: [PSS_SHA384],
+  signatures: [PSS_SHA384, PSS_SHA384_DER],
   leafConstraints: "absent",
 };
 
