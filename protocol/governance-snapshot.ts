@@ -31,7 +31,8 @@ export function governanceOrigin(network: string): string {
 /**
  * Verifies a snapshot that Vaults have yet to cosign: as {@link verifyGovernanceSnapshot}, with no cosignature needed.
  *
- * For cosigners only. Nobody else may act on what it returns.
+ * For cosigners only, who may act at once on what it withdraws: revocations and suspensions. Nothing it grants counts
+ * before a quorum has cosigned, and for nobody else does anything.
  */
 export function verifyGovernanceForCosigning(
   snapshot: GovernanceSnapshot,

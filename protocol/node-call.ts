@@ -35,6 +35,8 @@ export const nodeCallSchema = z.strictObject({
       after: natural,
       wait_ms: natural,
     }),
+    /** The longest governance log that a quorum of Vaults has cosigned. */
+    z.strictObject({ name: z.literal("governance") }),
     /** Events of the caller's own log that concern a task, for the evidence bundle. */
     z.strictObject({ name: z.literal("evidence"), task_id: identifier, excerpt: bytesUpTo(MIB) }),
   ]),
@@ -48,6 +50,7 @@ export const nodeAnswerSchema = z.discriminatedUnion("result", [
   z.strictObject({ result: z.literal("none") }),
   z.strictObject({ result: z.literal("work"), item: bytesUpTo(64 * MIB) }),
   z.strictObject({ result: z.literal("done") }),
+  z.strictObject({ result: z.literal("governance"), snapshot: bytesUpTo(16 * MIB) }),
   z.strictObject({
     result: z.literal("messages"),
     messages: z.array(z.strictObject({ position: natural, message: bytesUpTo(34 * MIB) })).max(256),

@@ -1,3 +1,4 @@
+import type { TrustAnchor } from "#attestation";
 import {
   GOVERNANCE_SNAPSHOT,
   RefusedError,
@@ -6,7 +7,7 @@ import {
   type WorkItem,
 } from "#protocol";
 import { acceptSnapshot, type GovernanceHead } from "../governance/index.ts";
-import { runAggregation } from "./aggregator-round.ts";
+import { runAggregation, type RoundGovernance } from "./aggregator-round.ts";
 import type { EnclaveLauncher } from "./enclave-launcher.ts";
 import { runNodeLoop, type Coordinator, type NodeEvent, type NodeSelf } from "./node-loop.ts";
 import { RoundBoard } from "./round-board.ts";
@@ -17,6 +18,7 @@ export interface AggregatorNodeContext {
   readonly coordinator: Coordinator;
   readonly launcher: EnclaveLauncher;
   readonly journal: AggregatorJournal;
+  readonly anchors: readonly TrustAnchor[];
   readonly genesis: Uint8Array;
   readonly genesisDigest: Uint8Array;
   readonly nowMs: () => number;
@@ -36,7 +38,22 @@ export async function runAggregatorNode(
   context: AggregatorNodeContext,
   signal: AbortSignal,
 ): Promise<void> {
-  let previous: GovernanceHead | null = null;
+  let held: (RoundGovernance & GovernanceHead) | null = null;
+  const accept = (bytes: Uint8Array): RoundGovernance => {
+    const snapshot = GOVERNANCE_SNAPSHOT.decode(bytes);
+    const { genesisDigest: pinnedGenesisDigest } = context;
+    held = {
+      ...acceptSnapshot({ snapshot, pinnedGenesisDigest, previous: held }),
+      snapshot: bytes,
+    };
+    return held;
+  };
+  // Answers of several rounds may cross: a shorter one, late or a lie, changes nothing.
+  const newest = async (): Promise<RoundGovernance> => {
+    const bytes = await context.coordinator.governance();
+    const { events } = GOVERNANCE_SNAPSHOT.decode(bytes);
+    return held !== null && events.length < held.size ? held : accept(bytes);
+  };
   const perform = async ({ task_id: taskId, work }: WorkItem): Promise<null> => {
     if (work.kind !== "aggregate") {
       throw new RefusedError(
@@ -44,17 +61,12 @@ export async function runAggregatorNode(
         `work: expected an aggregation, got ${work.kind}`,
       );
     }
-    const accepted = acceptSnapshot({
-      snapshot: GOVERNANCE_SNAPSHOT.decode(work.governance),
-      pinnedGenesisDigest: context.genesisDigest,
-      previous,
-    });
-    previous = accepted;
+    const { state: governance } = accept(work.governance);
     const envelope = TASK_ENVELOPE.decode(work.envelope);
     const board = new RoundBoard({
       transport: context.coordinator.board(taskId, work.round),
       self: context.self,
-      governance: accepted.state,
+      governance,
       round: {
         envelopeDigest: TASK_ENVELOPE.digest(envelope),
         round: work.round,
@@ -67,7 +79,7 @@ export async function runAggregatorNode(
       ...facts,
       envelope_digest: TASK_ENVELOPE.digest(envelope),
     });
-    const outcome = await runAggregation(work, { ...context, governance: accepted.state, board });
+    const outcome = await runAggregation(work, { ...context, newest, board });
     if (!outcome.ok)
       context.report({ event: "work_failed", kind: "aggregate", code: outcome.code });
     return null;

@@ -1,3 +1,4 @@
+import { reappraiseSession, type TrustAnchor } from "#attestation";
 import {
   ConflictError,
   EXECUTION_RESULT_BUNDLE,
@@ -16,6 +17,7 @@ import {
 } from "#protocol";
 import { EnclaveClient } from "./enclave-client.ts";
 import type { EnclaveLauncher } from "./enclave-launcher.ts";
+import type { SessionRecord } from "./live-sessions.ts";
 import type { RoundBoard } from "./round-board.ts";
 
 const BOOT_MS_MAX = 30_000;
@@ -23,10 +25,19 @@ const ATTEST_MS_MAX = 10_000;
 
 export type AggregateWork = Extract<WorkItem["work"], { kind: "aggregate" }>;
 
+/** Governance as an aggregator host has accepted it. */
+export interface RoundGovernance {
+  readonly state: GovernanceState;
+  /** The same as the enclave takes it: an encoded GovernanceSnapshot. */
+  readonly snapshot: Uint8Array;
+}
+
 /** What an aggregator host brings to a round. */
 export interface AggregatorContext {
   readonly launcher: EnclaveLauncher;
-  readonly governance: GovernanceState;
+  /** Asks for the newest governance and accepts it. @throws as `acceptSnapshot`; UnavailableError */
+  readonly newest: () => Promise<RoundGovernance>;
+  readonly anchors: readonly TrustAnchor[];
   readonly genesis: Uint8Array;
   readonly board: RoundBoard;
   readonly nowMs: () => number;
@@ -40,6 +51,8 @@ interface Round extends AggregatorContext {
   readonly quorum: number;
   readonly client: EnclaveClient;
   readonly manifest: SessionManifest;
+  /** This enclave's own session, once it has attested to a slice. */
+  own: SessionRecord | undefined;
   readonly timeoutMs: number;
 }
 
@@ -51,7 +64,9 @@ export type AggregateOutcome =
  * Runs one round's aggregation: boots the aggregator enclave, lets it and the slices attest each other, hands it
  * contributions and sealed outputs, and posts what it signs (design, section 2.7).
  *
- * The host only carries messages; every judgement is the enclave's. Never throws a {@link SymphonyError}.
+ * The host carries messages, and the judgement that others rely on is the enclave's. What the host judges itself is who
+ * has been revoked since the round began: its own enclave, which ends then, or a slice, whose output is left out. Never
+ * throws a {@link SymphonyError}.
  */
 export async function runAggregation(
   work: AggregateWork,
@@ -91,6 +106,7 @@ async function bootRound(
     vaultIds: vaultsOf(start.work) ?? coordination.participating_vault_ids,
     quorum: coordination.minimum_vault_quorum,
     manifest: booted.manifest,
+    own: undefined,
     timeoutMs: coordination.per_vault_timeout,
   };
 }
@@ -120,12 +136,13 @@ function vaultsOf({ previous }: AggregateWork): readonly string[] | null {
 
 async function runRound(round: Round): Promise<void> {
   const slices = await gatherSlices(round);
+  const { snapshot: governance } = await round.newest();
   const begun = await round.client.call(
     "begun",
     {
       method: "begin",
       envelope: round.work.envelope,
-      governance: round.work.governance,
+      governance,
       round: round.work.round,
       attempt: round.work.attempt,
       slices,
@@ -137,9 +154,10 @@ async function runRound(round: Round): Promise<void> {
   for (const { vault_id, sealed } of begun.secrets) {
     await round.board.post({ kind: "round_secret", vault_id, sealed });
   }
+  const secret = new Set(begun.secrets.map(({ vault_id }) => vault_id));
   const outputs = await gatherOutputs(
     round,
-    begun.secrets.map(({ vault_id }) => vault_id),
+    slices.filter(({ vault_id }) => secret.has(vault_id)),
   );
   const finished = await round.client.call(
     "finished",
@@ -165,6 +183,7 @@ async function gatherSlices(round: Round): Promise<SlicePresentation[]> {
       const slice = SESSION_MANIFEST.decode(body.manifest);
       const nonce = peerNonce(slice.challenge, SESSION_MANIFEST.digest(round.manifest));
       const evidence = await round.client.attest(nonce, ATTEST_MS_MAX);
+      round.own = { evidence, manifest: round.manifest, role: "aggregate", nonce };
       await board.post({ kind: "aggregator_evidence", vault_id: sender, evidence });
     }
     const presentations = presentSlices(round);
@@ -206,10 +225,15 @@ function countFailed(round: Round, vaultIds: readonly string[]): number {
   return vaultIds.filter((vaultId) => failed.has(vaultId)).length;
 }
 
-/** Collects sealed outputs of the slices that began, until all are in or failed or the deadline passes. */
-async function gatherOutputs(round: Round, begun: readonly string[]) {
+/**
+ * Collects sealed outputs of the slices that began and still stand, until all are in or failed or the deadline passes.
+ *
+ * @throws AppraisalError when this enclave itself is accepted no longer.
+ */
+async function gatherOutputs(round: Round, slices: readonly SlicePresentation[]) {
   const deadlineMs = round.nowMs() + round.timeoutMs;
   for (;;) {
+    const begun = await standing(round, slices);
     const outputs = round.board
       .all("slice_result")
       .filter(({ sender }) => begun.includes(sender))
@@ -225,6 +249,31 @@ async function gatherOutputs(round: Round, begun: readonly string[]) {
     }
     await round.board.poll(deadlineMs);
   }
+}
+
+/** The slices that the newest governance still accepts; this enclave's own session has to be one too. */
+async function standing(
+  round: Round,
+  slices: readonly SlicePresentation[],
+): Promise<readonly string[]> {
+  const { anchors, own } = round;
+  const { state: governance } = await round.newest();
+  const judge = (session: SessionRecord): void => {
+    const at = { mode: "live", nowMs: round.nowMs() } as const;
+    reappraiseSession({ ...session, governance, anchors, at });
+  };
+  if (own !== undefined) judge(own);
+  return slices.flatMap(({ vault_id: vaultId, peer }) => {
+    const manifest = SESSION_MANIFEST.decode(peer.manifest);
+    const nonce = peerNonce(round.manifest.challenge, SESSION_MANIFEST.digest(manifest));
+    try {
+      judge({ evidence: peer.evidence, manifest, role: "slice", nonce });
+      return [vaultId];
+    } catch (error) {
+      if (!(error instanceof SymphonyError)) throw error;
+      return [];
+    }
+  });
 }
 
 function requireQuorum(round: Round, count: number): void {

@@ -101,8 +101,7 @@ export class EnclaveClient {
       this.#waiting = { resolve, reject };
     });
     const timer = setTimeout(() => {
-      this.#fail(enclaveDied(`none came within ${timeoutMs} ms`));
-      this.#handle.kill();
+      this.end(enclaveDied(`none came within ${timeoutMs} ms`));
     }, timeoutMs);
     this.#handle.channel.write(frame);
     try {
@@ -120,9 +119,14 @@ export class EnclaveClient {
         waiting?.resolve(frame);
       }
     } catch {
-      this.#fail(enclaveDied("its frame was too large"));
-      this.#handle.kill();
+      this.end(enclaveDied("its frame was too large"));
     }
+  }
+
+  /** Ends the enclave at once, whatever it does; the call under way and every later one fail with `reason`. */
+  end(reason: Error): void {
+    this.#fail(reason);
+    this.#handle.kill();
   }
 
   #fail(error: Error): void {

@@ -15,6 +15,8 @@ export interface Coordinator {
     workId: string,
     outcome: { readonly answer: Uint8Array | null; readonly code: ErrorCode | null },
   ): Promise<void>;
+  /** The longest cosigned governance log that the coordinator gives out: a GovernanceSnapshot, to be verified. */
+  governance(): Promise<Uint8Array>;
   evidence(taskId: string, excerpt: Uint8Array): Promise<void>;
   board(taskId: string, round: number): BoardTransport;
 }

@@ -46,6 +46,7 @@ export class RoundBoard {
   readonly #seen: RoundMessage[] = [];
   #position = 0;
   #closed = false;
+  #ended: Error | undefined;
 
   constructor(args: {
     readonly transport: BoardTransport;
@@ -77,6 +78,11 @@ export class RoundBoard {
     await this.#transport.post(ROUND_MESSAGE.sign(message, this.#self.key));
   }
 
+  /** Ends this participant's waits: the one under way, after its poll, and every later one fail with `reason`. */
+  end(reason: Error): void {
+    this.#ended ??= reason;
+  }
+
   /** Messages of one kind from any sender seen so far. */
   all<Kind extends RoundBody["kind"]>(
     kind: Kind,
@@ -100,7 +106,7 @@ export class RoundBoard {
   /**
    * The message of `kind` from `sender` that `matches`, as soon as it is there.
    *
-   * @throws UnavailableError EXECUTION_TIMED_OUT at the deadline, or when the round is over.
+   * @throws UnavailableError EXECUTION_TIMED_OUT at the deadline, or when the round is over; the reason of {@link end}.
    */
   async waitFor<Kind extends RoundBody["kind"]>(args: {
     readonly kind: Kind;
@@ -109,6 +115,7 @@ export class RoundBoard {
     readonly deadlineMs: number;
   }): Promise<BodyOf<Kind>> {
     for (;;) {
+      if (this.#ended !== undefined) throw this.#ended;
       const found = this.all(args.kind).find(
         ({ sender, body }) => sender === args.sender && (args.matches?.(body) ?? true),
       );

@@ -6,15 +6,18 @@ import {
   TASK_ENVELOPE,
   RefusedError,
   cosignCheckpoint,
+  genesisState,
   utf8,
   type BoxKeyPair,
   type GovernanceState,
   type WorkItem,
 } from "#protocol";
 import { excerptOf } from "../evidence/index.ts";
-import { acceptSnapshot, extendHead, type GovernanceHead } from "../governance/index.ts";
+import { acceptSnapshot, extendHead } from "../governance/index.ts";
 import type { KeyCustody, Release, Vault } from "../sovereignty/index.ts";
 import type { EnclaveLauncher } from "./enclave-launcher.ts";
+import { HeldGovernance } from "./held-governance.ts";
+import { requireUnrevoked } from "./live-sessions.ts";
 import { runNodeLoop, type Coordinator, type NodeEvent, type NodeSelf } from "./node-loop.ts";
 import { RoundBoard } from "./round-board.ts";
 import { runSlice } from "./vault-slice.ts";
@@ -35,18 +38,24 @@ export interface VaultNodeContext {
   readonly report: (event: NodeEvent) => void;
 }
 
+/** A node with the governance it knows. */
+interface Node extends VaultNodeContext {
+  readonly held: HeldGovernance;
+}
+
 /** Runs a Vault's node until `signal` aborts. The Vault decides; the node carries. */
 export async function runVaultNode(context: VaultNodeContext, signal: AbortSignal): Promise<void> {
+  const node = { ...context, held: new HeldGovernance(genesisState(context.genesis)) };
   await runNodeLoop({
     coordinator: context.coordinator,
     self: context.self,
-    perform: (item) => perform(item, context),
+    perform: (item) => perform(item, node),
     report: context.report,
     signal,
   });
 }
 
-async function perform(item: WorkItem, context: VaultNodeContext): Promise<Uint8Array | null> {
+async function perform(item: WorkItem, context: Node): Promise<Uint8Array | null> {
   const { work } = item;
   const { vault } = context;
   switch (work.kind) {
@@ -77,31 +86,28 @@ async function perform(item: WorkItem, context: VaultNodeContext): Promise<Uint8
 }
 
 /** Governance as the coordinator hands it over, accepted only forward from what this Vault has seen. */
-async function accept(
-  snapshotBytes: Uint8Array,
-  context: VaultNodeContext,
-): Promise<GovernanceState> {
-  const snapshot = GOVERNANCE_SNAPSHOT.decode(snapshotBytes);
-  return advanceHead(context, (previous) =>
-    acceptSnapshot({ snapshot, pinnedGenesisDigest: context.genesisDigest, previous }),
-  ).then(({ state }) => state);
+async function accept(snapshotBytes: Uint8Array, node: Node): Promise<GovernanceState> {
+  return advance(node, snapshotBytes, acceptSnapshot);
 }
 
 /**
- * Judges a governance head against the one kept and keeps it. Work is done several pieces at once, so the kept head
- * may have moved meanwhile: then it is judged again.
+ * Judges governance against the head kept, keeps its head, and from then on judges sessions by its state. Work is done
+ * several pieces at once, so the kept head may have moved meanwhile: then it is judged again.
  */
-async function advanceHead<Head extends GovernanceHead>(
-  { vault }: VaultNodeContext,
-  judge: (previous: GovernanceHead | null) => Head,
-): Promise<Head> {
+async function advance(
+  { vault, held, genesisDigest }: Node,
+  snapshotBytes: Uint8Array,
+  judge: typeof acceptSnapshot,
+): Promise<GovernanceState> {
+  const snapshot = GOVERNANCE_SNAPSHOT.decode(snapshotBytes);
   for (let attempt = 1; ; attempt += 1) {
     const previous = await vault.governanceHead();
-    const head = judge(previous);
-    if (previous !== null && head.size === previous.size) return head;
+    const { state, size, root } = judge({ snapshot, pinnedGenesisDigest: genesisDigest, previous });
     try {
-      await vault.recordGovernanceHead({ head: { size: head.size, root: head.root }, previous });
-      return head;
+      const isKnown = previous !== null && size === previous.size;
+      if (!isKnown) await vault.recordGovernanceHead({ head: { size, root }, previous });
+      held.learn(state);
+      return state;
     } catch (error) {
       const moved = error instanceof ConflictError && error.code === "COORDINATION_CONFLICT";
       if (!moved || attempt >= HEAD_ATTEMPTS_MAX) throw error;
@@ -114,7 +120,7 @@ const HEAD_ATTEMPTS_MAX = 8;
 async function slice(
   taskId: string,
   work: Extract<WorkItem["work"], { kind: "slice" }>,
-  context: VaultNodeContext,
+  context: Node,
 ): Promise<Uint8Array | null> {
   const governance: GovernanceState = await accept(work.governance, context);
   const envelope = TASK_ENVELOPE.decode(work.envelope);
@@ -133,6 +139,7 @@ async function slice(
     ...context,
     vaultId: context.self.actorId,
     governance,
+    newest: () => context.held.newest,
     board,
   });
   if (!outcome.ok) context.report({ event: "work_failed", kind: "slice", code: outcome.code });
@@ -142,7 +149,7 @@ async function slice(
 async function release(
   taskId: string,
   work: Extract<WorkItem["work"], { kind: "release" }>,
-  context: VaultNodeContext,
+  context: Node,
 ): Promise<Uint8Array> {
   const governance = await accept(work.governance, context);
   const release: Release = {
@@ -158,14 +165,19 @@ async function release(
   return share;
 }
 
-/** The Vault's own clock may be behind the coordinator's: the window passes for each on its own. */
+/**
+ * The Vault's own clock may be behind the coordinator's: the window passes for each on its own. Whatever has been revoked
+ * by then releases nothing.
+ */
 async function releaseAfterWindow(
   release: Release,
-  { vault, nowMs }: VaultNodeContext,
+  { vault, held, anchors, nowMs }: Node,
 ): Promise<Uint8Array> {
+  const archived = await vault.sessionsOf(release.envelope);
   const windowMs = release.governance.policy.governance.challenge_window_ms;
   const deadlineMs = nowMs() + windowMs + RELEASE_GRACE_MS;
   for (;;) {
+    requireUnrevoked(archived, { governance: held.newest, anchors });
     try {
       return await vault.releaseShare(release);
     } catch (error) {
@@ -186,13 +198,11 @@ const RELEASE_RETRY_MS = 250;
  */
 async function cosign(
   work: Extract<WorkItem["work"], { kind: "cosign" }>,
-  context: VaultNodeContext,
+  context: Node,
 ): Promise<Uint8Array> {
-  const snapshot = GOVERNANCE_SNAPSHOT.decode(work.governance);
-  await advanceHead(context, (previous) =>
-    extendHead({ snapshot, pinnedGenesisDigest: context.genesisDigest, previous }),
-  );
-  const note = cosignCheckpoint(snapshot.checkpoint, {
+  await advance(context, work.governance, extendHead);
+  const { checkpoint } = GOVERNANCE_SNAPSHOT.decode(work.governance);
+  const note = cosignCheckpoint(checkpoint, {
     signerName: context.self.actorId,
     key: context.self.key,
     timeSeconds: Math.floor(context.nowMs() / 1000),

@@ -1,4 +1,4 @@
-import { appraiseSession, type TrustAnchor } from "#attestation";
+import type { TrustAnchor } from "#attestation";
 import {
   CONTRIBUTION,
   SEALED_ORDER,
@@ -22,9 +22,11 @@ import {
   type TaskEnvelope,
   type WorkItem,
 } from "#protocol";
-import type { KeyCustody, SlicePlan, Vault } from "../sovereignty/index.ts";
+import type { Beginning, KeyCustody, SlicePlan, Vault } from "../sovereignty/index.ts";
 import { EnclaveClient } from "./enclave-client.ts";
 import type { EnclaveLauncher } from "./enclave-launcher.ts";
+import { requireNothingWithdrawn } from "./held-governance.ts";
+import { LiveSessions, encodeSessions } from "./live-sessions.ts";
 import type { RoundBoard } from "./round-board.ts";
 
 /** Milliseconds an enclave may take to boot, and to answer a request for evidence. */
@@ -47,7 +49,10 @@ export interface SliceContext {
   readonly custody: KeyCustody;
   readonly launcher: EnclaveLauncher;
   readonly anchors: readonly TrustAnchor[];
+  /** As the work carries it, accepted: what this slice's enclave is handed. */
   readonly governance: GovernanceState;
+  /** The newest governance the Vault knows: what sessions are judged by, whenever that is. */
+  readonly newest: () => GovernanceState;
   readonly genesis: Uint8Array;
   readonly board: RoundBoard;
   readonly nowMs: () => number;
@@ -60,6 +65,7 @@ interface Slice extends SliceContext {
   readonly envelope: TaskEnvelope;
   readonly plan: SlicePlan;
   readonly client: EnclaveClient;
+  readonly sessions: LiveSessions;
   readonly manifest: SessionManifest;
   readonly manifestBytes: Uint8Array;
   readonly vaultRandom: Uint8Array;
@@ -77,7 +83,8 @@ export type SliceOutcome =
  * Runs one Vault's slice of one round: re-check, attest, order, seal, run (design, sections 2.3 to 2.6).
  *
  * The Vault decides alone: whatever the coordinator sent is checked again, and nothing is sealed before the ledger
- * holds `executing`. A failure is told to the round as a closed code and never throws.
+ * holds `executing`. Every session is judged again before each release and while it lives: one that governance has
+ * revoked since ends the slice and its enclave. A failure is told to the round as a closed code and never throws.
  */
 export async function runSlice(work: SliceWork, context: SliceContext): Promise<SliceOutcome> {
   const progress = { executing: false };
@@ -86,12 +93,18 @@ export async function runSlice(work: SliceWork, context: SliceContext): Promise<
     const { round, attempt } = work;
     const plan = await context.vault.prepareSlice(envelope, context.governance, { round, attempt });
     const client = new EnclaveClient(await context.launcher.launch("slice"));
+    const sessions = new LiveSessions(context);
+    const unwatch = sessions.watch((reason) => {
+      client.end(reason);
+      context.board.end(reason);
+    });
     try {
-      const slice = await attestSlice({ ...context, work, envelope, plan, client });
+      const slice = await attestSlice({ ...context, work, envelope, plan, client, sessions });
       if (plan.role === "sole") await runSole(slice, progress);
       else await runShared(slice, progress);
       return { ok: true };
     } finally {
+      unwatch();
       await client.close();
     }
   } catch (error) {
@@ -106,26 +119,19 @@ export async function runSlice(work: SliceWork, context: SliceContext): Promise<
 async function attestSlice(
   start: Omit<Slice, "manifest" | "manifestBytes" | "vaultRandom" | "vaultEvidence" | "timeoutMs">,
 ): Promise<Slice> {
-  const { client, plan, governance } = start;
+  const { client, sessions, plan, governance } = start;
   const booted = await client.boot("slice", start.genesis, BOOT_MS_MAX);
   const vaultRandom = start.random(32);
   const nonce = vaultNonce(plan.reference, vaultRandom);
   const vaultEvidence = await client.attest(nonce, ATTEST_MS_MAX);
-  appraiseSession({
-    evidence: vaultEvidence,
-    manifest: booted.manifest,
-    role: "slice",
-    nonce,
-    governance,
-    anchors: start.anchors,
-    at: { mode: "live", nowMs: start.nowMs() },
-  });
+  const { manifest } = booted;
+  sessions.accept({ evidence: vaultEvidence, manifest, role: "slice", nonce });
   const timeoutMs =
     start.envelope.coordination_envelope?.per_vault_timeout ??
     governance.policy.multi_vault.per_vault_timeout_ms;
   return {
     ...start,
-    manifest: booted.manifest,
+    manifest,
     manifestBytes: booted.bytes,
     vaultRandom,
     vaultEvidence,
@@ -141,11 +147,7 @@ async function runSole(slice: Slice, progress: { executing: boolean }): Promise<
     vault_evidence: slice.vaultEvidence,
     vault_random: slice.vaultRandom,
   });
-  const order = await slice.vault.beginExecution({
-    envelope: slice.envelope,
-    plan: slice.plan,
-    governance: slice.governance,
-    enclaveManifestDigest: SESSION_MANIFEST.digest(slice.manifest),
+  const order = await beginExecution(slice, {
     aggregatorManifestDigest: null,
     resultSigningKey: slice.manifest.signing_key,
     previousState: null,
@@ -153,6 +155,7 @@ async function runSole(slice: Slice, progress: { executing: boolean }): Promise<
   });
   progress.executing = true;
   const ran = await runEnclave(slice, { order, aggregator: null, sealedSecret: null });
+  slice.sessions.requireLive();
   await slice.board.post({ kind: "slice_result", order, bundle: ran.bundle, sealed: ran.sealed });
 }
 
@@ -160,11 +163,7 @@ async function runShared(slice: Slice, progress: { executing: boolean }): Promis
   const aggregator = await meetAggregator(slice);
   const previousState = await openPreviousState(slice);
   const secretByMs = slice.nowMs() + BEGIN_TIMEOUTS * slice.timeoutMs;
-  const order = await slice.vault.beginExecution({
-    envelope: slice.envelope,
-    plan: slice.plan,
-    governance: slice.governance,
-    enclaveManifestDigest: SESSION_MANIFEST.digest(slice.manifest),
+  const order = await beginExecution(slice, {
     aggregatorManifestDigest: SESSION_MANIFEST.digest(aggregator.manifest),
     resultSigningKey: aggregator.manifest.signing_key,
     previousState: previousState?.commitment ?? null,
@@ -181,6 +180,7 @@ async function runShared(slice: Slice, progress: { executing: boolean }): Promis
     aad: sessionAad(slice.plan.reference, aggregator.evidence),
     plaintext: contribution,
   });
+  slice.sessions.requireFresh();
   await slice.board.post({ kind: "contribution", order, sealed });
   const secret = await slice.board.waitFor({
     kind: "round_secret",
@@ -193,11 +193,33 @@ async function runShared(slice: Slice, progress: { executing: boolean }): Promis
     aggregator: { manifest: aggregator.manifestBytes, evidence: aggregator.evidence },
     sealedSecret: secret.sealed,
   });
+  slice.sessions.requireLive();
   await slice.board.post({
     kind: "slice_result",
     order: null,
     bundle: ran.bundle,
     sealed: ran.sealed,
+  });
+}
+
+/** Charges the round and signs its order, for sessions that still stand; archives what they were accepted by. */
+function beginExecution(
+  slice: Slice,
+  round: Pick<
+    Beginning,
+    "aggregatorManifestDigest" | "resultSigningKey" | "previousState" | "expiresMs"
+  >,
+): Promise<Uint8Array> {
+  const { envelope, plan, governance, sessions } = slice;
+  requireNothingWithdrawn(governance, slice.newest());
+  sessions.requireFresh();
+  return slice.vault.beginExecution({
+    ...round,
+    envelope,
+    plan,
+    governance,
+    enclaveManifestDigest: SESSION_MANIFEST.digest(slice.manifest),
+    sessions: encodeSessions(sessions.accepted),
   });
 }
 
@@ -226,15 +248,8 @@ async function meetAggregator(slice: Slice) {
     matches: (body) => body.vault_id === slice.vaultId,
     deadlineMs,
   });
-  appraiseSession({
-    evidence,
-    manifest,
-    role: "aggregate",
-    nonce: peerNonce(slice.manifest.challenge, SESSION_MANIFEST.digest(manifest)),
-    governance: slice.governance,
-    anchors: slice.anchors,
-    at: { mode: "live", nowMs: slice.nowMs() },
-  });
+  const nonce = peerNonce(slice.manifest.challenge, SESSION_MANIFEST.digest(manifest));
+  slice.sessions.accept({ evidence, manifest, role: "aggregate", nonce });
   return { actorId, manifest, manifestBytes: ready.manifest, evidence };
 }
 
@@ -307,6 +322,7 @@ async function runEnclave(
       noise_share: plan.noiseShare,
     }),
   });
+  slice.sessions.requireFresh();
   const batchKeys = [];
   const batches = [];
   for (const batch of plan.batches) {
@@ -314,6 +330,7 @@ async function runEnclave(
     batchKeys.push({ batch_id: batch.batchId, cms });
     batches.push(await batch.read());
   }
+  slice.sessions.requireFresh();
   return slice.client.call(
     "ran",
     {

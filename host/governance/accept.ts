@@ -42,8 +42,8 @@ export function acceptSnapshot(args: {
 }
 
 /**
- * The head of a snapshot that this party is asked to cosign: every event approved, the log's own signature, and the
- * known past unchanged. Says nothing of what other Vaults have seen.
+ * A snapshot that this party is asked to cosign: every event approved, the log's own signature, and the known past
+ * unchanged. Says nothing of what other Vaults have seen: of its state only what was withdrawn may be acted on.
  *
  * @throws {@link VerificationError} as {@link acceptSnapshot}
  */
@@ -51,12 +51,12 @@ export function extendHead(args: {
   readonly snapshot: GovernanceSnapshot;
   readonly pinnedGenesisDigest: Uint8Array;
   readonly previous: GovernanceHead | null;
-}): GovernanceHead {
+}): AcceptedGovernance {
   const { snapshot, previous } = args;
-  verifyGovernanceForCosigning(snapshot, args.pinnedGenesisDigest);
+  const state = verifyGovernanceForCosigning(snapshot, args.pinnedGenesisDigest);
   const leaves = snapshot.events.map((event) => leafHash(event));
   if (previous !== null) requirePrefix(leaves, previous);
-  return { size: leaves.length, root: merkleRoot(leaves) };
+  return { state, size: leaves.length, root: merkleRoot(leaves) };
 }
 
 function requirePrefix(leaves: readonly Uint8Array[], previous: GovernanceHead): void {

@@ -66,6 +66,12 @@ export class NodeClient {
     await this.#call({ name: "complete", work_id: workId, ...outcome });
   }
 
+  /** The longest governance log that a quorum of Vaults has cosigned, as the coordinator says; to be verified. */
+  async governance(): Promise<Uint8Array> {
+    const answer = await this.#call({ name: "governance" });
+    return answer.result === "governance" ? answer.snapshot : new Uint8Array(0);
+  }
+
   /** Hands in the excerpt of this node's own log that concerns a task. */
   async evidence(taskId: string, excerpt: Uint8Array): Promise<void> {
     await this.#call({ name: "evidence", task_id: taskId, excerpt });

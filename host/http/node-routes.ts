@@ -25,6 +25,8 @@ const WAIT_MS_MAX = 10_000;
 export interface NodeRoutesContext {
   readonly queue: Queue;
   readonly governanceState: () => GovernanceState;
+  /** The longest cosigned governance log, encoded. @throws UnavailableError until there is one. */
+  readonly governanceSnapshot: () => Uint8Array;
   readonly readRoundMessage: (
     signed: Uint8Array,
     state: GovernanceState,
@@ -134,6 +136,8 @@ async function perform({ actor_id: actorId, call }: NodeCall, context: NodeRoute
       });
       return { result: "messages", messages, closed: !open } as const;
     }
+    case "governance":
+      return { result: "governance", snapshot: context.governanceSnapshot() } as const;
     case "evidence":
       await context.keepExcerpt(call.task_id, actorId, call.excerpt);
       context.changed(call.task_id);

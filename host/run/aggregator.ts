@@ -44,6 +44,7 @@ export async function runAggregator(
         }),
         launcher: environment.launcher,
         journal: journalOf(store, log),
+        anchors: footing.trust.anchors,
         genesis: footing.genesisBytes,
         genesisDigest: footing.genesisDigest,
         nowMs,

@@ -131,6 +131,7 @@ export class CoordinatorService {
     return {
       queue,
       governanceState: () => governance.state(),
+      governanceSnapshot: () => GOVERNANCE_SNAPSHOT.encode(governance.snapshot()),
       readRoundMessage,
       roundsOf: async (taskId) => taskRounds(await register.get(taskId)),
       changed: (taskId) => {

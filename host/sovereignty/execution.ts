@@ -11,7 +11,7 @@ import {
 } from "#protocol";
 
 import { requireDispatchable, type Dispatch, type RoundReference } from "./dispatch.ts";
-import { batchesNamed } from "./queries.ts";
+import { batchesNamed, executionsOf } from "./queries.ts";
 import { noteOf } from "./reservations.ts";
 import type { VaultContext } from "./vault-context.ts";
 
@@ -53,6 +53,8 @@ export interface Beginning {
   readonly previousState: Uint8Array | null;
   /** When the order ends, Unix milliseconds. */
   readonly expiresMs: number;
+  /** The appraised enclave sessions that the order is for, to judge again before the result leaves. Not read here. */
+  readonly sessions: Uint8Array;
 }
 
 /**
@@ -151,10 +153,23 @@ export async function beginExecution(context: VaultContext, args: Beginning): Pr
         executor_manifest: args.aggregatorManifestDigest ?? args.enclaveManifestDigest,
         result_signing_key: args.resultSigningKey,
         at_ms: context.nowMs(),
+        sessions: args.sessions,
       })
       .execute();
     return WORK_ORDER.sign(order, context.signingKey);
   });
+}
+
+/**
+ * The sessions of each round of a task that this Vault has begun, in order, as they were given to
+ * {@link beginExecution}.
+ */
+export async function sessionsOf(
+  { store }: VaultContext,
+  envelope: TaskEnvelope,
+): Promise<Uint8Array[]> {
+  const executions = await executionsOf(store.db, envelope.caller_context.request_digest);
+  return executions.map(({ sessions }) => sessions ?? new Uint8Array(0));
 }
 
 function orderOf(

@@ -80,6 +80,8 @@ export interface VaultSchema extends ActorLogSchema {
     executor_manifest: Uint8Array;
     result_signing_key: Uint8Array;
     at_ms: number;
+    /** The enclave sessions it was for, see `Beginning`; null before version 2. */
+    sessions: Uint8Array | null;
   };
   settled: {
     request_digest: Uint8Array;
@@ -161,4 +163,5 @@ export const VAULT_MIGRATIONS: readonly Migration[] = [
       ...appendOnly("released"),
     ],
   },
+  { version: 2, statements: [`alter table execution add column sessions blob`] },
 ];

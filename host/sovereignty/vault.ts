@@ -16,7 +16,13 @@ import { BatchFiles } from "./batch-files.ts";
 import { Books } from "./books.ts";
 import { decide } from "./decide.ts";
 import type { RoundReference } from "./dispatch.ts";
-import { beginExecution, prepareSlice, type Beginning, type SlicePlan } from "./execution.ts";
+import {
+  beginExecution,
+  prepareSlice,
+  sessionsOf,
+  type Beginning,
+  type SlicePlan,
+} from "./execution.ts";
 import { governanceHead, recordGovernanceHead, type GovernanceHead } from "./governance-head.ts";
 import { addGrant, revokeGrant, type AccessGrant } from "./grants.ts";
 import {
@@ -79,6 +85,7 @@ export interface Vault {
     reference: RoundReference,
   ): Promise<SlicePlan>;
   beginExecution(args: Beginning): Promise<Uint8Array>;
+  sessionsOf(envelope: TaskEnvelope): Promise<Uint8Array[]>;
   verifyRound(envelope: TaskEnvelope, signedBundle: Uint8Array): Promise<ExecutionResultBundle>;
   settle(envelope: TaskEnvelope, signedBundles: readonly Uint8Array[]): Promise<Uint8Array>;
   abort(args: {
@@ -119,6 +126,7 @@ export async function openVault(options: VaultOptions): Promise<Vault> {
     prepareSlice: (envelope, governance, reference) =>
       prepareSlice(context, { envelope, governance, reference }),
     beginExecution: (args) => beginExecution(context, args),
+    sessionsOf: (envelope) => sessionsOf(context, envelope),
     verifyRound: (envelope, signedBundle) => verifyRound(context, envelope, signedBundle),
     settle: (envelope, signedBundles) => settle(context, envelope, signedBundles),
     abort: (args) => abort(context, args),

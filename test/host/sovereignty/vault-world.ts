@@ -305,6 +305,7 @@ export function beginning(fixture: Fixture, envelope: TaskEnvelope, plan: SliceP
     resultSigningKey: fixture.network.aggregator.signing.publicKey,
     previousState: plan.reference.round === 0 ? null : testSeed("previous state"),
     expiresMs: fixture.clock.nowMs + 30_000,
+    sessions: testSeed("sessions"),
   };
 }
 
