@@ -6,28 +6,31 @@ import {
   type KeyObject,
 } from "node:crypto";
 
-import forge from "node-forge";
+import { MalformedError, concat, hex } from "#protocol";
 
-import { MalformedError, concat } from "#protocol";
+import { parseBer, type BerElement } from "./ber.ts";
 
-/** The largest blob accepted: KMS plaintexts have at most 4096 bytes, the envelope about 500. */
+/**
+ * The largest blob accepted. What is inside has at most 4096 bytes (KMS API Reference, Encrypt) and a private
+ * key of RSA_4096 about 2400; the envelope adds about 500.
+ */
 export const CMS_BYTES_MAX = 16 * 1024;
 
+/** Contents of object identifiers, in hex. */
 const OID = {
-  envelopedData: "1.2.840.113549.1.7.3",
-  data: "1.2.840.113549.1.7.1",
-  rsaOaep: "1.2.840.113549.1.1.7",
-  mgf1: "1.2.840.113549.1.1.8",
-  sha256: "2.16.840.1.101.3.4.2.1",
-  aes256Cbc: "2.16.840.1.101.3.4.1.42",
+  envelopedData: "2a864886f70d010703",
+  data: "2a864886f70d010701",
+  rsaOaep: "2a864886f70d010107",
+  mgf1: "2a864886f70d010108",
+  sha256: "608648016503040201",
+  aes256Cbc: "60864801650304012a",
 } as const;
 const RSA_2048_BYTES = 256;
 const AES_KEY_BYTES = 32;
 const IV_BYTES = 16;
-const SKI_BYTES_MIN = 20;
-const SKI_BYTES_MAX = 32;
+/** A SHA-1 or a SHA-256; genuine blobs have the latter. */
+const SKI_BYTES = [20, 32];
 
-type Node = forge.asn1.Asn1;
 interface Envelope {
   readonly encryptedKey: Uint8Array;
   readonly iv: Uint8Array;
@@ -41,15 +44,17 @@ interface Envelope {
  * RSAES-OAEP with SHA-256 and MGF1-SHA-256; AES-256-CBC, in parts or whole. Nothing else is accepted. The
  * identifier is not compared: KMS does not say how it forms it, and the key either opens the blob or not.
  * CBC is not authenticated, so whoever wraps a data key must bind it elsewhere. A wrong key, a wrong OAEP
- * block and wrong CBC padding give the same error after the same work.
+ * block and wrong CBC padding give the same error after the same work: with a key that does not unwrap, a
+ * random one decrypts.
  *
  * @param blob - BER; at most {@link CMS_BYTES_MAX} bytes.
  * @returns The plaintext; the caller owns and zeroes it.
  * @throws {@link MalformedError} TEE_KMS_MALFORMED
- * @see RFC 5652 § 6; AWS KMS API Reference, RecipientInfo
+ * @see RFC 5652 § 6, RFC 8017 § A.2.1; AWS KMS API Reference, RecipientInfo
  */
 export function openCiphertextForRecipient(blob: Uint8Array, rsaPrivateKey: KeyObject): Uint8Array {
-  const { encryptedKey, iv, ciphertext } = parseEnvelope(blob);
+  if (blob.length > CMS_BYTES_MAX) throw malformed(`at most ${CMS_BYTES_MAX} bytes`);
+  const { encryptedKey, iv, ciphertext } = parseEnvelope(parseBer(blob));
   const unwrapped = unwrapKey(encryptedKey, rsaPrivateKey);
   const key = unwrapped ?? randomBytes(AES_KEY_BYTES);
   try {
@@ -75,7 +80,10 @@ function decryptOrNull(ciphertext: Uint8Array, key: Uint8Array, iv: Uint8Array):
   const decipher = createDecipheriv("aes-256-cbc", key, iv);
   const first = decipher.update(ciphertext);
   try {
-    return concat(first, decipher.final());
+    const last = decipher.final();
+    const plaintext = concat(first, last);
+    last.fill(0);
+    return plaintext;
   } catch {
     return null;
   } finally {
@@ -83,70 +91,11 @@ function decryptOrNull(ciphertext: Uint8Array, key: Uint8Array, iv: Uint8Array):
   }
 }
 
-function parseEnvelope(blob: Uint8Array): Envelope {
-  if (blob.length > CMS_BYTES_MAX) throw malformed(`at most ${CMS_BYTES_MAX} bytes`);
-  const [contentType, content, ...rest] = children(parseBer(blob), TAG.sequence);
-  if (rest.length > 0 || oid(contentType) !== OID.envelopedData) throw malformed("envelopedData");
-  const [enveloped, ...others] = children(content, TAG.context0);
-  if (others.length > 0) throw malformed("one content");
-  const [version, recipients, encrypted, ...attributes] = children(enveloped, TAG.sequence);
-  if (attributes.length > 0) throw malformed("no attributes");
-  expectVersion(version);
-  const [recipient, ...more] = children(recipients, TAG.set);
-  if (more.length > 0) throw malformed("one recipient");
-  return { encryptedKey: parseRecipient(recipient), ...parseEncrypted(encrypted) };
-}
-
-function parseRecipient(recipient: Node | undefined): Uint8Array {
-  const [version, rid, algorithm, key, ...rest] = children(recipient, TAG.sequence);
-  expectVersion(version);
-  const { length } = octets(rid, TAG.context0Primitive);
-  if (length < SKI_BYTES_MIN || length > SKI_BYTES_MAX) throw malformed("a key identifier");
-  expectOaepSha256(algorithm);
-  const encryptedKey = octets(key, TAG.octetString);
-  if (rest.length > 0 || encryptedKey.length !== RSA_2048_BYTES) {
-    throw malformed(`an encrypted key of ${RSA_2048_BYTES} bytes`);
-  }
-  return encryptedKey;
-}
-
-function expectOaepSha256(algorithm: Node | undefined): void {
-  const [name, parameters, ...rest] = children(algorithm, TAG.sequence);
-  const [hash, mask, ...more] = children(parameters, TAG.sequence);
-  const [hashAlgorithm] = children(hash, TAG.context0);
-  const [maskAlgorithm] = children(mask, TAG.context1);
-  const [maskName, maskHash] = children(maskAlgorithm, TAG.sequence);
-  const exact = rest.length === 0 && more.length === 0;
-  if (!exact || oid(name) !== OID.rsaOaep || oid(maskName) !== OID.mgf1) {
-    throw malformed("RSAES-OAEP");
-  }
-  for (const each of [hashAlgorithm, maskHash]) {
-    if (oid(children(each, TAG.sequence)[0]) !== OID.sha256) throw malformed("OAEP with SHA-256");
-  }
-}
-
-function parseEncrypted(info: Node | undefined): Pick<Envelope, "iv" | "ciphertext"> {
-  const [contentType, algorithm, content, ...rest] = children(info, TAG.sequence);
-  const [name, ivNode, ...more] = children(algorithm, TAG.sequence);
-  if (rest.length > 0 || more.length > 0 || oid(contentType) !== OID.data) {
-    throw malformed("encrypted data");
-  }
-  if (oid(name) !== OID.aes256Cbc) throw malformed("AES-256-CBC");
-  const iv = octets(ivNode, TAG.octetString);
-  if (iv.length !== IV_BYTES) throw malformed(`an IV of ${IV_BYTES} bytes`);
-  const ciphertext = isTagged(content, TAG.context0)
-    ? concat(...children(content, TAG.context0).map((part) => octets(part, TAG.octetString)))
-    : octets(content, TAG.context0Primitive);
-  if (ciphertext.length === 0 || ciphertext.length % IV_BYTES !== 0) {
-    throw malformed("whole cipher blocks");
-  }
-  return { iv, ciphertext };
-}
-
-/** Identifier octets of X.690 § 8.1.2: class, constructed bit, number. */
+/** Identifier octets of what an envelope consists of. */
 const TAG = {
   integer: 0x02,
   octetString: 0x04,
+  null: 0x05,
   oid: 0x06,
   sequence: 0x30,
   set: 0x31,
@@ -155,39 +104,93 @@ const TAG = {
   context0Primitive: 0x80,
 } as const;
 
-function parseBer(blob: Uint8Array): Node {
-  try {
-    return forge.asn1.fromDer(Buffer.from(blob).toString("latin1"), true);
-  } catch (cause) {
-    throw new MalformedError({ code: "TEE_KMS_MALFORMED" }, "cms: expected BER, got other bytes", {
-      cause,
-    });
-  }
+function parseEnvelope(info: BerElement): Envelope {
+  const [contentType, content, ...beside] = parts(info, TAG.sequence);
+  if (beside.length > 0) throw malformed("a type and a content");
+  if (oid(contentType) !== OID.envelopedData) throw malformed("envelopedData");
+  const [enveloped, ...others] = parts(content, TAG.context0);
+  if (others.length > 0) throw malformed("one content");
+  const [version, recipients, encrypted, ...attributes] = parts(enveloped, TAG.sequence);
+  if (attributes.length > 0) throw malformed("no attributes");
+  if (integer(version) !== "02") throw malformed("version 2 of EnvelopedData");
+  const [recipient, ...more] = parts(recipients, TAG.set);
+  if (more.length > 0) throw malformed("one recipient");
+  return { encryptedKey: parseRecipient(recipient), ...parseEncrypted(encrypted) };
 }
 
-function isTagged(node: Node | undefined, tag: number): node is Node {
-  if (node === undefined) return false;
-  return (node.tagClass | (node.constructed ? 0x20 : 0) | node.type) === tag;
+function parseRecipient(recipient: BerElement | undefined): Uint8Array {
+  const [version, rid, algorithm, key, ...beside] = parts(recipient, TAG.sequence);
+  if (beside.length > 0) throw malformed("a recipient of four fields");
+  if (integer(version) !== "02") throw malformed("version 2 of a recipient");
+  const identifier = octets(rid, TAG.context0Primitive);
+  if (!SKI_BYTES.includes(identifier.length)) throw malformed("a key identifier");
+  expectOaepSha256(algorithm);
+  const encryptedKey = octets(key, TAG.octetString);
+  if (encryptedKey.length !== RSA_2048_BYTES) throw malformed("an encrypted key of 256 bytes");
+  return encryptedKey;
 }
 
-function children(node: Node | undefined, tag: number): readonly Node[] {
-  if (!isTagged(node, tag) || typeof node.value === "string") throw malformed("another structure");
-  return node.value;
+function expectOaepSha256(algorithm: BerElement | undefined): void {
+  const [name, parameters, ...beside] = parts(algorithm, TAG.sequence);
+  if (beside.length > 0) throw malformed("an algorithm and its parameters");
+  if (oid(name) !== OID.rsaOaep) throw malformed("RSAES-OAEP");
+  const [hash, mask, ...label] = parts(parameters, TAG.sequence);
+  if (label.length > 0) throw malformed("OAEP without a label");
+  const [digest, ...digests] = parts(hash, TAG.context0);
+  if (digests.length > 0) throw malformed("one OAEP digest");
+  expectSha256(digest);
+  const [generator, ...generators] = parts(mask, TAG.context1);
+  if (generators.length > 0) throw malformed("one mask generation function");
+  const [function0, maskDigest, ...beyond] = parts(generator, TAG.sequence);
+  if (beyond.length > 0) throw malformed("a mask generation function of one digest");
+  if (oid(function0) !== OID.mgf1) throw malformed("MGF1");
+  expectSha256(maskDigest);
 }
 
-function octets(node: Node | undefined, tag: number): Uint8Array {
-  if (!isTagged(node, tag) || typeof node.value !== "string") throw malformed("another structure");
-  return Uint8Array.from(Buffer.from(node.value, "latin1"));
+/** Its parameters are absent or NULL (RFC 5754 § 2). */
+function expectSha256(algorithm: BerElement | undefined): void {
+  const [name, parameters, ...beside] = parts(algorithm, TAG.sequence);
+  if (beside.length > 0) throw malformed("a digest and its parameters");
+  if (oid(name) !== OID.sha256) throw malformed("SHA-256");
+  if (parameters !== undefined && parameters.tag !== TAG.null) throw malformed("no parameters");
 }
 
-function oid(node: Node | undefined): string {
-  const content = Buffer.from(octets(node, TAG.oid)).toString("latin1");
-  return forge.asn1.derToOid(forge.util.createBuffer(content));
+function parseEncrypted(info: BerElement | undefined): Pick<Envelope, "iv" | "ciphertext"> {
+  const [contentType, algorithm, content, ...beside] = parts(info, TAG.sequence);
+  if (beside.length > 0) throw malformed("encrypted content of three fields");
+  if (oid(contentType) !== OID.data) throw malformed("encrypted data");
+  const [name, parameters, ...more] = parts(algorithm, TAG.sequence);
+  if (more.length > 0) throw malformed("a cipher and its IV");
+  if (oid(name) !== OID.aes256Cbc) throw malformed("AES-256-CBC");
+  const iv = octets(parameters, TAG.octetString);
+  if (iv.length !== IV_BYTES) throw malformed(`an IV of ${IV_BYTES} bytes`);
+  const ciphertext =
+    content?.tag === TAG.context0
+      ? concat(...content.parts.map((part) => octets(part, TAG.octetString)))
+      : octets(content, TAG.context0Primitive);
+  return { iv, ciphertext };
 }
 
-function expectVersion(node: Node | undefined): void {
-  const value = octets(node, TAG.integer);
-  if (value.length !== 1 || value[0] !== 2) throw malformed("version 2");
+function parts(element: BerElement | undefined, tag: number): readonly BerElement[] {
+  return expectTag(element, tag).parts;
+}
+
+function octets(element: BerElement | undefined, tag: number): Uint8Array {
+  return expectTag(element, tag).content;
+}
+
+function oid(element: BerElement | undefined): string {
+  return hex(octets(element, TAG.oid));
+}
+
+function integer(element: BerElement | undefined): string {
+  return hex(octets(element, TAG.integer));
+}
+
+function expectTag(element: BerElement | undefined, tag: number): BerElement {
+  if (element === undefined) throw malformed("another field");
+  if (element.tag !== tag) throw malformed(`tag 0x${tag.toString(16)}`);
+  return element;
 }
 
 function malformed(expected: string): MalformedError {
