@@ -1,4 +1,4 @@
-import { createPublicKey, verify, type KeyObject } from "node:crypto";
+import { verify, type KeyObject } from "node:crypto";
 
 import { MalformedError, compareBytes, equalBytes, fromHex, hex } from "#protocol";
 
@@ -13,6 +13,7 @@ import {
   type DerElement,
 } from "./der.ts";
 import { parseDerTime } from "./der-time.ts";
+import { importPublicKey } from "./public-key.ts";
 
 /** An X.509 v3 certificate of one vendor's profile; authentic only once verified. */
 export interface Certificate {
@@ -91,8 +92,7 @@ export type Signed = Pick<Certificate, "tbs" | "algorithm" | "signature">;
 export function isSignedBy(signed: Signed, issuer: Certificate): boolean {
   const { hash, options } = signed.algorithm;
   // A bare key where there are no options: an object around it costs as much as a quarter of a P-256 signature.
-  const key =
-    options.padding === undefined ? issuer.publicKey : { key: issuer.publicKey, ...options };
+  const key = options === null ? issuer.publicKey : { key: issuer.publicKey, ...options };
   return verify(hash, signed.tbs, key, signed.signature);
 }
 
@@ -153,7 +153,7 @@ function parseKey(spki: DerElement, profile: CertificateProfile): KeyObject {
 
 function importKey(spki: DerElement, name: string): KeyObject {
   try {
-    return createPublicKey({ key: Buffer.from(spki.whole), format: "der", type: "spki" });
+    return importPublicKey(spki.whole);
   } catch (cause) {
     throw new MalformedError(
       { code: "TEE_CHAIN_MALFORMED" },

@@ -41,7 +41,7 @@ export function isoTime(ms: number): string {
   const two = (value: number): string => `${Math.floor(value)}`.padStart(2, "0");
   const clock = [inDay / 3_600_000, (inDay / 60_000) % 60, (inDay / 1000) % 60].map(two).join(":");
   const fraction = `${inDay % 1000}`.padStart(3, "0");
-  return `${year}-${two(month + 1)}-${two(day)}T${clock}.${fraction}Z`;
+  return `${`${year}`.padStart(4, "0")}-${two(month + 1)}-${two(day)}T${clock}.${fraction}Z`;
 }
 
 function isLeap(year: number): boolean {

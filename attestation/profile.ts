@@ -8,7 +8,8 @@ export interface SignatureAlgorithm {
   /** AlgorithmIdentifier, DER, compared byte for byte. */
   readonly identifier: Uint8Array;
   readonly hash: "sha256" | "sha384";
-  readonly options: SigningOptions;
+  /** For RSA; ECDSA needs none. */
+  readonly options: SigningOptions | null;
 }
 
 /** A kind of key: its AlgorithmIdentifier, and the size in bits where that does not say it. */
@@ -51,13 +52,13 @@ const ECDSA_SHA384: SignatureAlgorithm = {
   // No parameters (RFC 5758 § 3.2).
   identifier: fromHex("300a06082a8648ce3d040303"),
   hash: "sha384",
-  options: {},
+  options: null,
 };
 const ECDSA_SHA256: SignatureAlgorithm = {
   name: "ecdsa-with-SHA256",
   identifier: fromHex("300a06082a8648ce3d040302"),
   hash: "sha256",
-  options: {},
+  options: null,
 };
 const PSS_OPTIONS = { padding: constants.RSA_PKCS1_PSS_PADDING, saltLength: 48 };
 /** SHA-384, MGF1 with SHA-384 and a salt of 48 bytes, as RSASSA-PSS-params has them (RFC 8017 § A.2.3). */

@@ -8,6 +8,7 @@ import type { JudgedAt } from "../judged-at.ts";
 import { verifyPath } from "../path.ts";
 import type { NitroMeasurement } from "../policy.ts";
 import { NITRO_PROFILE } from "../profile.ts";
+import { derSignature } from "../public-key.ts";
 import type { NitroClaims } from "./claims.ts";
 import { COSE_PROTECTED_HEADER, parseNitroDocument, type NitroDocument } from "./document.ts";
 
@@ -50,8 +51,7 @@ export function verifyNitroDocument(
     new Uint8Array(0),
     parsed.payload,
   ]);
-  const key = { key: leaf.publicKey, dsaEncoding: "ieee-p1363" } as const;
-  if (!verify("sha384", signed, key, parsed.signature)) {
+  if (!verify("sha384", signed, leaf.publicKey, derSignature(parsed.signature))) {
     throw new VerificationError(
       { code: "TEE_SIGNATURE_INVALID", moduleId: parsed.moduleId },
       "document: expected the signature of its leaf certificate's key, got another one",
