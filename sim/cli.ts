@@ -16,7 +16,7 @@ import {
 } from "#host";
 import { runDemo } from "./demo/run.ts";
 import { runUp } from "./demo/up.ts";
-import { startInsecureKms } from "./kms.ts";
+import { startInsecureKms } from "./kms/server.ts";
 import { createInsecureLauncher } from "./launcher.ts";
 import { measureSimImage } from "./measure.ts";
 import { createInsecureSimPlatform } from "./platform.ts";

@@ -1,4 +1,4 @@
-export { startInsecureKms, type InsecureKms, type SimKmsOptions } from "./kms.ts";
+export { startInsecureKms, type InsecureKms, type SimKmsOptions } from "./kms/server.ts";
 export {
   createInsecureLauncher,
   launchInsecureEnclave,

@@ -11,7 +11,7 @@ import { openCiphertextForRecipient } from "../../../enclave/adapters/cms.ts";
 import { createKms, recipientKeyPolicy, type Kms } from "../../../host/adapters/kms.ts";
 import { decodeHardwareCbor } from "../../../attestation/index.ts";
 import { encodeCbor, fromHex, hex, utf8 } from "../../../protocol/index.ts";
-import { startInsecureKms, type InsecureKms } from "../../../sim/kms.ts";
+import { startInsecureKms, type InsecureKms } from "../../../sim/kms/server.ts";
 import { InsecureSimNsm } from "../../../sim/nsm.ts";
 import { createInsecureSimPlatform, type InsecureSimPlatform } from "../../../sim/platform.ts";
 

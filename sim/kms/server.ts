@@ -3,7 +3,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 
 import type { TrustAnchor } from "#attestation";
 
-import { KmsFault, createKmsOperations } from "./kms-operations.ts";
+import { KmsFault, createKmsOperations } from "./operations.ts";
 
 /** How a simulated KMS is started. */
 export interface SimKmsOptions {

@@ -6,7 +6,7 @@ import { z } from "zod";
 
 import { base64, concat, encodeCbor, fromBase64, utf8 } from "#protocol";
 
-import { keyPolicySchema, type KeyPolicy } from "./kms-policy.ts";
+import { keyPolicySchema, type KeyPolicy } from "./policy.ts";
 
 /** A key of the simulated KMS. */
 export interface SimKey {

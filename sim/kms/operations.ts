@@ -11,8 +11,8 @@ import {
 import { SymphonyError, base64, hex } from "#protocol";
 
 import { sealForRecipient } from "./cms.ts";
-import { SimKeyStore, decryptUnder, encryptUnder, keyIdOf, type SimKey } from "./kms-keys.ts";
-import { KEY_POLICY_BYTES_MAX, isAllowed, keyPolicySchema, type KeyPolicy } from "./kms-policy.ts";
+import { SimKeyStore, decryptUnder, encryptUnder, keyIdOf, type SimKey } from "./keys.ts";
+import { KEY_POLICY_BYTES_MAX, isAllowed, keyPolicySchema, type KeyPolicy } from "./policy.ts";
 
 /** What the operations of a simulated KMS need. */
 export interface KmsOperationsOptions {

@@ -2,7 +2,7 @@ import { constants, createCipheriv, createPublicKey, publicEncrypt } from "node:
 
 import { concat, fromHex, sha256 } from "#protocol";
 
-import { der } from "./x509.ts";
+import { der } from "../x509.ts";
 
 /** One indefinite-length BER element (X.690 § 8.1.3.6). */
 function ber(tag: number, ...contents: readonly Uint8Array[]): Uint8Array {
