@@ -4,6 +4,7 @@ import { z } from "zod";
 
 import type {
   AppraisalPolicy,
+  ChainCache,
   Evidence,
   JudgedAt,
   TrustAnchor,
@@ -22,6 +23,7 @@ export interface AttestationModule {
     at: JudgedAt,
   ) => VerifiedEvidence;
   readonly appraiseEvidence: (evidence: VerifiedEvidence, policy: AppraisalPolicy) => unknown;
+  readonly createChainCache: (limits: { readonly entriesMax: number }) => ChainCache;
   readonly parseNitroDocument: (document: Uint8Array) => unknown;
   /** Until a format has a parser of its own, what it refuses counts as `verify`. */
   readonly parseSnpReport?: (document: Uint8Array) => unknown;
@@ -53,21 +55,36 @@ export function isAvailable(base: Base, { swap, anchors }: Damage = UNDAMAGED): 
   return isPresent([...Object.values(base.parts), ...swapped, ...roots]);
 }
 
-/** Evaluates one vector. A refusal without a code, such as a TypeError, has its class for a code. */
-export function evaluateVector(vector: Vector, base: Base, subject: Subject): Outcome {
-  if (vector.warm) {
-    const warmed = evaluateBase(base, subject);
-    if (!("accepted" in warmed)) return warmed;
-  }
-  return evaluate(base, vector, subject);
+/**
+ * Evaluates one vector. A refusal without a code, such as a TypeError, has its class for a code.
+ *
+ * @param chainCache - Chains seen before; a vector with `warm` gets one that has seen its base at least.
+ */
+export function evaluateVector(
+  vector: Vector,
+  base: Base,
+  { subject, chainCache = null }: { subject: Subject; chainCache?: ChainCache | null },
+): Outcome {
+  if (!vector.warm) return evaluate(base, vector, { subject, chainCache });
+  const cache = chainCache ?? subject.attestation.createChainCache({ entriesMax: 2 });
+  const warmed = evaluate(base, UNDAMAGED, { subject, chainCache: cache });
+  return "accepted" in warmed ? evaluate(base, vector, { subject, chainCache: cache }) : warmed;
 }
 
 /** Evaluates the evidence that vectors damage; all of it has to be accepted. */
-export function evaluateBase(base: Base, subject: Subject): Outcome {
-  return evaluate(base, UNDAMAGED, subject);
+export function evaluateBase(
+  base: Base,
+  { subject, chainCache = null }: { subject: Subject; chainCache?: ChainCache | null },
+): Outcome {
+  return evaluate(base, UNDAMAGED, { subject, chainCache });
 }
 
-function evaluate(base: Base, damage: Damage, { attestation, openCms }: Subject): Outcome {
+function evaluate(
+  base: Base,
+  damage: Damage,
+  { subject, chainCache }: { subject: Subject; chainCache: ChainCache | null },
+): Outcome {
+  const { attestation, openCms } = subject;
   const parts = partsOf(base, damage);
   const document = partOf(parts, "document");
   let stage: Vector["stage"] = "parse";
@@ -82,7 +99,8 @@ function evaluate(base: Base, damage: Damage, { attestation, openCms }: Subject)
     const anchors = (damage.anchors ?? base.anchors).map(anchorOf);
     const at = damage.at ?? base.at;
     if (at === null) throw new Error("base: expected a time, got none");
-    const verified = attestation.verifyEvidence(evidenceOf(base.format, parts), anchors, at);
+    const judgedAt = chainCache === null ? at : { ...at, chainCache };
+    const verified = attestation.verifyEvidence(evidenceOf(base.format, parts), anchors, judgedAt);
     stage = "appraise";
     attestation.appraiseEvidence(verified, policyOf(base, damage));
     return { accepted: true };

@@ -75,8 +75,8 @@ export const vectorSchema = z.strictObject({
   warm: z.boolean().default(false),
   stage: z.enum(STAGES),
   code,
-  /** The check without which it would be accepted. */
-  check: z.string(),
+  /** The check without which it would be accepted; null when no one removal does that, and it does not count. */
+  check: z.string().nullable(),
 });
 /** See {@link vectorSchema}. */
 export type Vector = z.infer<typeof vectorSchema>;

@@ -1,0 +1,113 @@
+import { registerHooks } from "node:module";
+import { join } from "node:path";
+import { pathToFileURL } from "node:url";
+
+import { z } from "zod";
+
+import {
+  evaluateBase,
+  evaluateVector,
+  isAvailable,
+  type Outcome,
+  type Subject,
+} from "../vectors/attestation/evaluate.ts";
+import { loadBases, loadVectors } from "../vectors/attestation/load.ts";
+
+/** A child process: evaluates the vectors against mutated source, which never touches the disk. */
+
+const jobSchema = z.strictObject({
+  /** Grows with each job: modules are loaded anew under it. */
+  id: z.int(),
+  /** Path below the root, and its mutated source; null for the source as it stands. */
+  file: z.string().nullable(),
+  source: z.string(),
+  /** Null: all vectors and bases, up to the first that comes out otherwise than it should. */
+  numbers: z.array(z.string()).nullable(),
+});
+/** See {@link jobSchema}. */
+export type Job = z.infer<typeof jobSchema>;
+
+/** What came of a job: the outcomes asked for, or the first that differs, or why nothing could be loaded. */
+export type Verdict =
+  | { readonly id: number; readonly outcomes: Readonly<Record<string, Outcome>> }
+  | { readonly id: number; readonly differs: string | null }
+  | { readonly id: number; readonly broken: string };
+
+const ROOT = process.argv[2] ?? "";
+const FRESH = ["attestation/", "enclave/adapters/cms.ts"].map(
+  (path) => pathToFileURL(join(ROOT, path)).href,
+);
+const vectors = loadVectors();
+const bases = loadBases();
+let current: Job | null = null;
+
+registerHooks({
+  resolve(specifier, context, next) {
+    const resolved = next(specifier, context);
+    const tag = /\?job=\d+$/.exec(context.parentURL ?? "")?.[0];
+    if (tag === undefined || !FRESH.some((prefix) => resolved.url.startsWith(prefix))) {
+      return resolved;
+    }
+    return { ...resolved, url: `${resolved.url}${tag}` };
+  },
+  load(url, context, next) {
+    if (current === null || current.file === null) return next(url, context);
+    if (url !== urlOf(current.file, current)) return next(url, context);
+    return { format: "module-typescript", source: current.source, shortCircuit: true };
+  },
+});
+
+process.on("message", (message) => {
+  const job = jobSchema.parse(message);
+  current = job;
+  void judge(job).then((verdict) => process.send?.(verdict));
+});
+
+async function judge(job: Job): Promise<Verdict> {
+  const { id } = job;
+  try {
+    const subject: Subject = {
+      attestation: await import(urlOf("attestation/index.ts", job)),
+      openCms: (await import(urlOf("enclave/adapters/cms.ts", job))).openCiphertextForRecipient,
+    };
+    if (job.numbers === null) return { id, differs: firstDifference(subject) };
+    return { id, outcomes: outcomesOf(job.numbers, subject) };
+  } catch (error) {
+    return { id, broken: String(error) };
+  }
+}
+
+function urlOf(path: string, { id }: Job): string {
+  return `${pathToFileURL(join(ROOT, path)).href}?job=${id}`;
+}
+
+function outcomesOf(numbers: readonly string[], subject: Subject): Record<string, Outcome> {
+  const asked = vectors.filter(({ number }) => numbers.includes(number));
+  return Object.fromEntries(
+    asked.map((vector) => [
+      vector.number,
+      evaluateVector(vector, baseOf(vector.base), { subject }),
+    ]),
+  );
+}
+
+function firstDifference(subject: Subject): string | null {
+  for (const [name, base] of bases) {
+    if (isAvailable(base) && !("accepted" in evaluateBase(base, { subject })))
+      return `base ${name}`;
+  }
+  for (const vector of vectors) {
+    const base = baseOf(vector.base);
+    if (!isAvailable(base, vector)) continue;
+    const outcome = evaluateVector(vector, base, { subject });
+    if ("accepted" in outcome) return vector.number;
+    if (outcome.stage !== vector.stage || outcome.code !== vector.code) return vector.number;
+  }
+  return null;
+}
+
+function baseOf(name: string) {
+  const base = bases.get(name);
+  if (base === undefined) throw new Error(`base: expected ${name} in bases/, got none`);
+  return base;
+}
