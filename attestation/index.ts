@@ -37,7 +37,7 @@ export {
   type SnpMeasurement,
   type TdxMeasurement,
 } from "./policy.ts";
-export { verifyReportReplay } from "./replay.ts";
+export { evidenceOf, verifyReportReplay } from "./replay.ts";
 export { attestationReportSchema, type AttestationReport } from "./report.ts";
 export { appraiseSession, reappraiseSession, type SessionClaim } from "./session.ts";
 export type { SnpClaims } from "./snp/claims.ts";

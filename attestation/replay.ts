@@ -51,7 +51,12 @@ export function verifyReportReplay(
   return derived;
 }
 
-function evidenceOf(report: AttestationReport): Evidence {
+/**
+ * The evidence of a report, as untrusted as the report: what `verifyEvidence` takes.
+ *
+ * @throws {@link MalformedError} TEE_DOCUMENT_MALFORMED for a TDX report without collateral.
+ */
+export function evidenceOf(report: AttestationReport): Evidence {
   const { evidence, endorsements } = report;
   const binding = report.bound
     ? { nonce: report.nonce, userData: report.user_data, publicKey: report.public_key }
