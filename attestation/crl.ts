@@ -38,7 +38,7 @@ export function parseCrl(der: Uint8Array, profile: CertificateProfile): Revocati
   try {
     if (der.length > CRL_BYTES_MAX)
       throw derFault(`at most ${CRL_BYTES_MAX} bytes`, `${der.length}`);
-    return parseList(Uint8Array.from(der), profile);
+    return parseList(new Uint8Array(der), profile);
   } catch (cause) {
     if (!(cause instanceof MalformedError)) throw cause;
     throw new MalformedError(

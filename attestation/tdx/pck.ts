@@ -1,4 +1,4 @@
-import { MalformedError, fromBase64, hex, utf8Text } from "#protocol";
+import { MalformedError, equalBytes, fromBase64, fromHex, utf8Text } from "#protocol";
 
 import type { Certificate } from "../certificate.ts";
 import { DER, derFault, expectTag, parseDer, parseDerElements, type DerElement } from "../der.ts";
@@ -23,12 +23,15 @@ const END = "-----END CERTIFICATE-----\n";
 
 /** 1.2.840.113741.1.13.1, contents in hex. */
 export const SGX_EXTENSION = "2a864886f84d010d01";
-const PPID = `${SGX_EXTENSION}01`;
-const TCB = `${SGX_EXTENSION}02`;
-const PCE_ID = `${SGX_EXTENSION}03`;
-const FMSPC = `${SGX_EXTENSION}04`;
-const PCE_SVN = `${TCB}11`;
-const COMPONENTS = 16;
+const EXTENSION_OID = fromHex(SGX_EXTENSION);
+const TCB_OID = fromHex(`${SGX_EXTENSION}02`);
+const PPID = 1;
+const TCB = 2;
+const PCE_ID = 3;
+const FMSPC = 4;
+/** Arcs of TCB. */
+const COMPONENTS = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16] as const;
+const PCE_SVN = 17;
 
 /**
  * Reads the certificates of a quote: PEM text, PCK first, root last.
@@ -77,7 +80,7 @@ function malformedText(cause: unknown): MalformedError {
 
 /**
  * Reads Intel's extension of a PCK certificate. What Symphony has no use for (CPUSVN, SGX type, platform instance,
- * configuration) is not looked at, and neither is what Intel may add.
+ * configuration) is not looked at, and neither is what Intel may add under its OID.
  *
  *     SEQUENCE
  *         SEQUENCE { .1 PPID, OCTET STRING (16) }
@@ -93,28 +96,30 @@ function malformedText(cause: unknown): MalformedError {
 export function parsePckExtension({ extensions }: Certificate): PckExtension {
   const value = extensions.get(SGX_EXTENSION);
   if (value === undefined) throw derFault("a PCK certificate", "one without the SGX extension");
-  const fields = parseFields(parseDer(value, DER.sequence));
-  const tcb = parseFields(expectTag(fields.get(TCB), DER.sequence));
+  const fields = parseFields(parseDer(value, DER.sequence), EXTENSION_OID);
+  const tcb = parseFields(expectTag(fields.get(TCB), DER.sequence), TCB_OID);
   return {
     ppid: octets(fields.get(PPID), 16),
-    components: Array.from({ length: COMPONENTS }, (_, index) =>
-      integer(tcb.get(`${TCB}${(index + 1).toString(16).padStart(2, "0")}`), 0xff),
-    ),
+    components: COMPONENTS.map((arc) => integer(tcb.get(arc), 0xff)),
     pceSvn: integer(tcb.get(PCE_SVN), 0xffff),
     pceId: octets(fields.get(PCE_ID), 2),
     fmspc: octets(fields.get(FMSPC), 6),
   };
 }
 
-/** The values of a sequence of pairs, by OID contents in hex; each at most once. */
-function parseFields(sequence: DerElement): ReadonlyMap<string, DerElement> {
-  const fields = new Map<string, DerElement>();
+/** The values of a sequence of pairs whose OIDs are `parent` and one arc more, by that arc; each at most once. */
+function parseFields(sequence: DerElement, parent: Uint8Array): ReadonlyMap<number, DerElement> {
+  const fields = new Map<number, DerElement>();
   for (const pair of parseDerElements(sequence.content)) {
     const [oid, value, ...more] = parseDerElements(expectTag(pair, DER.sequence).content);
     if (value === undefined || more.length > 0) throw derFault("an OID and a value", "others");
-    const name = hex(expectTag(oid, DER.oid).content);
-    if (fields.has(name)) throw derFault("each field once", "one repeated");
-    fields.set(name, value);
+    const { content } = expectTag(oid, DER.oid);
+    const arc = content[parent.length];
+    if (arc === undefined || !equalBytes(content.subarray(0, -1), parent)) {
+      throw derFault("an OID of Intel's", "another one");
+    }
+    if (fields.has(arc)) throw derFault("each field once", "one repeated");
+    fields.set(arc, value);
   }
   return fields;
 }

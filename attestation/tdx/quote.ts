@@ -114,7 +114,7 @@ export function parseTdxQuote(document: Uint8Array): TdxQuote {
       `quote: expected at most ${TDX_QUOTE_BYTES_MAX} bytes, got ${document.length}`,
     );
   }
-  const copy = Uint8Array.from(document);
+  const copy = new Uint8Array(document);
   const version = parseHeader(part(copy, { at: 0, size: HEADER_BYTES, field: "header" }));
   const body = parseBodyHead(copy, version);
   const bodyEnd = body.at + body.size;

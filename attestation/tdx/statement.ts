@@ -36,7 +36,7 @@ export function parseStatement(text: Uint8Array, member: string): Statement {
   if (text.length > STATEMENT_BYTES_MAX) {
     throw malformed(member, `at most ${STATEMENT_BYTES_MAX} bytes`, `${text.length}`);
   }
-  const copy = Uint8Array.from(text);
+  const copy = new Uint8Array(text);
   const whole = Buffer.from(copy).toString("latin1").trimEnd();
   const head = `{"${member}":`;
   const tailAt = whole.length - SIGNATURE_DIGITS - `,"signature":""}`.length;

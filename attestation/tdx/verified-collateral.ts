@@ -9,9 +9,9 @@ import { isoTime } from "../der-time.ts";
 import type { JudgedAt } from "../judged-at.ts";
 import { verifyPath } from "../path.ts";
 import { INTEL_PROFILE } from "../profile.ts";
+import { derSignature } from "../public-key.ts";
 import type { Collateral } from "./collateral.ts";
 import { SGX_EXTENSION } from "./pck.ts";
-import { derSignature } from "./signature.ts";
 import {
   parseBody,
   parseStatement,
@@ -180,11 +180,11 @@ export function instantOf(at: JudgedAt): number {
 
 function copyOf({ tcbInfo, qeIdentity, tcbSigningChain, pckCrl, rootCrl }: Collateral): Collateral {
   return {
-    tcbInfo: Uint8Array.from(tcbInfo),
-    qeIdentity: Uint8Array.from(qeIdentity),
-    tcbSigningChain: tcbSigningChain.map((der) => Uint8Array.from(der)),
-    pckCrl: Uint8Array.from(pckCrl),
-    rootCrl: Uint8Array.from(rootCrl),
+    tcbInfo: new Uint8Array(tcbInfo),
+    qeIdentity: new Uint8Array(qeIdentity),
+    tcbSigningChain: tcbSigningChain.map((der) => new Uint8Array(der)),
+    pckCrl: new Uint8Array(pckCrl),
+    rootCrl: new Uint8Array(rootCrl),
   };
 }
 

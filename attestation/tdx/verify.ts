@@ -9,12 +9,13 @@ import { VerifiedEvidence } from "../evidence.ts";
 import type { JudgedAt } from "../judged-at.ts";
 import { verifyPath, type VerifiedPath } from "../path.ts";
 import { INTEL_PROFILE } from "../profile.ts";
+import { derSignature } from "../public-key.ts";
+import { importAttestationKey } from "./attestation-key.ts";
 import { decodeAttributes } from "./attributes.ts";
 import type { TdxClaims } from "./claims.ts";
 import type { Collateral } from "./collateral.ts";
 import { parsePckChain, parsePckExtension, type PckExtension } from "./pck.ts";
 import { parseTdxQuote, type QeReport, type TdReport, type TdxQuote } from "./quote.ts";
-import { derSignature, importPoint } from "./signature.ts";
 import type { QeIdentity, TcbInfo } from "./statement.ts";
 import { moduleOf, tcbOf, type TcbClaims, type TdxModule } from "./tcb.ts";
 import { VerifiedCollateral, instantOf, verifyCollateral } from "./verified-collateral.ts";
@@ -123,7 +124,7 @@ function verifySignatures(quote: TdxQuote, pck: Certificate): void {
   if (!equalBytes(qeReport.reportData, bound)) {
     throw invalid("QE report data", "the digest of the attestation key, and zeros");
   }
-  const key = importPoint(attestationKey);
+  const key = importAttestationKey(attestationKey);
   if (!verify("sha256", quote.signed, key, derSignature(quote.signature))) {
     throw invalid("quote", "the signature of the attestation key");
   }
