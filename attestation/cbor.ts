@@ -1,5 +1,3 @@
-import { Decoder } from "cbor-x/decode-no-eval";
-
 import { LimitError, MalformedError } from "#protocol";
 
 /** Values found in attestation documents and NSM messages. Maps keep the type of their keys. */
@@ -18,18 +16,17 @@ export const CBOR_DEPTH_MAX = 8;
 /** Items in one message, keys included. The largest genuine document has about 60. */
 export const CBOR_ITEMS_MAX = 1024;
 
-const decoder = new Decoder({ mapsAsObjects: false, useRecords: false, copyBuffers: true });
 const strictText = new TextDecoder("utf-8", { fatal: true });
 
 /**
  * Decodes one CBOR item written by hardware: an attestation document's payload or an NSM message.
  *
  * Genuine documents use indefinite-length maps and are not sorted, so the canonical decoder of `protocol`
- * does not apply. A walk over the bytes comes first and refuses what cbor-x would let pass: duplicate keys,
- * keys that are no integer or text, longer-than-needed heads, tags, floats, `undefined`, text that is not
- * UTF-8, indefinite strings, bytes left over, more than {@link CBOR_DEPTH_MAX} levels or
- * {@link CBOR_ITEMS_MAX} items. No length is trusted beyond the bytes that are there.
+ * does not apply. Refuses duplicate keys, keys that are no integer or text, longer-than-needed heads, tags, floats,
+ * `undefined`, text that is not UTF-8, indefinite strings, bytes left over, more than {@link CBOR_DEPTH_MAX} levels or
+ * {@link CBOR_ITEMS_MAX} items. No length is trusted beyond the bytes that are there, and each byte is read once.
  *
+ * @returns Integers as numbers where they are exact, else as `bigint`; byte strings as copies.
  * @throws {@link LimitError} TEE_DOCUMENT_TOO_LARGE above `maxBytes`.
  * @throws {@link MalformedError} TEE_DOCUMENT_MALFORMED
  * @see RFC 8949 § 3
@@ -41,22 +38,13 @@ export function decodeHardwareCbor(bytes: Uint8Array, maxBytes: number): Hardwar
       `cbor: expected at most ${maxBytes} bytes, got ${bytes.length}`,
     );
   }
-  const scan: Scan = { bytes, at: 0, items: 0 };
-  walk(scan, 0);
-  if (scan.at !== bytes.length) throw fault("one item", `${bytes.length - scan.at} bytes more`);
-  try {
-    const value: HardwareValue = decoder.decode(bytes);
-    return value;
-  } catch (cause) {
-    throw new MalformedError(
-      { code: "TEE_DOCUMENT_MALFORMED" },
-      "cbor: expected one decodable item",
-      { cause },
-    );
-  }
+  const reader: Reader = { bytes, at: 0, items: 0 };
+  const value = readItem(reader, 0);
+  if (reader.at !== bytes.length) throw fault("one item", `${bytes.length - reader.at} bytes more`);
+  return value;
 }
 
-interface Scan {
+interface Reader {
   readonly bytes: Uint8Array;
   at: number;
   items: number;
@@ -65,75 +53,80 @@ interface Scan {
 interface Head {
   readonly major: number;
   /** The argument, or null for an indefinite length. */
-  readonly argument: number | null;
+  readonly argument: number | bigint | null;
 }
 
 const MAJOR = { unsigned: 0, negative: 1, bytes: 2, text: 3, array: 4, map: 5, simple: 7 } as const;
 const BREAK = 0xff;
 const INDEFINITE = 31;
-/** false, true and null (RFC 8949 § 3.3). */
-const SIMPLE_VALUES: readonly number[] = [20, 21, 22];
+/** RFC 8949 § 3.3; floats and `undefined` do not occur. */
+const SIMPLE_VALUES: ReadonlyMap<number | bigint | null, boolean | null> = new Map([
+  [20, false],
+  [21, true],
+  [22, null],
+]);
 
-function walk(scan: Scan, depth: number): void {
+function readItem(reader: Reader, depth: number): HardwareValue {
   if (depth > CBOR_DEPTH_MAX) throw fault(`at most ${CBOR_DEPTH_MAX} levels`, "more");
-  scan.items += 1;
-  if (scan.items > CBOR_ITEMS_MAX) throw fault(`at most ${CBOR_ITEMS_MAX} items`, "more");
-  const { major, argument } = readHead(scan);
+  reader.items += 1;
+  if (reader.items > CBOR_ITEMS_MAX) throw fault(`at most ${CBOR_ITEMS_MAX} items`, "more");
+  const { major, argument } = readHead(reader);
   switch (major) {
     case MAJOR.unsigned:
+      return argument;
     case MAJOR.negative:
-      return;
+      return typeof argument === "bigint" ? -1n - argument : -1 - definite(argument);
     case MAJOR.bytes:
-      take(scan, definite(argument));
-      return;
+      return new Uint8Array(take(reader, definite(argument)));
     case MAJOR.text:
-      expectText(take(scan, definite(argument)));
-      return;
+      return textOf(take(reader, definite(argument)));
     case MAJOR.array:
-      repeat(scan, argument, () => walk(scan, depth + 1));
-      return;
+      return readArray(reader, argument, depth + 1);
     case MAJOR.map:
-      walkMap(scan, argument, depth);
-      return;
-    case MAJOR.simple:
-      if (argument === null || !SIMPLE_VALUES.includes(argument)) {
+      return readMap(reader, argument, depth + 1);
+    case MAJOR.simple: {
+      const value = SIMPLE_VALUES.get(argument);
+      if (value === undefined)
         throw fault("false, true or null", "a float or another simple value");
-      }
-      return;
+      return value;
+    }
     default:
       throw fault("no tags", "a tag");
   }
 }
 
-/** Heads are shortest-form, so equal keys have equal bytes. */
-function walkMap(scan: Scan, pairs: number | null, depth: number): void {
-  const keys = new Set<string>();
-  repeat(scan, pairs, () => {
-    const start = scan.at;
-    const major = (scan.bytes[start] ?? 0) >> 5;
-    if (major !== MAJOR.unsigned && major !== MAJOR.negative && major !== MAJOR.text) {
-      throw fault("map keys that are integers or text", `major type ${major}`);
-    }
-    walk(scan, depth + 1);
-    const key = Buffer.from(scan.bytes.subarray(start, scan.at)).toString("hex");
-    if (keys.has(key)) throw fault("each map key once", "one repeated");
-    keys.add(key);
-    walk(scan, depth + 1);
-  });
+function readArray(reader: Reader, count: Head["argument"], depth: number): HardwareValue {
+  const items: HardwareValue[] = [];
+  repeat(reader, count, () => items.push(readItem(reader, depth)));
+  return items;
 }
 
-function repeat(scan: Scan, count: number | null, each: () => void): void {
+/** Heads are shortest-form, so a key has one encoding. */
+function readMap(reader: Reader, count: Head["argument"], depth: number): HardwareValue {
+  const map = new Map<number | string, HardwareValue>();
+  repeat(reader, count, () => {
+    const key = readItem(reader, depth);
+    if (typeof key !== "number" && typeof key !== "string") {
+      throw fault("map keys that are integers or text", "another one");
+    }
+    if (map.has(key)) throw fault("each map key once", "one repeated");
+    map.set(key, readItem(reader, depth));
+  });
+  return map;
+}
+
+/** Every item takes a byte at least, and two of them make an entry. */
+function repeat(reader: Reader, count: Head["argument"], each: () => void): void {
   if (count === null) {
-    while (scan.bytes[scan.at] !== BREAK) each();
-    scan.at += 1;
+    while (reader.bytes[reader.at] !== BREAK) each();
+    reader.at += 1;
     return;
   }
-  if (count > scan.bytes.length - scan.at) throw fault("as many items as announced", "fewer");
   for (let i = 0; i < count; i++) each();
 }
 
-function readHead(scan: Scan): Head {
-  const first = take(scan, 1)[0] ?? 0;
+function readHead(reader: Reader): Head {
+  const first = readOctets(reader, 1);
   const major = first >> 5;
   const info = first & 0x1f;
   if (info < 24) return { major, argument: info };
@@ -141,35 +134,49 @@ function readHead(scan: Scan): Head {
     return { major, argument: null };
   }
   if (info > 27 || major === MAJOR.simple) throw fault("a plain head", `0x${first.toString(16)}`);
-  const size = 1 << (info - 24);
-  let argument = 0n;
-  for (const byte of take(scan, size)) argument = argument * 256n + BigInt(byte);
-  if (argument < (size === 1 ? 24n : 1n << BigInt(4 * size))) {
-    throw fault("the shortest head", "a longer one");
-  }
-  const isLength = major !== MAJOR.unsigned && major !== MAJOR.negative;
-  if (isLength && argument > BigInt(scan.bytes.length)) {
-    throw fault("a length within the message", `${argument}`);
-  }
-  return { major, argument: Number(argument) };
+  const argument = info === 27 ? readLong(reader) : readOctets(reader, 1 << (info - 24));
+  if (argument < (LEAST[info - 24] ?? 0)) throw fault("the shortest head", "a longer one");
+  return { major, argument };
 }
 
-function definite(argument: number | null): number {
+/** The least argument that needs a head of 1, 2, 4 and 8 octets more (RFC 8949 § 4.2.1). */
+const LEAST = [24, 2 ** 8, 2 ** 16, 2 ** 32] as const;
+
+function readLong(reader: Reader): number | bigint {
+  const high = readOctets(reader, 4);
+  const low = readOctets(reader, 4);
+  const value = high * 2 ** 32 + low;
+  return Number.isSafeInteger(value) ? value : BigInt(high) * 2n ** 32n + BigInt(low);
+}
+
+/** An unsigned integer of up to four octets, big endian. */
+function readOctets(reader: Reader, count: number): number {
+  let value = 0;
+  for (let i = 0; i < count; i++) {
+    const octet = reader.bytes[reader.at];
+    if (octet === undefined) throw fault("a complete item", "a truncated one");
+    value = value * 256 + octet;
+    reader.at += 1;
+  }
+  return value;
+}
+
+function definite(argument: Head["argument"]): number {
   if (argument === null) throw fault("a definite length", "an indefinite one");
-  return argument;
+  return Number(argument);
 }
 
-function take(scan: Scan, count: number): Uint8Array {
-  const end = scan.at + count;
-  if (end > scan.bytes.length) throw fault("a complete item", "a truncated one");
-  const part = scan.bytes.subarray(scan.at, end);
-  scan.at = end;
+function take(reader: Reader, count: number): Uint8Array {
+  const end = reader.at + count;
+  if (end > reader.bytes.length) throw fault("a complete item", "a truncated one");
+  const part = reader.bytes.subarray(reader.at, end);
+  reader.at = end;
   return part;
 }
 
-function expectText(bytes: Uint8Array): void {
+function textOf(bytes: Uint8Array): string {
   try {
-    strictText.decode(bytes);
+    return strictText.decode(bytes);
   } catch {
     throw fault("text in UTF-8", "other bytes");
   }

@@ -71,7 +71,7 @@ export function parseCertificate(der: Uint8Array, profile: CertificateProfile): 
   if (der.length > profile.bytesMax) {
     throw derFault(`at most ${profile.bytesMax} bytes`, `${der.length}`);
   }
-  const copy = Uint8Array.from(der);
+  const copy = new Uint8Array(der);
   const [tbs, outer, signature, ...rest] = parseDerElements(parseDer(copy, DER.sequence).content);
   if (rest.length > 0) throw derFault("three parts", `${3 + rest.length}`);
   const algorithm = oneOf(profile.signatures, outer);

@@ -31,8 +31,9 @@ export interface NitroDocument {
   readonly publicKey: Uint8Array | null;
   readonly userData: Uint8Array | null;
   readonly nonce: Uint8Array | null;
-  /** The bytes the signature covers, as received. */
   readonly payload: Uint8Array;
+  /** The payload with the head of its byte string, as received: what the signature covers. */
+  readonly payloadItem: Uint8Array;
   /** 96 bytes, r then s. */
   readonly signature: Uint8Array;
   /** A copy of the whole document. */
@@ -76,12 +77,14 @@ export function parseNitroDocument(document: Uint8Array): NitroDocument {
       `document: expected at most ${NITRO_DOCUMENT_BYTES_MAX} bytes, got ${document.length}`,
     );
   }
-  const copy = Uint8Array.from(document);
-  const { payload, signature } = parseEnvelope(copy);
-  return { ...parsePayload(payload), payload, signature, document: copy };
+  const copy = new Uint8Array(document);
+  const envelope = parseEnvelope(copy);
+  return { ...parsePayload(envelope.payload), ...envelope, document: copy };
 }
 
-function parseEnvelope(document: Uint8Array): { payload: Uint8Array; signature: Uint8Array } {
+type Envelope = Pick<NitroDocument, "payload" | "payloadItem" | "signature">;
+
+function parseEnvelope(document: Uint8Array): Envelope {
   const start = document[0] === TAG_COSE_SIGN1 ? 1 : 0;
   const headAt = start + ENVELOPE_START.length;
   if (!startsWith(document.subarray(start), ENVELOPE_START)) {
@@ -97,7 +100,7 @@ function parseEnvelope(document: Uint8Array): { payload: Uint8Array; signature: 
   if (signature.length !== SIGNATURE_BYTES) {
     throw fault("envelope", "a signature of 96 bytes at the end", `${signature.length} bytes`);
   }
-  return { payload, signature };
+  return { payload, payloadItem: document.subarray(headAt, next + length), signature };
 }
 
 function payloadLength(document: Uint8Array, at: number): { length: number; next: number } {
@@ -111,7 +114,7 @@ function startsWith(bytes: Uint8Array, start: Uint8Array): boolean {
   return equalBytes(bytes.subarray(0, start.length), start);
 }
 
-type Payload = Omit<NitroDocument, "payload" | "signature" | "document">;
+type Payload = Omit<NitroDocument, keyof Envelope | "document">;
 
 const REQUIRED = ["module_id", "digest", "timestamp", "pcrs", "certificate", "cabundle"] as const;
 const OPTIONAL = ["public_key", "user_data", "nonce"] as const;
@@ -167,7 +170,7 @@ function parsePcrs(value: HardwareValue | undefined): ReadonlyMap<number, Uint8A
     if (!(pcr instanceof Uint8Array) || pcr.length !== PCR_BYTES) {
       throw fault(`pcrs ${index}`, `${PCR_BYTES} bytes`, "another value");
     }
-    pcrs.set(index, Uint8Array.from(pcr));
+    pcrs.set(index, pcr);
   }
   return pcrs;
 }
@@ -185,7 +188,7 @@ function parseBytes(field: string, value: HardwareValue | undefined, max: number
   if (!(value instanceof Uint8Array) || value.length < 1 || value.length > max) {
     throw fault(field, `1 to ${max} bytes`, describe(value));
   }
-  return Uint8Array.from(value);
+  return value;
 }
 
 /** Absent and null mean the same; zero bytes are a value, and occur. */
@@ -194,7 +197,7 @@ function parseOptional(field: string, value: HardwareValue | undefined): Uint8Ar
   if (!(value instanceof Uint8Array) || value.length > OPTIONAL_FIELD_BYTES_MAX) {
     throw fault(field, `null or at most ${OPTIONAL_FIELD_BYTES_MAX} bytes`, describe(value));
   }
-  return Uint8Array.from(value);
+  return value;
 }
 
 function describe(value: HardwareValue | undefined): string {

@@ -1,6 +1,6 @@
 import { verify } from "node:crypto";
 
-import { VerificationError, encodeCbor, hex } from "#protocol";
+import { VerificationError, concat, encodeCbor, fromHex, hex } from "#protocol";
 
 import type { TrustAnchor } from "../anchor.ts";
 import { VerifiedEvidence } from "../evidence.ts";
@@ -11,6 +11,14 @@ import { NITRO_PROFILE } from "../profile.ts";
 import { derSignature } from "../public-key.ts";
 import type { NitroClaims } from "./claims.ts";
 import { COSE_PROTECTED_HEADER, parseNitroDocument, type NitroDocument } from "./document.ts";
+
+/** Sig_structure up to the payload: "Signature1", the protected header, no external data (RFC 9052 § 4.4). */
+const SIGNED_START = concat(
+  fromHex("84"),
+  encodeCbor("Signature1"),
+  encodeCbor(COSE_PROTECTED_HEADER),
+  encodeCbor(new Uint8Array(0)),
+);
 
 /**
  * Verifies that a Nitro Secure Module signed `document` and that its certificates chain to `anchors`.
@@ -45,12 +53,7 @@ export function verifyNitroDocument(
     instantsMs,
     chainCache: at.chainCache,
   });
-  const signed = encodeCbor([
-    "Signature1",
-    COSE_PROTECTED_HEADER,
-    new Uint8Array(0),
-    parsed.payload,
-  ]);
+  const signed = concat(SIGNED_START, parsed.payloadItem);
   if (!verify("sha384", signed, leaf.publicKey, derSignature(parsed.signature))) {
     throw new VerificationError(
       { code: "TEE_SIGNATURE_INVALID", moduleId: parsed.moduleId },
