@@ -7,6 +7,13 @@ const io = {
   stderr: (text: string) => void process.stderr.write(text),
 };
 
+// Whoever reads the output may stop, as `head` does; the command still ends with its own exit code.
+for (const stream of [process.stdout, process.stderr]) {
+  stream.on("error", (error: NodeJS.ErrnoException) => {
+    if (error.code !== "EPIPE") throw error;
+  });
+}
+
 try {
   process.exitCode = await runCommand(argv, io);
 } catch (error) {

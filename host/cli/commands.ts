@@ -1,3 +1,4 @@
+import { attestHelp, runAttest } from "./attest.ts";
 import { runDoctor, DOCTOR_HELP } from "./doctor.ts";
 import { EXIT, UsageError, type CliIo } from "./io.ts";
 import { KEYGEN_HELP, runKeygen } from "./keygen.ts";
@@ -8,19 +9,27 @@ import { VERIFY_HELP, runVerify } from "./verify.ts";
 
 interface Command {
   readonly run: (argv: readonly string[], io: CliIo) => Promise<number>;
-  readonly help: string;
+  /** The help for words that hold `--help`. */
+  readonly help: (argv: readonly string[]) => string;
   readonly summary: string;
 }
 
 const COMMANDS: ReadonlyMap<string, Command> = new Map([
-  ["ingest", { run: runIngest, help: INGEST_HELP, summary: "put records into a Vault" }],
-  ["submit", { run: runSubmit, help: SUBMIT_HELP, summary: "sign and send a task" }],
-  ["status", { run: runStatus, help: STATUS_HELP, summary: "say where a task stands" }],
-  ["export", { run: runExport, help: EXPORT_HELP, summary: "write a task's evidence to a file" }],
-  ["verify", { run: runVerify, help: VERIFY_HELP, summary: "check evidence offline" }],
-  ["vault", { run: runVault, help: VAULT_HELP, summary: "a Vault's operator: consent, grants" }],
-  ["keygen", { run: runKeygen, help: KEYGEN_HELP, summary: "create an actor's keys" }],
-  ["doctor", { run: runDoctor, help: DOCTOR_HELP, summary: "say what this machine can run" }],
+  ["ingest", { run: runIngest, help: () => INGEST_HELP, summary: "put records into a Vault" }],
+  ["submit", { run: runSubmit, help: () => SUBMIT_HELP, summary: "sign and send a task" }],
+  ["status", { run: runStatus, help: () => STATUS_HELP, summary: "say where a task stands" }],
+  [
+    "export",
+    { run: runExport, help: () => EXPORT_HELP, summary: "write a task's evidence to a file" },
+  ],
+  ["verify", { run: runVerify, help: () => VERIFY_HELP, summary: "check evidence offline" }],
+  ["attest", { run: runAttest, help: attestHelp, summary: "verify and explain attestation" }],
+  [
+    "vault",
+    { run: runVault, help: () => VAULT_HELP, summary: "a Vault's operator: consent, grants" },
+  ],
+  ["keygen", { run: runKeygen, help: () => KEYGEN_HELP, summary: "create an actor's keys" }],
+  ["doctor", { run: runDoctor, help: () => DOCTOR_HELP, summary: "say what this machine can run" }],
 ]);
 
 /** The overview that \`symphony --help\` prints. */
@@ -51,7 +60,7 @@ export async function runCommand(argv: readonly string[], io: CliIo): Promise<nu
     throw new UsageError(`expected one of ${[...COMMANDS.keys()].join(", ")}, got ${name}`);
   }
   if (rest.includes("--help")) {
-    io.stdout(command.help);
+    io.stdout(command.help(rest));
     return EXIT.ok;
   }
   return command.run(rest, io);

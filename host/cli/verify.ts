@@ -1,7 +1,7 @@
-import { open, readFile } from "node:fs/promises";
+import { readFile } from "node:fs/promises";
 import { parseArgs } from "node:util";
 
-import { EVIDENCE_BYTES_MAX, LimitError } from "#protocol";
+import { EVIDENCE_BYTES_MAX } from "#protocol";
 
 import {
   parseTrust,
@@ -9,6 +9,7 @@ import {
   type CheckResult,
   type VerificationReport,
 } from "../evidence/index.ts";
+import { readBoundedFile } from "./bounded-file.ts";
 import { EXIT, UsageError, reportError, type CliIo } from "./io.ts";
 
 export const VERIFY_HELP = `symphony verify FILE --trust ROOTS [--json]
@@ -21,6 +22,7 @@ does not, 2 when called wrongly.
   --json          one JSON object instead of lines
 `;
 
+const BOUND = { subject: "evidence file", bytesMax: EVIDENCE_BYTES_MAX };
 const SIMULATED_BANNER =
   "SIMULATED: the trust file names a simulated platform. This proves nothing about real hardware.";
 
@@ -34,7 +36,7 @@ export async function runVerify(argv: readonly string[], io: CliIo): Promise<num
       return EXIT.ok;
     }
     const trust = parseTrust(await readFile(args.trust, "utf8"));
-    const report = verifyBundle(await readBounded(args.file), trust);
+    const report = verifyBundle(await readBoundedFile(args.file, BOUND), trust);
     io.stdout(json ? `${JSON.stringify(report)}\n` : formatReport(report));
     return report.ok ? EXIT.ok : EXIT.refused;
   } catch (error) {
@@ -68,23 +70,6 @@ function parse(argv: readonly string[]) {
     });
   } catch (cause) {
     throw new UsageError(cause instanceof Error ? cause.message : "arguments: expected others");
-  }
-}
-
-/** The bytes of an evidence file; its size is judged before any of them is read. */
-async function readBounded(path: string): Promise<Uint8Array> {
-  const file = await open(path, "r");
-  try {
-    const { size } = await file.stat();
-    if (size > EVIDENCE_BYTES_MAX) {
-      throw new LimitError(
-        { code: "SCHEMA_TOO_LARGE", bytes: size, maxBytes: EVIDENCE_BYTES_MAX },
-        `evidence file: expected at most ${EVIDENCE_BYTES_MAX} bytes, got ${size}`,
-      );
-    }
-    return new Uint8Array(await file.readFile());
-  } finally {
-    await file.close();
   }
 }
 
