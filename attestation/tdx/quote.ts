@@ -1,4 +1,11 @@
-import { LimitError, MalformedError, VerificationError, equalBytes, fromHex } from "#protocol";
+import {
+  LimitError,
+  MalformedError,
+  VerificationError,
+  equalBytes,
+  fromHex,
+  type SymphonyError,
+} from "#protocol";
 
 /** The largest quote: about three times a genuine one (5 006 bytes) and room for the padding that some carry. */
 export const TDX_QUOTE_BYTES_MAX = 16 * 1024;
@@ -131,20 +138,26 @@ export function parseTdxQuote(document: Uint8Array): TdxQuote {
 function parseHeader(header: Uint8Array): 4 | 5 {
   const version = u16(header, 0);
   const teeType = u32(header, 4);
-  if (version === 3 || teeType === TEE_SGX) {
-    throw new VerificationError(
-      { code: "TEE_PLATFORM_REFUSED", version, tee_type: teeType },
-      `quote: expected a TDX quote, got an SGX quote (version ${version}, TEE type ${teeType})`,
-    );
-  }
-  if (version !== 4 && version !== 5) throw fault("version", "4 or 5", `${version}`);
-  if (teeType !== TEE_TDX) throw fault("tee_type", `${TEE_TDX}`, `${teeType}`);
+  if (teeType !== TEE_TDX) throw notTdx({ version, teeType });
   const keyType = u16(header, 2);
   if (keyType !== ECDSA_P256) throw fault("att_key_type", "2 (ECDSA with P-256)", `${keyType}`);
   if (!equalBytes(header.subarray(12, 28), INTEL_QE_VENDOR)) {
     throw fault("qe_vendor_id", "Intel's", "another one");
   }
-  return version;
+  if (version === 4 || version === 5) return version;
+  throw notTdx({ version, teeType });
+}
+
+/** Says so when it is an SGX quote: those have been of version 3, and have TEE type 0 in any. */
+function notTdx({ version, teeType }: { version: number; teeType: number }): SymphonyError {
+  const got = `version ${version}, TEE type ${teeType}`;
+  if (version !== 3 && teeType !== TEE_SGX) {
+    return fault("header", `version 4 or 5, TEE type ${TEE_TDX}`, got);
+  }
+  return new VerificationError(
+    { code: "TEE_PLATFORM_REFUSED", version, tee_type: teeType },
+    `quote: expected a TDX quote, got an SGX quote (${got})`,
+  );
 }
 
 function parseBodyHead(

@@ -128,7 +128,6 @@ const enclaveLevels = z
       advisoryIDs,
     }),
   )
-  .min(1)
   .max(LEVELS_MAX);
 const moduleIdentity = {
   mrsigner: hexOf(48),
@@ -173,7 +172,6 @@ export const tcbInfoSchema = z.strictObject({
         advisoryIDs,
       }),
     )
-    .min(1)
     .max(LEVELS_MAX),
 });
 
