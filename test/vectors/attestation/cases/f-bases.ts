@@ -2,6 +2,7 @@ import { fromHex, hex, utf8 } from "../../../../protocol/index.ts";
 import { reportDataOf } from "../../../../attestation/index.ts";
 import {
   PSS_WITHOUT_TRAILER,
+  PSS_WITH_TRAILER,
   SNP_NOW,
   filler,
   forgeArk,
@@ -152,14 +153,24 @@ function makeBase(plan: Plan): SnpBase {
   const endorsements = [
     forgeArk(`ARK-${line}`),
     forgeAsk(authority, { issuer: `ARK-${line}` }),
-    forgeLeaf(leaf, { issuer: authority, ...(line === "Turin" ? TURIN_LEAF : {}) }),
+    // A genuine VCEK of Turin leaves the trailer field out.
+    forgeLeaf(leaf, {
+      issuer: authority,
+      algorithm: line === "Turin" ? PSS_WITHOUT_TRAILER : PSS_WITH_TRAILER,
+    }),
   ] as const;
   const document = forgeReport([report]);
-  return { name, line, report, authority, leaf, document, endorsements, json: jsonOf(plan, report) };
+  return {
+    name,
+    line,
+    report,
+    authority,
+    leaf,
+    document,
+    endorsements,
+    json: jsonOf(plan, report),
+  };
 }
-
-/** A genuine VCEK of Turin leaves the trailer field out. */
-const TURIN_LEAF = { algorithm: PSS_WITHOUT_TRAILER } as const;
 
 function reportOf(plan: Plan): ReportPatch {
   const tcb = TCB[plan.line === "Turin" ? "Turin" : "Milan"];
