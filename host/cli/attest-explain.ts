@@ -1,6 +1,14 @@
 import { parseArgs } from "node:util";
 
-import { SIMULATED_MARK, evidenceOf, parseNitroDocument, type Evidence } from "#attestation";
+import {
+  SIMULATED_MARK,
+  evidenceOf,
+  parseNitroDocument,
+  parseSnpReport,
+  parseTdxQuote,
+  type Evidence,
+  type VerifiedEvidence,
+} from "#attestation";
 
 import { readEvidence, type FoundEvidence } from "./attest-input.ts";
 import { judge, type AtTime, type Judgement, type Verdict } from "./attest-judge.ts";
@@ -15,6 +23,8 @@ import { readPolicy } from "./attest-policy-file.ts";
 import { readAnchors } from "./attest-trust.ts";
 import { SIMULATED_BANNER, formatVerdict } from "./attest-verdict.ts";
 import { viewNitro } from "./attest-view-nitro.ts";
+import { viewSnp } from "./attest-view-snp.ts";
+import { viewTdx } from "./attest-view-tdx.ts";
 import { viewArchive } from "./attest-view-archive.ts";
 import { formatGroups, type GroupView } from "./attest-view.ts";
 import { formatChain, type CertificateView } from "./certificate-view.ts";
@@ -35,8 +45,12 @@ export interface ExplainView {
   readonly groups: readonly GroupView[];
   /** Root first; null for bytes that are no certificate. */
   readonly certificates: readonly (CertificateView | null)[];
-  /** Whether the evidence is authentic and, with a policy, whether it would be accepted. */
-  readonly verdict: Verdict;
+  /**
+   * Whether the evidence is authentic and, with a policy, whether it would be accepted; null without the files that
+   * it takes to verify it, which `missing` then names.
+   */
+  readonly verdict: Verdict | null;
+  readonly missing: string | null;
 }
 
 /** `symphony attest explain`. @returns the exit code */
@@ -58,32 +72,44 @@ export async function runAttestExplain(
     values.policy === undefined ? null : await readPolicy(values.policy, parseNonce(values.nonce));
   const anchors = await readAnchors(values);
   const found = await readEvidence(file, values);
+  if (policy !== null && found.kind === "evidence" && found.missing !== null) {
+    throw new UsageError(found.missing);
+  }
   const at = values.at === undefined ? ownTime(found, nowMs) : parseAt(values.at, nowMs);
   const view = explain(found, { anchors, policy, at });
   io.stdout(values.json ? `${JSON.stringify(view)}\n` : formatExplain(view, policy !== null));
-  return view.verdict.ok || policy === null ? EXIT.ok : EXIT.refused;
+  return policy === null || view.verdict?.ok === true ? EXIT.ok : EXIT.refused;
 }
 
 /** Everything there is to say of evidence. @throws {@link SymphonyError} when it cannot be taken apart */
 export function explain(found: FoundEvidence, judgement: Judgement): ExplainView {
   const evidence = found.kind === "archive" ? evidenceOf(found.report) : found.evidence;
+  const missing = found.kind === "archive" ? null : found.missing;
+  const { verdict, verified } = judge(found, judgement);
   const groups = [
     ...(found.kind === "archive" ? [viewArchive(found.report)] : []),
-    ...viewEvidence(evidence),
+    ...viewEvidence(evidence, verified),
   ];
-  const { verdict } = judge(found, judgement);
   const { certificates } = verdict;
   const claimsToBe = certificates[0]?.subject.includes(SIMULATED_MARK) ?? false;
-  return { simulated: verdict.simulated || claimsToBe, groups, certificates, verdict };
+  return {
+    simulated: (missing === null && verdict.simulated) || claimsToBe,
+    groups,
+    certificates,
+    verdict: missing === null ? verdict : null,
+    missing,
+  };
 }
 
-function viewEvidence(evidence: Evidence): readonly GroupView[] {
+function viewEvidence(evidence: Evidence, verified: VerifiedEvidence | null): readonly GroupView[] {
+  const claims = verified?.claims ?? null;
   switch (evidence.format) {
     case "nitro":
       return viewNitro(parseNitroDocument(evidence.document));
     case "snp":
+      return viewSnp(parseSnpReport(evidence.document), claims?.format === "snp" ? claims : null);
     case "tdx":
-      return [];
+      return viewTdx(parseTdxQuote(evidence.document), claims?.format === "tdx" ? claims : null);
   }
 }
 
@@ -94,14 +120,14 @@ function ownTime(found: FoundEvidence, nowMs: number): AtTime {
 }
 
 function formatExplain(view: ExplainView, isAppraised: boolean): string {
-  const { simulated, groups, certificates, verdict } = view;
-  const banner = simulated && !verdict.simulated ? `${SIMULATED_BANNER}\n` : "";
-  const parts = [
-    `${banner}${formatGroups(groups)}`,
-    formatChain(certificates),
-    formatVerdict(verdict, (judged) => conclusion(judged, isAppraised)) + banner,
-  ];
-  return parts.join("\n");
+  const { simulated, groups, certificates, verdict, missing } = view;
+  const banner = simulated && verdict?.simulated !== true ? `${SIMULATED_BANNER}\n` : "";
+  const judged =
+    verdict === null
+      ? `not verified; ${missing ?? ""}\n`
+      : formatVerdict(verdict, (one) => conclusion(one, isAppraised));
+  const chain = certificates.length === 0 ? [] : [formatChain(certificates)];
+  return [`${banner}${formatGroups(groups)}`, ...chain, `${judged}${banner}`].join("\n");
 }
 
 function conclusion({ ok, error, stage }: Verdict, isAppraised: boolean): string {

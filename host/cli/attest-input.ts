@@ -1,6 +1,7 @@
 import {
   attestationReportSchema,
   type AttestationReport,
+  type Collateral,
   type Evidence,
   type ReportBinding,
 } from "#attestation";
@@ -20,7 +21,12 @@ export const ATTEST_FILE_BYTES_MAX = 4 * 1024 * 1024;
 
 /** A file as it was found to be. `archive`: a report that `attest verify --archive` wrote. */
 export type FoundEvidence =
-  | { readonly kind: "evidence"; readonly evidence: Evidence }
+  | {
+      readonly kind: "evidence";
+      readonly evidence: Evidence;
+      /** The option without which it cannot be verified, and what it takes; null when all is there. */
+      readonly missing: string | null;
+    }
   | { readonly kind: "archive"; readonly report: AttestationReport };
 
 /** Files that go with evidence whose platform does not put everything inside. */
@@ -43,7 +49,7 @@ const bindingSchema = z.strictObject({
  * TDX quote or an archived report; raw, or as hex or base64 text. Nothing of it is authentic.
  *
  * @throws {@link MalformedError} TEE_DOCUMENT_MALFORMED for a file that is none of them
- * @throws UsageError when a quote comes without collateral, or an option does not go with the format
+ * @throws UsageError when an option does not go with the format
  */
 export async function readEvidence(path: string, options: EvidenceOptions): Promise<FoundEvidence> {
   const bound = { subject: "evidence", bytesMax: ATTEST_FILE_BYTES_MAX };
@@ -54,20 +60,35 @@ export async function readEvidence(path: string, options: EvidenceOptions): Prom
     case "archive":
       return { kind: "archive", report: parseArchive(document, path) };
     case "nitro":
-      return { kind: "evidence", evidence: { format, document } };
+      return { kind: "evidence", evidence: { format, document }, missing: null };
     case "snp": {
       const files = await Promise.all((options.endorsements ?? []).map(readCertificates));
-      const endorsements = orderEndorsements(files.flat());
+      const endorsements = files.length === 0 ? [] : orderEndorsements(files.flat());
       const binding = await readBinding(options.binding);
-      return { kind: "evidence", evidence: { format, document, endorsements, binding } };
+      const missing = files.length === 0 ? NO_ENDORSEMENTS : null;
+      return { kind: "evidence", evidence: { format, document, endorsements, binding }, missing };
     }
     case "tdx": {
-      const collateral = await readCollateral(options.collateral ?? []);
+      const files = options.collateral ?? [];
+      const collateral = files.length === 0 ? NOTHING : await readCollateral(files);
       const binding = await readBinding(options.binding);
-      return { kind: "evidence", evidence: { format, document, collateral, binding } };
+      const missing = files.length === 0 ? NO_COLLATERAL : null;
+      return { kind: "evidence", evidence: { format, document, collateral, binding }, missing };
     }
   }
 }
+
+const NO_ENDORSEMENTS =
+  "--endorsements: expected the files of VCEK or VLEK, ASK and ARK with an SEV-SNP report, got none";
+const NO_COLLATERAL = "--collateral: expected Intel's collateral with a TDX quote, got none";
+/** Verifies nothing, and fails to. */
+const NOTHING: Collateral = {
+  tcbInfo: new Uint8Array(0),
+  qeIdentity: new Uint8Array(0),
+  tcbSigningChain: [],
+  pckCrl: new Uint8Array(0),
+  rootCrl: new Uint8Array(0),
+};
 
 type Format = "archive" | "nitro" | "snp" | "tdx";
 
@@ -84,14 +105,6 @@ function expectOptions(format: Format, options: EvidenceOptions): void {
     if (given && !OPTIONS_OF[format].includes(name)) {
       throw new UsageError(`--${name}: expected no such option with ${FORMAT_WORDS[format]}`);
     }
-  }
-  if (format === "snp" && (options.endorsements ?? []).length === 0) {
-    throw new UsageError(
-      "--endorsements: expected the files of VCEK or VLEK, ASK and ARK with an SEV-SNP report, got none",
-    );
-  }
-  if (format === "tdx" && (options.collateral ?? []).length === 0) {
-    throw new UsageError("--collateral: expected Intel's collateral with a TDX quote, got none");
   }
 }
 

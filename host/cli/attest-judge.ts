@@ -2,6 +2,7 @@ import {
   appraiseEvidence,
   evidenceOf,
   parseNitroDocument,
+  parseTdxQuote,
   verifyEvidence,
   verifyReportReplay,
   type AppraisalPolicy,
@@ -18,6 +19,7 @@ import { viewFault, type FaultView } from "./attest-fault.ts";
 import type { FoundEvidence } from "./attest-input.ts";
 import type { PolicyFile } from "./attest-policy-file.ts";
 import { date } from "./attest-view.ts";
+import { decodePem } from "./certificate-file.ts";
 import { viewChain, type CertificateView } from "./certificate-view.ts";
 
 /** What evidence is judged by. */
@@ -59,6 +61,7 @@ export interface Verdict {
 export interface Judged {
   readonly verdict: Verdict;
   readonly report: AttestationReport | null;
+  readonly verified: VerifiedEvidence | null;
 }
 
 /**
@@ -104,7 +107,7 @@ export function judge(found: FoundEvidence, { anchors, policy, at }: Judgement):
     checks,
     error: fault === null ? null : viewFault(fault, certificates),
   };
-  return { verdict, report };
+  return { verdict, report, verified };
 }
 
 const NO_AGE = { unchecked: "it is judged at its own time and has no age" };
@@ -153,7 +156,7 @@ function chainOf(evidence: Evidence): readonly Uint8Array[] {
       case "snp":
         return evidence.endorsements;
       case "tdx":
-        return [];
+        return decodePem(parseTdxQuote(evidence.document).pckChain, "CERTIFICATE").toReversed();
     }
   } catch (error) {
     if (error instanceof SymphonyError) return [];

@@ -1,4 +1,12 @@
-import { AWS_NITRO_ROOT_G1, parseAnchor, type TrustAnchor } from "#attestation";
+import {
+  AMD_ARK_GENOA,
+  AMD_ARK_MILAN,
+  AMD_ARK_TURIN,
+  AWS_NITRO_ROOT_G1,
+  INTEL_SGX_ROOT_CA,
+  parseAnchor,
+  type TrustAnchor,
+} from "#attestation";
 import { utf8Text } from "#protocol";
 
 import { parseTrust } from "../evidence/index.ts";
@@ -7,7 +15,13 @@ import { readCertificates } from "./certificate-file.ts";
 import { UsageError } from "./io.ts";
 
 /** The roots that are believed when none are named: the vendors', never a simulator's. */
-export const SHIPPED_ANCHORS: readonly TrustAnchor[] = [AWS_NITRO_ROOT_G1];
+export const SHIPPED_ANCHORS: readonly TrustAnchor[] = [
+  AWS_NITRO_ROOT_G1,
+  AMD_ARK_MILAN,
+  AMD_ARK_GENOA,
+  AMD_ARK_TURIN,
+  INTEL_SGX_ROOT_CA,
+];
 
 /** Four bytes for each character that `parseTrust` takes at most. */
 const TRUST_FILE_BYTES_MAX = 1024 * 1024;

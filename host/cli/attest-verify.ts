@@ -60,10 +60,13 @@ function verdictLine({ ok, error }: Verdict): string {
 }
 
 function expectOptions(
-  { kind }: FoundEvidence,
+  found: FoundEvidence,
   { at, archive }: { readonly at?: string; readonly archive?: string },
 ): void {
-  if (kind !== "archive") return;
+  if (found.kind === "evidence") {
+    if (found.missing !== null) throw new UsageError(found.missing);
+    return;
+  }
   if (at !== undefined) {
     throw new UsageError("--at: expected none with an archive, which says when it was judged");
   }
