@@ -49,6 +49,8 @@ const VERSION_3 = fromHex("a003020102");
 const OID_BASIC_CONSTRAINTS = "551d13";
 const OID_KEY_USAGE = "551d0f";
 const EXTENSIONS_TAG = 0xa3;
+/** First octet of a point with both coordinates (RFC 5480 § 2.2); node:crypto takes others, even infinity. */
+const UNCOMPRESSED = 0x04;
 /** OBJECT IDENTIFIER 2.5.4.3, after which a name has its string type, length and text (X.520). */
 const COMMON_NAME = fromHex("0603550403");
 /** An end entity without basicConstraints or keyUsage: it signs data and is no authority (RFC 5280 § 4.2.1.3). */
@@ -142,7 +144,11 @@ function parseBody(
 }
 
 function parseKey(spki: DerElement, profile: CertificateProfile): KeyObject {
-  const { name, modulusBits } = oneOf(profile.keys, parseDerElements(spki.content)[0]);
+  const [identifier, bits] = parseDerElements(spki.content);
+  const { name, modulusBits } = oneOf(profile.keys, identifier);
+  if (modulusBits === null && bitString(bits)[0] !== UNCOMPRESSED) {
+    throw derFault("an uncompressed point", "another form");
+  }
   const key = importKey(spki, name);
   // Asking node:crypto for an elliptic key's details costs half as much as the import, and says nothing new.
   if (modulusBits !== null && key.asymmetricKeyDetails?.modulusLength !== modulusBits) {
