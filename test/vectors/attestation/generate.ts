@@ -9,7 +9,12 @@ import { encodeCbor, fromHex, hex } from "../../../protocol/index.ts";
 import { encodePcrs } from "../../../sim/cose.ts";
 import { ANCHOR, NOW, forgeDocument, forgePcrs, policyOf } from "../../attestation/forge.ts";
 import { aEnvelope } from "./cases/a-envelope.ts";
+import { bMalleable } from "./cases/b-malleable.ts";
+import { cPayload } from "./cases/c-payload.ts";
+import { dCertificate } from "./cases/d-certificate.ts";
+import { dChain } from "./cases/d-chain.ts";
 import { DOCUMENT, P384_ORDER, SIM_BASE, withBytes, type Case } from "./cases/case.ts";
+import { ePolicy } from "./cases/e-policy.ts";
 import { diffEdits } from "./diff.ts";
 import { partsOf } from "./evaluate.ts";
 import { isPresent, loadBases, readReference } from "./load.ts";
@@ -25,6 +30,13 @@ const plainSchema = z.record(z.string(), z.json());
 const FOLDER = import.meta.dirname;
 const GENUINE = "shared:nitro/evervault-prod-signed-2022-10-13.cose";
 const GENUINE_INDEFINITE = "shared:nitro/base-prod-indef-2026-01-03.cose";
+const GENUINE_DEBUG = [
+  "automata-sample1-debug-2024-08-16.cose",
+  "blocky-debug-maxfields-2024-09-07.cose",
+  "distlab-debug-indef-pk65-2025-08-18.cose",
+  "evervault-debug-2022-10-12.cose",
+  "evervault-debug-nonce256-2023-09-18.cose",
+];
 if (!isPresent([GENUINE]))
   throw new Error("SYMPHONY_SHARED: expected the genuine vectors, got none");
 
@@ -33,6 +45,10 @@ writeFileSync(join(FOLDER, "bases", "sim-root.der"), ANCHOR.certificate);
 await writeBases();
 const bases = loadBases();
 await writeCategory("A", "a-envelope", aEnvelope(readReference(GENUINE)));
+await writeCategory("B", "b-malleable", bMalleable(readReference(GENUINE)));
+await writeCategory("C", "c-payload", cPayload());
+await writeCategory("D", "d-chain", [...dChain(true), ...dCertificate()]);
+await writeCategory("E", "e-policy", ePolicy(GENUINE_DEBUG));
 
 async function writeCategory(letter: string, name: string, cases: readonly Case[]): Promise<void> {
   const vectors = cases.map((each, index) => vectorOf(each, `${letter}-${pad(index + 1)}`));
