@@ -1,6 +1,6 @@
 import { createHash, type Hash } from "node:crypto";
 
-import { LimitError, MalformedError, fromHex, hex, sha384 } from "#protocol";
+import { LimitError, MalformedError, concat, fromHex, hex, sha384 } from "#protocol";
 
 import { crc32 } from "./crc32.ts";
 import { parseSigningCertificate } from "./eif-signature.ts";
@@ -80,7 +80,7 @@ export class EifMeasurer {
   readonly #sections: { type: EifSectionType; bytes: number }[] = [];
   readonly #signature: Uint8Array[] = [];
   /** The header being gathered: the file's, or a section's. */
-  #gathered = new Uint8Array(0);
+  #gathered: Uint8Array = new Uint8Array(0);
   #header: Header | null = null;
   #hashes: readonly Hash[] = [];
   #left = 0;
@@ -150,7 +150,7 @@ export class EifMeasurer {
       throw fault("file", "its end after the last section", "more bytes");
     }
     const part = bytes.subarray(0, wanted - this.#gathered.length);
-    this.#gathered = Uint8Array.of(...this.#gathered, ...part);
+    this.#gathered = concat(this.#gathered, part);
     if (this.#gathered.length === wanted) {
       const gathered = this.#gathered;
       this.#gathered = new Uint8Array(0);
