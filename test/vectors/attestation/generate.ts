@@ -10,9 +10,13 @@ import { encodePcrs } from "../../../sim/cose.ts";
 import { ANCHOR, NOW, forgeDocument, forgePcrs, policyOf } from "../../attestation/forge.ts";
 import { aEnvelope } from "./cases/a-envelope.ts";
 import { bMalleable } from "./cases/b-malleable.ts";
+import { cCbor } from "./cases/c-cbor.ts";
 import { cPayload } from "./cases/c-payload.ts";
 import { dCertificate } from "./cases/d-certificate.ts";
 import { dChain } from "./cases/d-chain.ts";
+import { dExtensions } from "./cases/d-extensions.ts";
+import { dRoots } from "./cases/d-roots.ts";
+import { eExpectations } from "./cases/e-expectations.ts";
 import { DOCUMENT, P384_ORDER, SIM_BASE, withBytes, type Case } from "./cases/case.ts";
 import { ePolicy } from "./cases/e-policy.ts";
 import { diffEdits } from "./diff.ts";
@@ -46,9 +50,14 @@ await writeBases();
 const bases = loadBases();
 await writeCategory("A", "a-envelope", aEnvelope(readReference(GENUINE)));
 await writeCategory("B", "b-malleable", bMalleable(readReference(GENUINE)));
-await writeCategory("C", "c-payload", cPayload());
-await writeCategory("D", "d-chain", [...dChain(true), ...dCertificate()]);
-await writeCategory("E", "e-policy", ePolicy(GENUINE_DEBUG));
+await writeCategory("C", "c-payload", [...cPayload(), ...cCbor()]);
+await writeCategory("D", "d-chain", [
+  ...dRoots(),
+  ...dChain(true),
+  ...dCertificate(),
+  ...dExtensions(),
+]);
+await writeCategory("E", "e-policy", [...ePolicy(GENUINE_DEBUG), ...eExpectations()]);
 
 async function writeCategory(letter: string, name: string, cases: readonly Case[]): Promise<void> {
   const vectors = cases.map((each, index) => vectorOf(each, `${letter}-${pad(index + 1)}`));

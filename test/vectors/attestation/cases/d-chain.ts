@@ -1,9 +1,8 @@
 import { generateKeyPairSync, type KeyObject } from "node:crypto";
 
-import { AWS_NITRO_ROOT_G1 } from "../../../../attestation/index.ts";
 import { encodeCbor, utf8 } from "../../../../protocol/index.ts";
 import { signCose } from "../../../../sim/cose.ts";
-import { basicConstraints, issueCertificate, keyUsage } from "../../../../sim/x509.ts";
+import { basicConstraints, keyUsage } from "../../../../sim/x509.ts";
 import {
   ANCHOR,
   CHAIN,
@@ -15,11 +14,11 @@ import {
   keyAt,
   type ChainChanges,
 } from "../../../attestation/forge.ts";
-import { GENUINE_BASE, anchorOf, operatedChain, replaced, splitDocument } from "./case.ts";
+import { GENUINE_BASE, anchorOf, replaced, splitDocument } from "./case.ts";
 import type { Case } from "./case.ts";
+import { OTHER_KEYS as other, OTHER_ROOT } from "./d-roots.ts";
 
 const HOUR = 3_600_000;
-const other = generateKeyPairSync("ec", { namedCurve: "P-384" });
 const untrusted = { stage: "verify", code: "TEE_CHAIN_UNTRUSTED" } as const;
 const malformed = { stage: "verify", code: "TEE_CHAIN_MALFORMED" } as const;
 const early = {
@@ -37,7 +36,6 @@ const anyAge = { maxAgeMs: { unchecked: "not what this vector is about" } };
 /** Category D: chains. What one certificate looks like in itself is in `d-certificate.ts`. */
 export function dChain(hasGenuine: boolean): readonly Case[] {
   return [
-    ...roots(),
     ...links(),
     ...authorities(),
     ...leaves(),
@@ -50,104 +48,6 @@ export function dChain(hasGenuine: boolean): readonly Case[] {
 
 function changed(changes: ChainChanges): Uint8Array {
   return forgeDocument({ chain: forgeChain(changes) });
-}
-
-const ROOT = {
-  subject: "SIMULATED root",
-  issuer: "SIMULATED root",
-  serial: Uint8Array.of(1),
-  notBeforeMs: NOW - HOUR,
-  notAfterMs: NOW + HOUR,
-  publicKey: other.publicKey,
-  issuerKey: other.privateKey,
-  extensions: authority(null),
-};
-
-/** A whole chain under another root of the same name, as one who is not the platform can make it. */
-function roots(): readonly Case[] {
-  const evil = issueCertificate(ROOT);
-  const below = forgeChain({ 1: { issuerKey: other.privateKey } }).slice(1);
-  const production = { anchors: [anchorOf(AWS_NITRO_ROOT_G1.certificate, "aws-nitro")] };
-  const unmarked = unmarkedChain();
-  return [
-    {
-      title: "another root of the same name",
-      document: forgeDocument({ chain: [evil, ...below] }),
-      ...untrusted,
-      check: "root-pinned",
-    },
-    {
-      title: "the pinned root with a bit of its signature flipped",
-      document: forgeDocument({
-        chain: operatedChain(0, { whole: (der) => der.with(-1, (der.at(-1) ?? 0) ^ 1) }),
-      }),
-      ...untrusted,
-      check: "root-pinned",
-    },
-    {
-      title: "another root above the pinned one",
-      document: forgeDocument({ chain: [evil, ...CHAIN] }),
-      ...untrusted,
-      check: null,
-    },
-    {
-      title: "the simulator's root offered to a production verifier",
-      ...production,
-      ...untrusted,
-      check: null,
-    },
-    {
-      title: "a self-made root offered to a production verifier",
-      document: forgeDocument({ chain: unmarked }),
-      ...production,
-      policy: { platforms: ["aws-nitro"] },
-      ...untrusted,
-      check: "root-pinned",
-    },
-    {
-      title: "the simulator's root labelled as hardware",
-      anchors: [anchorOf(CHAIN[0], "aws-nitro")],
-      policy: { platforms: ["aws-nitro"] },
-      stage: "verify",
-      code: "TEE_PLATFORM_REFUSED",
-      check: "anchor-label",
-    },
-    {
-      title: "a root without the mark labelled as the simulator's",
-      document: forgeDocument({ chain: unmarked }),
-      anchors: [anchorOf(unmarked[0])],
-      stage: "verify",
-      code: "TEE_PLATFORM_REFUSED",
-      check: "anchor-label",
-    },
-    {
-      title: "a root of another format's platform",
-      document: forgeDocument({ chain: unmarked }),
-      anchors: [anchorOf(unmarked[0], "amd-sev-snp")],
-      stage: "verify",
-      code: "TEE_PLATFORM_REFUSED",
-      check: null,
-    },
-    {
-      title: "no roots at all",
-      anchors: [],
-      stage: "verify",
-      code: "TEE_POLICY_EMPTY",
-      check: null,
-    },
-  ];
-}
-
-/** A chain whose root does not say that it is simulated. */
-function unmarkedChain(): readonly Uint8Array[] {
-  const unmark = (tbs: Uint8Array): Uint8Array => {
-    const text = Buffer.from(tbs).toString("latin1").replaceAll("SIMULATED", "SOMETHING");
-    return new Uint8Array(Buffer.from(text, "latin1"));
-  };
-  return [0, 1, 2, 3, 4].reduce<readonly Uint8Array[]>(
-    (chain, position) => operatedChain(position, { body: unmark }, chain),
-    CHAIN,
-  );
 }
 
 function links(): readonly Case[] {
@@ -330,7 +230,7 @@ function validity(): readonly Case[] {
     {
       title: "a chain seen before under a root no longer trusted",
       warm: true,
-      anchors: [anchorOf(issueCertificate(ROOT))],
+      anchors: [anchorOf(OTHER_ROOT)],
       ...untrusted,
       check: "root-pinned",
     },
