@@ -1,4 +1,3 @@
-import { join } from "node:path";
 import { parseArgs } from "node:util";
 
 import {
@@ -14,9 +13,10 @@ import {
   type EnclaveLauncher,
   type RunEnvironment,
 } from "#host";
+import { ATTEST_HELP, runAttestCommand } from "./attest.ts";
 import { runDemo } from "./demo/run.ts";
 import { runUp } from "./demo/up.ts";
-import { startInsecureKms } from "./kms/server.ts";
+import { KMS_HELP, runKmsCommand } from "./kms/command.ts";
 import { createInsecureLauncher } from "./launcher.ts";
 import { measureSimImage } from "./measure.ts";
 import { createInsecureSimPlatform } from "./platform.ts";
@@ -24,13 +24,15 @@ import type { SimProcess } from "./process.ts";
 
 export const SIM_HELP = `symphony demo [--dir DIR] [--data FOLDER] [--keep] [--insecure-no-isolation] [--json]
 symphony up   [--dir DIR] [--insecure-no-isolation]
-symphony sim kms --dir DIR --platform DIR [--port PORT]
+symphony sim kms --dir DIR --platform DIR [--port PORT] [--credentials FILE]
+symphony sim attest --platform DIR [--image-sha384 HEX] [--public-key FILE] [--out FILE]
 
 demo   creates a simulated network in DIR (default symphony-demo), runs one task of each class on generated data,
        verifies the evidence and leaves it in DIR/evidence. --data FOLDER uses the genuine sets in FOLDER instead.
        --keep leaves the network running when the demo is done.
 up     starts the network that the demo left in DIR, for tasks of your own; Ctrl-C stops it.
-sim kms  a simulated AWS KMS that releases keys to simulated enclaves, on its own.
+sim kms     a simulated AWS KMS that releases keys to simulated enclaves, on its own; --help says how to use it.
+sim attest  the attestation document of a simulated enclave, to try it with; --help lists what it can say.
 
 Everything these commands start is SIMULATED: no hardware protects it.
 `;
@@ -38,6 +40,7 @@ Everything these commands start is SIMULATED: no hardware protects it.
 /** `symphony demo`, `symphony up`, `symphony sim ...`. */
 export async function runSimCommand(argv: readonly string[], sim: SimProcess): Promise<number> {
   const [command, ...rest] = argv;
+  if (command === "sim" && (rest[0] === "kms" || rest[0] === "attest")) return runTool(rest, sim);
   if (command === undefined || argv.includes("--help")) {
     sim.io.stdout(SIM_HELP);
     return command === undefined ? EXIT.usage : EXIT.ok;
@@ -54,11 +57,19 @@ export async function runSimCommand(argv: readonly string[], sim: SimProcess): P
   }
 }
 
+/** The parts of the simulator that are of use by themselves. */
+async function runTool(argv: readonly string[], sim: SimProcess): Promise<number> {
+  const [tool, ...rest] = argv;
+  if (rest.includes("--help")) {
+    sim.io.stdout(tool === "kms" ? KMS_HELP : ATTEST_HELP);
+    return EXIT.ok;
+  }
+  return tool === "kms" ? runKmsCommand(rest, sim) : runAttestCommand(rest, sim);
+}
+
 const INNER_OPTIONS = {
   config: { type: "string" },
-  dir: { type: "string" },
   platform: { type: "string" },
-  port: { type: "string", default: "0" },
   "insecure-no-isolation": { type: "boolean", default: false },
 } as const;
 
@@ -70,10 +81,7 @@ async function runInner(argv: readonly string[], sim: SimProcess): Promise<numbe
   });
   const platform = createInsecureSimPlatform(required(values.platform, "platform"));
   const [what, role] = positionals;
-  if (what === "kms") {
-    return runKms({ ...sim, directory: required(values.dir, "dir"), port: values.port, platform });
-  }
-  if (what !== "node") throw new UsageError("sim: expected kms or node");
+  if (what !== "node") throw new UsageError("sim: expected kms, attest or node");
   const config = required(values.config, "config");
   const launcher = createInsecureLauncher({
     repositoryRoot: sim.repositoryRoot,
@@ -110,28 +118,6 @@ async function runNode(
     default:
       throw new UsageError("sim node: expected coordinator, vault or aggregator");
   }
-}
-
-async function runKms(
-  sim: SimProcess & {
-    readonly directory: string;
-    readonly port: string;
-    readonly platform: ReturnType<typeof createInsecureSimPlatform>;
-  },
-): Promise<number> {
-  const kms = await startInsecureKms({
-    directory: join(sim.directory),
-    anchors: [sim.platform.anchor],
-    port: Number(sim.port),
-    nowMs: sim.nowMs,
-  });
-  sim.io.stdout(`${JSON.stringify({ event: "ready", endpoint: kms.endpoint, SIMULATED: true })}\n`);
-  await new Promise<void>((resolve) => {
-    if (sim.signal.aborted) resolve();
-    sim.signal.addEventListener("abort", () => resolve(), { once: true });
-  });
-  await kms.close();
-  return EXIT.ok;
 }
 
 function required(value: string | undefined, name: string): string {

@@ -14,6 +14,13 @@ export interface SimNsmOptions {
   readonly random: (bytes: number) => Uint8Array;
 }
 
+/** What a document is to say beside the platform's own claims; null where nothing. */
+export interface SimAttestRequest {
+  readonly nonce: Uint8Array | null;
+  readonly userData: Uint8Array | null;
+  readonly publicKey: Uint8Array | null;
+}
+
 /** Largest request and response of the driver (nsm-api, src/driver). */
 export const NSM_REQUEST_BYTES_MAX = 0x1000;
 export const NSM_RESPONSE_BYTES_MAX = 0x3000;
@@ -93,7 +100,7 @@ export class InsecureSimNsm {
       case "LockPCRs":
         return this.#lockRange(pcrRange(fields));
       case "Attestation":
-        return { Attestation: { document: this.#attest(fields) } };
+        return { Attestation: { document: this.attest(attestRequest(fields)) } };
       default:
         throw new NsmFault("InvalidOperation");
     }
@@ -143,10 +150,8 @@ export class InsecureSimNsm {
     return pcr;
   }
 
-  #attest(fields: Fields): Uint8Array {
-    const [publicKey, userData, nonce] = ["public_key", "user_data", "nonce"].map((field) =>
-      optionalField(fields, field),
-    );
+  /** A document that says `request` beside the PCRs, as the request `Attestation` gives it. */
+  attest({ nonce, userData, publicKey }: SimAttestRequest): Uint8Array {
     const { moduleId, nowMs } = this.#options;
     const timestampMs = nowMs();
     const { key, chain } = this.#identity(timestampMs);
@@ -160,9 +165,9 @@ export class InsecureSimNsm {
         ["pcrs", encodePcrs(new Map(locked.map((index) => [index, this.#pcr(index)])))],
         ["certificate", encodeCbor(chain[chain.length - 1] ?? null)],
         ["cabundle", encodeCbor(chain.slice(0, -1))],
-        ["public_key", encodeCbor(publicKey ?? null)],
-        ["user_data", encodeCbor(userData ?? null)],
-        ["nonce", encodeCbor(nonce ?? null)],
+        ["public_key", encodeCbor(publicKey)],
+        ["user_data", encodeCbor(userData)],
+        ["nonce", encodeCbor(nonce)],
       ],
     });
     return signCose(payload, key);
@@ -212,6 +217,14 @@ function bytesField(fields: Fields, field: string): Uint8Array {
   const value = fields.get(field);
   if (!(value instanceof Uint8Array)) throw new NsmFault("InvalidOperation");
   return value;
+}
+
+function attestRequest(fields: Fields): SimAttestRequest {
+  return {
+    nonce: optionalField(fields, "nonce"),
+    userData: optionalField(fields, "user_data"),
+    publicKey: optionalField(fields, "public_key"),
+  };
 }
 
 function optionalField(fields: Fields, field: string): Uint8Array | null {

@@ -17,6 +17,9 @@ export interface KmsOptions {
 /**
  * A key service that releases to attested enclaves.
  *
+ * What a `...ForRecipient` method releases never comes here in the clear: the result is CMS that only the key
+ * in the attestation document opens, and an answer that carries plaintext beside it is refused.
+ *
  * All methods throw {@link RefusedError} TEE_KMS_REFUSED, {@link UnavailableError} TEE_KMS_UNAVAILABLE and
  * {@link MalformedError} TEE_KMS_MALFORMED.
  */
@@ -25,18 +28,54 @@ export interface Kms {
   createKey(policy: string): Promise<string>;
   /** Encrypts at most 4096 bytes. */
   encrypt(keyId: string, plaintext: Uint8Array): Promise<Uint8Array>;
-  /**
-   * Decrypts for the enclave whose document this is. The plaintext never comes here: the result is CMS that
-   * only the key in the document opens. An answer that carries plaintext beside it is refused.
-   */
+  /** Decrypts for the enclave whose document this is. */
   decryptForRecipient(
     keyId: string,
     ciphertext: Uint8Array,
     attestationDocument: Uint8Array,
   ): Promise<Uint8Array>;
+  /** A new AES-256 data key, under the service's key and for the enclave. */
+  generateDataKeyForRecipient(
+    keyId: string,
+    attestationDocument: Uint8Array,
+  ): Promise<RecipientDataKey>;
+  /** A new key pair, its private half (PKCS #8) under the service's key and for the enclave. */
+  generateDataKeyPairForRecipient(
+    keyId: string,
+    spec: DataKeyPairSpec,
+    attestationDocument: Uint8Array,
+  ): Promise<RecipientDataKeyPair>;
+  /** 1 to 1024 random bytes. */
+  generateRandomForRecipient(bytes: number, attestationDocument: Uint8Array): Promise<Uint8Array>;
+  /** The ECDH secret of the service's key and `publicKey`. */
+  deriveSharedSecretForRecipient(
+    keyId: string,
+    publicKey: PeerKey,
+    attestationDocument: Uint8Array,
+  ): Promise<Uint8Array>;
   /** Closes connections. */
   close(): void;
 }
+
+/** A public key as SubjectPublicKeyInfo, DER. */
+export interface PeerKey {
+  readonly spki: Uint8Array;
+}
+
+/** A data key twice: under the service's key, to be stored, and for the enclave. */
+export interface RecipientDataKey {
+  readonly ciphertext: Uint8Array;
+  readonly cms: Uint8Array;
+}
+
+/** See {@link Kms.generateDataKeyPairForRecipient}. */
+export interface RecipientDataKeyPair extends RecipientDataKey {
+  readonly publicKey: PeerKey;
+}
+
+/** Key pairs that are made for recipients. */
+export type DataKeyPairSpec =
+  "RSA_2048" | "RSA_3072" | "RSA_4096" | "ECC_NIST_P256" | "ECC_NIST_P384" | "ECC_NIST_P521";
 
 /** Time for one call, its retries included. */
 export const KMS_DEADLINE_MS = 10_000;
@@ -48,14 +87,19 @@ const ATTEMPTS_MAX = 3;
 const REFUSALS: ReadonlySet<string> = new Set([
   "AccessDeniedException",
   "DisabledException",
+  "ExpiredTokenException",
   "IncorrectKeyException",
   "InvalidCiphertextException",
   "InvalidGrantTokenException",
   "InvalidKeyUsageException",
+  "InvalidSignatureException",
   "KMSInvalidStateException",
+  "LimitExceededException",
   "MalformedPolicyDocumentException",
+  "MissingAuthenticationTokenException",
   "NotFoundException",
   "UnrecognizedClientException",
+  "UnsupportedOperationException",
   "ValidationException",
 ]);
 
@@ -77,6 +121,12 @@ export function createKms(options: KmsOptions): Kms {
     encrypt: (keyId, plaintext) => encrypt(call, keyId, plaintext),
     decryptForRecipient: (keyId, ciphertext, document) =>
       decryptForRecipient(call, { keyId, ciphertext, document }),
+    generateDataKeyForRecipient: (keyId, document) => generateDataKey(call, keyId, document),
+    generateDataKeyPairForRecipient: (keyId, spec, document) =>
+      generateDataKeyPair(call, { keyId, spec, document }),
+    generateRandomForRecipient: (bytes, document) => generateRandom(call, bytes, document),
+    deriveSharedSecretForRecipient: (keyId, publicKey, document) =>
+      deriveSharedSecret(call, { keyId, publicKey, document }),
     close: () => {
       void connection?.then(({ client }) => client.destroy());
     },
@@ -158,9 +208,7 @@ async function encrypt(call: Call, keyId: string, plaintext: Uint8Array): Promis
   const answer = await call("Encrypt", (sdk, client, options) =>
     client.send(new sdk.EncryptCommand({ KeyId: keyId, Plaintext: plaintext }), options),
   );
-  const ciphertext = answer.CiphertextBlob;
-  if (ciphertext === undefined || ciphertext.length === 0) throw malformed("a ciphertext");
-  return Uint8Array.from(ciphertext);
+  return bytesOf(answer.CiphertextBlob, "a ciphertext");
 }
 
 async function decryptForRecipient(
@@ -172,23 +220,104 @@ async function decryptForRecipient(
       new sdk.DecryptCommand({
         KeyId: request.keyId,
         CiphertextBlob: request.ciphertext,
-        Recipient: {
-          KeyEncryptionAlgorithm: "RSAES_OAEP_SHA_256",
-          AttestationDocument: request.document,
-        },
+        Recipient: recipientOf(request.document),
       }),
       options,
     ),
   );
-  const { Plaintext: plaintext, CiphertextForRecipient: cms } = answer;
+  return sealedOnly(answer.CiphertextForRecipient, answer.Plaintext);
+}
+
+async function generateDataKey(
+  call: Call,
+  keyId: string,
+  document: Uint8Array,
+): Promise<RecipientDataKey> {
+  const answer = await call("GenerateDataKey", (sdk, client, options) =>
+    client.send(
+      new sdk.GenerateDataKeyCommand({
+        KeyId: keyId,
+        KeySpec: "AES_256",
+        Recipient: recipientOf(document),
+      }),
+      options,
+    ),
+  );
+  const cms = sealedOnly(answer.CiphertextForRecipient, answer.Plaintext);
+  return { cms, ciphertext: bytesOf(answer.CiphertextBlob, "a ciphertext") };
+}
+
+async function generateDataKeyPair(
+  call: Call,
+  request: { keyId: string; spec: DataKeyPairSpec; document: Uint8Array },
+): Promise<RecipientDataKeyPair> {
+  const answer = await call("GenerateDataKeyPair", (sdk, client, options) =>
+    client.send(
+      new sdk.GenerateDataKeyPairCommand({
+        KeyId: request.keyId,
+        KeyPairSpec: request.spec,
+        Recipient: recipientOf(request.document),
+      }),
+      options,
+    ),
+  );
+  const cms = sealedOnly(answer.CiphertextForRecipient, answer.PrivateKeyPlaintext);
+  const ciphertext = bytesOf(answer.PrivateKeyCiphertextBlob, "a ciphertext");
+  return { cms, ciphertext, publicKey: { spki: bytesOf(answer.PublicKey, "a public key") } };
+}
+
+async function generateRandom(
+  call: Call,
+  bytes: number,
+  document: Uint8Array,
+): Promise<Uint8Array> {
+  const answer = await call("GenerateRandom", (sdk, client, options) =>
+    client.send(
+      new sdk.GenerateRandomCommand({ NumberOfBytes: bytes, Recipient: recipientOf(document) }),
+      options,
+    ),
+  );
+  return sealedOnly(answer.CiphertextForRecipient, answer.Plaintext);
+}
+
+async function deriveSharedSecret(
+  call: Call,
+  request: { keyId: string; publicKey: PeerKey; document: Uint8Array },
+): Promise<Uint8Array> {
+  const answer = await call("DeriveSharedSecret", (sdk, client, options) =>
+    client.send(
+      new sdk.DeriveSharedSecretCommand({
+        KeyId: request.keyId,
+        KeyAgreementAlgorithm: "ECDH",
+        PublicKey: request.publicKey.spki,
+        Recipient: recipientOf(request.document),
+      }),
+      options,
+    ),
+  );
+  return sealedOnly(answer.CiphertextForRecipient, answer.SharedSecret);
+}
+
+function recipientOf(document: Uint8Array): Sdk.RecipientInfo {
+  return { KeyEncryptionAlgorithm: "RSAES_OAEP_SHA_256", AttestationDocument: document };
+}
+
+/** The recipient's ciphertext, and nothing in the clear beside it. */
+function sealedOnly(cms: Uint8Array | undefined, plaintext: Uint8Array | undefined): Uint8Array {
   if (plaintext !== undefined && plaintext.length > 0) {
     plaintext.fill(0);
     throw malformed("no plaintext beside the recipient's ciphertext");
   }
-  if (cms === undefined || cms.length === 0 || cms.length > CMS_BYTES_MAX) {
-    throw malformed(`1 to ${CMS_BYTES_MAX} bytes for the recipient`);
+  const sealed = bytesOf(cms, "bytes for the recipient");
+  if (sealed.length > CMS_BYTES_MAX) {
+    throw malformed(`at most ${CMS_BYTES_MAX} bytes for the recipient`);
   }
-  return Uint8Array.from(cms);
+  return sealed;
+}
+
+function bytesOf(bytes: Uint8Array | undefined, expected: string): Uint8Array {
+  if (bytes === undefined || bytes.length === 0) throw malformed(expected);
+  return Uint8Array.from(bytes);
 }
 
 /** The service's own message is not handed on; its error name is public. */

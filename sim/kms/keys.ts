@@ -1,116 +1,165 @@
-import { createCipheriv, createDecipheriv, randomUUID } from "node:crypto";
-import { linkSync, mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { randomUUID } from "node:crypto";
+import {
+  linkSync,
+  mkdirSync,
+  readFileSync,
+  readdirSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 
 import { z } from "zod";
 
-import { base64, concat, encodeCbor, fromBase64, utf8 } from "#protocol";
+import { MalformedError, base64, fromBase64 } from "#protocol";
 
-import { keyPolicySchema, type KeyPolicy } from "./policy.ts";
+/** What a key of the simulated KMS can be. */
+export const KEY_SPECS = [
+  "SYMMETRIC_DEFAULT",
+  "RSA_2048",
+  "RSA_3072",
+  "RSA_4096",
+  "ECC_NIST_P256",
+  "ECC_NIST_P384",
+  "ECC_NIST_P521",
+] as const;
+/** One of {@link KEY_SPECS}. */
+export type KeySpec = (typeof KEY_SPECS)[number];
+/** What a key is for. */
+export type KeyUsage = "ENCRYPT_DECRYPT" | "KEY_AGREEMENT";
 
 /** A key of the simulated KMS. */
 export interface SimKey {
   readonly keyId: string;
+  readonly spec: KeySpec;
+  readonly usage: KeyUsage;
+  /** 32 bytes for a symmetric key, PKCS #8 for the others. */
   readonly material: Uint8Array;
-  readonly policy: KeyPolicy;
+  /** The policy's JSON, as it was given. */
+  readonly policy: string;
+  readonly state: "Enabled" | "Disabled" | "PendingDeletion";
+  readonly createdMs: number;
+  /** When a key that is pending deletion is gone; null for others. */
+  readonly deletionMs: number | null;
+  readonly description: string;
 }
 
-/** Names and values that a ciphertext is bound to. */
-export type EncryptionContext = Readonly<Record<string, string>>;
-
-const KEY_ID_BYTES = 36;
-const IV_BYTES = 12;
-const TAG_BYTES = 16;
+const NAME = /^key-([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})\.json$/;
+const WARNING = "SIMULATED KMS key";
 const fileSchema = z.strictObject({
-  warning: z.string(),
+  warning: z.literal(WARNING),
   key_id: z.uuid(),
+  key_spec: z.enum(KEY_SPECS),
+  key_usage: z.enum(["ENCRYPT_DECRYPT", "KEY_AGREEMENT"]),
   material: z.base64(),
-  policy: keyPolicySchema,
+  policy: z.string(),
+  state: z.enum(["Enabled", "Disabled", "PendingDeletion"]),
+  created_ms: z.int(),
+  deletion_ms: z.int().nullable(),
+  description: z.string(),
 });
 
 /**
  * The keys of a simulated KMS: one file each, mode 0600, in `directory`.
  *
- * @throws ZodError or SyntaxError when a file in it is no key's.
+ * Nothing is kept in memory: what a call returns is on disk, whoever else uses the folder, and a process that is
+ * killed leaves each file as it was or as it was to be.
+ *
+ * @throws {@link MalformedError} SCHEMA_CONFIG_MALFORMED when a file in it is no key's.
  */
 export class SimKeyStore {
   readonly #directory: string;
-  readonly #keys = new Map<string, SimKey>();
 
   constructor(directory: string) {
     this.#directory = directory;
     mkdirSync(directory, { recursive: true, mode: 0o700 });
-    for (const name of readdirSync(directory)) {
-      if (!/^key-[0-9a-f-]{36}\.json$/.test(name)) continue;
-      const text = readFileSync(join(directory, name), "utf8");
-      const { key_id, material, policy } = fileSchema.parse(JSON.parse(text));
-      this.#keys.set(key_id, { keyId: key_id, material: fromBase64(material), policy });
-    }
+    for (const id of this.ids()) this.find(id);
   }
 
-  create(policy: KeyPolicy, material: Uint8Array): SimKey {
-    const key: SimKey = { keyId: randomUUID(), material, policy };
-    const file = {
-      warning: "SIMULATED KMS key",
-      key_id: key.keyId,
-      material: base64(material),
-      policy,
-    };
-    const path = join(this.#directory, `key-${key.keyId}.json`);
-    writeFileSync(`${path}.new`, `${JSON.stringify(file, null, 2)}\n`, {
-      mode: 0o600,
-      flush: true,
-    });
-    linkSync(`${path}.new`, path);
-    rmSync(`${path}.new`);
-    this.#keys.set(key.keyId, key);
+  create(given: Omit<SimKey, "keyId">): SimKey {
+    const key = { keyId: randomUUID(), ...given };
+    const temporary = this.#write(key);
+    linkSync(temporary, this.#path(key.keyId));
+    rmSync(temporary);
     return key;
   }
 
-  /** By key id or by the ARN that ends in it. */
+  replace(key: SimKey): void {
+    renameSync(this.#write(key), this.#path(key.keyId));
+  }
+
+  /** By key id, or by the ARN that ends in it. */
   find(keyIdOrArn: string): SimKey | undefined {
-    return this.#keys.get(keyIdOrArn.split("key/").pop() ?? keyIdOrArn);
+    const id = keyIdOrArn.split("key/").pop() ?? keyIdOrArn;
+    if (!NAME.test(`key-${id}.json`)) return undefined;
+    const text = readOrNull(this.#path(id));
+    return text === null ? undefined : parseKey(text, this.#path(id));
+  }
+
+  delete({ keyId }: SimKey): void {
+    rmSync(this.#path(keyId), { force: true });
+  }
+
+  /** All key ids, sorted. */
+  ids(): readonly string[] {
+    return readdirSync(this.#directory)
+      .flatMap((name) => NAME.exec(name)?.[1] ?? [])
+      .sort();
+  }
+
+  #path(keyId: string): string {
+    return join(this.#directory, `key-${keyId}.json`);
+  }
+
+  #write(key: SimKey): string {
+    const file: z.infer<typeof fileSchema> = {
+      warning: WARNING,
+      key_id: key.keyId,
+      key_spec: key.spec,
+      key_usage: key.usage,
+      material: base64(key.material),
+      policy: key.policy,
+      state: key.state,
+      created_ms: key.createdMs,
+      deletion_ms: key.deletionMs,
+      description: key.description,
+    };
+    const temporary = join(this.#directory, `.${key.keyId}.${randomUUID()}.new`);
+    const text = `${JSON.stringify(file, null, 2)}\n`;
+    writeFileSync(temporary, text, { mode: 0o600, flush: true, flag: "wx" });
+    return temporary;
   }
 }
 
-/**
- * Encrypts under `key`: 36 bytes of key id, 12 of IV, ciphertext, 16 of tag (AES-256-GCM). The context is
- * authenticated. AWS does not publish its own format; callers must not read this one.
- */
-export function encryptUnder(
-  key: SimKey,
-  plaintext: Uint8Array,
-  { context, iv }: { readonly context: EncryptionContext; readonly iv: Uint8Array },
-): Uint8Array {
-  const cipher = createCipheriv("aes-256-gcm", key.material, iv);
-  cipher.setAAD(encodeCbor([key.keyId, context]));
-  const body = concat(cipher.update(plaintext), cipher.final());
-  return concat(utf8(key.keyId), iv, body, cipher.getAuthTag());
-}
-
-/** The id of the key that `ciphertext` names, or null. Not authentic until decrypted. */
-export function keyIdOf(ciphertext: Uint8Array): string | null {
-  if (ciphertext.length < KEY_ID_BYTES + IV_BYTES + TAG_BYTES) return null;
-  const id = Buffer.from(ciphertext.subarray(0, KEY_ID_BYTES)).toString("latin1");
-  return /^[0-9a-f-]{36}$/.test(id) ? id : null;
-}
-
-/** The plaintext of what {@link encryptUnder} made with the same key and context, or null. */
-export function decryptUnder(
-  key: SimKey,
-  ciphertext: Uint8Array,
-  context: EncryptionContext,
-): Uint8Array | null {
-  const iv = ciphertext.subarray(KEY_ID_BYTES, KEY_ID_BYTES + IV_BYTES);
-  const body = ciphertext.subarray(KEY_ID_BYTES + IV_BYTES, -TAG_BYTES);
-  const decipher = createDecipheriv("aes-256-gcm", key.material, iv, {
-    authTagLength: TAG_BYTES,
-  });
-  decipher.setAAD(encodeCbor([key.keyId, context]));
-  decipher.setAuthTag(ciphertext.subarray(-TAG_BYTES));
+function parseKey(text: string, path: string): SimKey {
   try {
-    return concat(decipher.update(body), decipher.final());
-  } catch {
-    return null;
+    const file = fileSchema.parse(JSON.parse(text));
+    return {
+      keyId: file.key_id,
+      spec: file.key_spec,
+      usage: file.key_usage,
+      material: fromBase64(file.material),
+      policy: file.policy,
+      state: file.state,
+      createdMs: file.created_ms,
+      deletionMs: file.deletion_ms,
+      description: file.description,
+    };
+  } catch (cause) {
+    throw new MalformedError(
+      { code: "SCHEMA_CONFIG_MALFORMED", path },
+      `${path}: expected a key of the simulated KMS, got another file`,
+      { cause },
+    );
+  }
+}
+
+function readOrNull(path: string): string | null {
+  try {
+    return readFileSync(path, "utf8");
+  } catch (error) {
+    if (error instanceof Error && "code" in error && error.code === "ENOENT") return null;
+    throw error;
   }
 }
