@@ -1,0 +1,41 @@
+import type { Target } from "../target.ts";
+import { reportReplay } from "./archive.ts";
+import { BAD_TARGETS } from "./bad.ts";
+import { hardwareCbor } from "./cbor.ts";
+import { certificates } from "./certificate.ts";
+import { derElements, derTime } from "./der.ts";
+import { eif } from "./eif.ts";
+import { cms, keyPolicy } from "./kms.ts";
+import { nitroDocument, nitroVerify } from "./nitro.ts";
+import { nsmRequest, nsmResponse } from "./nsm.ts";
+import { snpReport } from "./snp.ts";
+import { crl, pckChain, pckExtension, statements, tdxQuote } from "./tdx.ts";
+
+/** Every parser of outside bytes. */
+export const TARGETS: readonly Target[] = [
+  hardwareCbor,
+  derElements,
+  derTime,
+  ...certificates,
+  nitroDocument,
+  nitroVerify,
+  snpReport,
+  tdxQuote,
+  crl,
+  pckChain,
+  pckExtension,
+  ...statements,
+  eif,
+  reportReplay,
+  nsmRequest,
+  nsmResponse,
+  cms,
+  keyPolicy,
+];
+
+/** The target of this name, among them those that are bad on purpose. */
+export function targetOf(name: string): Target {
+  const found = [...TARGETS, ...BAD_TARGETS].find((target) => target.name === name);
+  if (found === undefined) throw new Error(`parser: expected a known one, got ${name}`);
+  return found;
+}
