@@ -211,8 +211,8 @@ function beginExecution(
   >,
 ): Promise<Uint8Array> {
   const { envelope, plan, governance, sessions } = slice;
-  requireNothingWithdrawn(governance, slice.newest());
   sessions.requireFresh();
+  requireNothingWithdrawn(governance, slice.newest());
   return slice.vault.beginExecution({
     ...round,
     envelope,
