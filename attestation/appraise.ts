@@ -1,7 +1,9 @@
 import { AppraisalError } from "#protocol";
 
+import { isoTime } from "./der-time.ts";
 import type { VerifiedEvidence } from "./evidence.ts";
 import { appraiseBytes, failure, type AppraisalFailure } from "./expected.ts";
+import { describeMismatch } from "./mismatch.ts";
 import { appraiseNitro } from "./nitro/appraise.ts";
 import { registersOf, verifyPolicy, type AppraisalPolicy, type Measurement } from "./policy.ts";
 import { reportOf, type AttestationReport } from "./report.ts";
@@ -54,7 +56,7 @@ export function appraisalFailures(
     ...appraiseClaims(evidence, policy),
     appraiseRevokedIdentity(evidence, policy),
     appraiseRevokedMeasurement(evidence, policy),
-    appraiseMeasurement(evidence, policy),
+    ...(appraiseMeasurement(evidence, policy) ?? []),
     appraiseBytes({ code: "TEE_NONCE_MISMATCH", field: "nonce" }, nonce, evidence.nonce),
     appraiseBytes(
       { code: "TEE_USER_DATA_MISMATCH", field: "user_data" },
@@ -116,16 +118,16 @@ function appraiseRevokedMeasurement(
 
 function appraiseMeasurement(
   { measurement }: VerifiedEvidence,
-  { measurements, judgedAtMs }: AppraisalPolicy,
-): AppraisalFailure | null {
+  policy: AppraisalPolicy,
+): readonly AppraisalFailure[] | null {
+  const { measurements, judgedAtMs } = policy;
   const current = measurements.filter(
     ({ validFromMs, validUntilMs }) => validFromMs <= judgedAtMs && judgedAtMs < validUntilMs,
   );
   const actual = describe(measurement);
   const accepted = current.map(describe);
   if (accepted.includes(actual)) return null;
-  const expected = accepted.join(" or ") || "a reference value valid now";
-  return failure("TEE_MEASUREMENT_MISMATCH", { field: "measurement", expected, actual });
+  return describeMismatch(measurement, policy);
 }
 
 /** Injective: names are fixed and values hex, so equal text is equal measurements. */
@@ -144,8 +146,12 @@ function appraiseAge(timestampMs: number | null, policy: AppraisalPolicy): Appra
   }
   const ageMs = judgedAtMs - timestampMs;
   if (ageMs < -CLOCK_AHEAD_MS_MAX) {
-    return stale(`a time at most ${CLOCK_AHEAD_MS_MAX} ms after ${judgedAtMs}`, `${timestampMs}`);
+    const latest = `a time at most ${CLOCK_AHEAD_MS_MAX} ms after ${isoTime(judgedAtMs)}`;
+    return stale(latest, isoTime(timestampMs));
   }
   if ("unchecked" in maxAgeMs || ageMs <= maxAgeMs.atMost) return null;
-  return stale(`an age of at most ${maxAgeMs.atMost} ms`, `${ageMs} ms`);
+  return stale(
+    `an age of at most ${maxAgeMs.atMost} ms at ${isoTime(judgedAtMs)}`,
+    `${ageMs} ms, signed at ${isoTime(timestampMs)}`,
+  );
 }

@@ -59,14 +59,26 @@ export function appraiseValue<T extends string | number | boolean | bigint>(
 }
 
 /**
- * Refuses an expectation that says nothing.
+ * Refuses an expectation that says nothing, or says it in two ways of which only one would count.
  *
  * @throws {@link AppraisalError} TEE_POLICY_EMPTY for no values or `unchecked` without a reason.
+ * @throws {@link MalformedError} SCHEMA_CONFIG_MALFORMED
  */
 export function verifyExpected<T>(field: string, expected: Expected<T>): void {
+  verifyOneForm(field, expected);
   const values = expectedValues(expected);
   const says = values === null ? "unchecked" in expected && expected.unchecked : values.length;
   if (says === "" || says === 0) throw emptyPolicy(field);
+}
+
+/**
+ * Refuses an expectation in no form or several: `{ equals, unchecked }` compiles.
+ *
+ * @throws {@link MalformedError} SCHEMA_CONFIG_MALFORMED
+ */
+export function verifyOneForm(field: string, expected: object | undefined): void {
+  if (Object.keys(expected ?? {}).length !== 1)
+    throw malformedPolicy(field, "one form of expectation");
 }
 
 /** As {@link verifyExpected}, for bytes, where zero bytes say nothing either. */

@@ -28,7 +28,6 @@ export { EIF_BYTES_MAX, EIF_HEADER_BYTES, EifMeasurer, type EifMeasurement } fro
 export type { NitroExpectations } from "./nitro/policy.ts";
 export { verifyNitroDocument } from "./nitro/verify.ts";
 export {
-  registersOf,
   verifyPolicy,
   type AppraisalPolicy,
   type Measurement,

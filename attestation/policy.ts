@@ -1,5 +1,11 @@
 import { ATTESTATION_PLATFORMS, type AttestationPlatform } from "./anchor.ts";
-import { emptyPolicy, malformedPolicy, verifyExpectedBytes, type Expected } from "./expected.ts";
+import {
+  emptyPolicy,
+  malformedPolicy,
+  verifyExpectedBytes,
+  verifyOneForm,
+  type Expected,
+} from "./expected.ts";
 import { verifyNitroExpectations, type NitroExpectations } from "./nitro/policy.ts";
 import { verifySnpExpectations, type SnpExpectations } from "./snp/policy.ts";
 import { verifyTdxExpectations, type TdxExpectations } from "./tdx/policy.ts";
@@ -79,13 +85,19 @@ export function registersOf(measurement: Measurement): readonly (readonly [strin
 /**
  * Refuses a policy that would accept anything by omission.
  *
- * @throws {@link AppraisalError} TEE_POLICY_EMPTY for an empty set, an expectation of zero bytes,
+ * @throws {@link AppraisalError} TEE_POLICY_EMPTY for a field that is absent, an empty set, an expectation of zero bytes,
  * `unchecked` without a reason, or a platform without its expectations.
  * @throws {@link MalformedError} SCHEMA_CONFIG_MALFORMED for a value of the wrong form.
  */
 export function verifyPolicy(policy: AppraisalPolicy): void {
   const { platforms, measurements, revokedMeasurements, revokedIdentities } = policy;
-  const { nonce, userData, publicKey, maxAgeMs, judgedAtMs } = policy;
+  const { nonce, userData, publicKey, maxAgeMs, judgedAtMs, nitro, snp, tdx } = policy;
+  const sets = { platforms, measurements, revokedMeasurements, revokedIdentities };
+  const others = { nonce, userData, publicKey, maxAgeMs, judgedAtMs, nitro, snp, tdx };
+  const fields: Record<keyof AppraisalPolicy, unknown> = { ...sets, ...others };
+  for (const [field, value] of Object.entries(fields)) {
+    if (value === undefined) throw emptyPolicy(field);
+  }
   if (platforms.length === 0) throw emptyPolicy("platforms");
   if (measurements.length === 0) throw emptyPolicy("measurements");
   for (const platform of platforms) {
@@ -98,6 +110,7 @@ export function verifyPolicy(policy: AppraisalPolicy): void {
   verifyExpectedBytes("nonce", nonce);
   verifyExpectedBytes("userData", userData);
   verifyExpectedBytes("publicKey", publicKey);
+  verifyOneForm("maxAgeMs", maxAgeMs);
   if ("atMost" in maxAgeMs) expectWhole("maxAgeMs", maxAgeMs.atMost);
   else if (maxAgeMs.unchecked === "") throw emptyPolicy("maxAgeMs");
   expectWhole("judgedAtMs", judgedAtMs);

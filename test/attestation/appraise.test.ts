@@ -7,6 +7,7 @@ import {
   verifyReportReplay,
   type AppraisalPolicy,
   type AttestationReport,
+  type Expected,
 } from "../../attestation/index.ts";
 import {
   AppraisalError,
@@ -47,6 +48,14 @@ function withPcrs(values: Record<number, string | null>): DocumentChanges {
   }
   return { fields: { pcrs: encodePcrs(pcrs) } };
 }
+
+/** Expectations of the image's signer alone, or the parent's role alone. */
+const signer = (pcr8: Expected<string>): Partial<AppraisalPolicy> => ({
+  nitro: { pcr3: { unchecked: "any role" }, pcr8 },
+});
+const role = (pcr3: Expected<string>): Partial<AppraisalPolicy> => ({
+  nitro: { pcr3, pcr8: { unchecked: "unsigned image" } },
+});
 
 test("[TT-1] reports identity, measurement, platform and nonce of what it accepts", () => {
   expect(appraise(policyOf())).toEqual({
@@ -247,53 +256,44 @@ test("reports every failure, the first one's code on the error", () => {
         { code: "TEE_PLATFORM_REFUSED", expected: "platform aws-nitro", actual: "sim" },
         { code: "TEE_DEBUG_REFUSED" },
         { code: "TEE_IDENTITY_MISMATCH" },
-        { code: "TEE_MEASUREMENT_MISMATCH" },
+        { code: "TEE_MEASUREMENT_MISMATCH", field: "PCR0", expected: IMAGE.pcr0, actual: ZERO },
+        { code: "TEE_MEASUREMENT_MISMATCH", field: "PCR1", expected: IMAGE.pcr1, actual: ZERO },
+        { code: "TEE_MEASUREMENT_MISMATCH", field: "PCR2", expected: IMAGE.pcr2, actual: ZERO },
         { code: "TEE_NONCE_MISMATCH" },
       ],
     });
   }
 });
 
-describe("a policy that would accept anything by omission is refused", () => {
-  const reference = { ...IMAGE, validFromMs: 0, validUntilMs: NOW + 1 };
-  test.for<Case>([
-    { title: "no platforms", code: "TEE_POLICY_EMPTY", policy: { platforms: [] } },
-    { title: "no measurements", code: "TEE_POLICY_EMPTY", policy: { measurements: [] } },
-    { title: "no nonces", code: "TEE_POLICY_EMPTY", policy: { nonce: { anyOf: [] } } },
-    { title: "an empty nonce", code: "TEE_POLICY_EMPTY", policy: { nonce: { equals: utf8("") } } },
-    { title: "no reason", code: "TEE_POLICY_EMPTY", policy: { userData: { unchecked: "" } } },
+const SIGNER = "ab".repeat(48);
+
+describe("[TT-1] the signer and the role are judged when the policy asks", () => {
+  test("and accepted when they are among those expected", () => {
+    const pcrs = withPcrs({ 8: SIGNER });
+    expect(appraise(policyOf(signer({ equals: SIGNER })), pcrs).platform).toBe("sim");
+    const anyOf = ["cd".repeat(48), SIGNER];
+    expect(appraise(policyOf(signer({ anyOf })), pcrs).platform).toBe("sim");
+    expect(appraise(policyOf(role({ equals: `03${"00".repeat(47)}` }))).platform).toBe("sim");
+  });
+
+  test.for<{ title: string; policy: Partial<AppraisalPolicy>; changes: DocumentChanges }>([
+    { title: "an unsigned image", policy: signer({ equals: SIGNER }), changes: {} },
     {
-      title: "no reason for age",
-      code: "TEE_POLICY_EMPTY",
-      policy: { maxAgeMs: { unchecked: "" } },
+      title: "no PCR8",
+      policy: signer({ equals: SIGNER }),
+      changes: withPcrs({ 8: null }),
     },
     {
-      title: "an empty PCR",
-      code: "SCHEMA_CONFIG_MALFORMED",
-      policy: { measurements: [{ ...reference, pcr0: "" }] },
+      title: "another signer",
+      policy: signer({ equals: SIGNER }),
+      changes: withPcrs({ 8: "cd".repeat(48) }),
     },
-    {
-      title: "a shorter PCR",
-      code: "SCHEMA_CONFIG_MALFORMED",
-      policy: { measurements: [{ ...reference, pcr0: "aa".repeat(32) }] },
-    },
-    {
-      title: "an upper-case PCR",
-      code: "SCHEMA_CONFIG_MALFORMED",
-      policy: { measurements: [{ ...reference, pcr0: "AA".repeat(48) }] },
-    },
-    {
-      title: "an age that is no number",
-      code: "SCHEMA_CONFIG_MALFORMED",
-      policy: { maxAgeMs: { atMost: Number.NaN } },
-    },
-    {
-      title: "a time that is no number",
-      code: "SCHEMA_CONFIG_MALFORMED",
-      policy: { judgedAtMs: Number.POSITIVE_INFINITY },
-    },
-  ])("with $title", ({ code, policy = {} }) => {
-    expect(() => appraise(policyOf(policy))).toThrow(expect.objectContaining({ code }));
+    { title: "another role", policy: role({ equals: SIGNER }), changes: {} },
+    { title: "no PCR3", policy: role({ equals: SIGNER }), changes: withPcrs({ 3: null }) },
+  ])("and refused with $title", ({ policy, changes }) => {
+    expect(() => appraise(policyOf(policy), changes)).toThrow(
+      expect.objectContaining({ code: "TEE_CONFIGURATION_REFUSED" }),
+    );
   });
 });
 
