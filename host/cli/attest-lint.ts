@@ -1,11 +1,9 @@
 import { parseArgs } from "node:util";
 
-import { utf8Text } from "#protocol";
-
 import { lintKeyPolicy, type KeyPolicyFinding, type KeyPolicyReport } from "../key-policy/index.ts";
 import { oneFile } from "./attest-options.ts";
 import { printable } from "./attest-view.ts";
-import { readBoundedFile } from "./bounded-file.ts";
+import { readBoundedText } from "./bounded-file.ts";
 import { EXIT, type CliIo } from "./io.ts";
 
 export const LINT_KEY_POLICY_HELP = `symphony attest lint-key-policy FILE [--json]
@@ -28,7 +26,7 @@ export async function runLintKeyPolicy(argv: readonly string[], io: CliIo): Prom
   });
   const file = oneFile(positionals, "key policy");
   const bound = { subject: "key policy", bytesMax: POLICY_BYTES_MAX };
-  const report = lintKeyPolicy(utf8Text(await readBoundedFile(file, bound)));
+  const report = lintKeyPolicy(await readBoundedText(file, bound));
   const ok = report.verdict === "attested-only";
   io.stdout(values.json ? `${JSON.stringify({ ok, ...report })}\n` : formatReport(report));
   return ok ? EXIT.ok : EXIT.refused;

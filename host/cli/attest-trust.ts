@@ -7,10 +7,9 @@ import {
   parseAnchor,
   type TrustAnchor,
 } from "#attestation";
-import { utf8Text } from "#protocol";
 
 import { parseTrust } from "../evidence/index.ts";
-import { readBoundedFile } from "./bounded-file.ts";
+import { readBoundedText } from "./bounded-file.ts";
 import { readCertificates } from "./certificate-file.ts";
 import { UsageError } from "./io.ts";
 
@@ -23,8 +22,8 @@ export const SHIPPED_ANCHORS: readonly TrustAnchor[] = [
   INTEL_SGX_ROOT_CA,
 ];
 
-/** Four bytes for each character that `parseTrust` takes at most. */
-const TRUST_FILE_BYTES_MAX = 1024 * 1024;
+/** The largest trust file: four bytes for each character that `parseTrust` takes at most. */
+export const TRUST_FILE_BYTES_MAX = 1024 * 1024;
 
 /** Whose roots to believe, as the words of a command say it. */
 export interface TrustOptions {
@@ -35,7 +34,7 @@ export interface TrustOptions {
 /**
  * The roots to believe: those of a trust file, those of certificate files, or else {@link SHIPPED_ANCHORS}.
  *
- * @throws UsageError for both at once; as `parseTrust`, `parseAnchor` and `readBoundedFile`
+ * @throws UsageError for both at once; as `parseTrust`, `parseAnchor` and `readBoundedText`
  */
 export async function readAnchors({
   trust,
@@ -46,7 +45,7 @@ export async function readAnchors({
   }
   if (trust !== undefined) {
     const bound = { subject: "trust file", bytesMax: TRUST_FILE_BYTES_MAX };
-    return parseTrust(utf8Text(await readBoundedFile(trust, bound))).anchors;
+    return parseTrust(await readBoundedText(trust, bound)).anchors;
   }
   if (anchor.length === 0) return SHIPPED_ANCHORS;
   const files = await Promise.all(anchor.map(readCertificates));

@@ -1,6 +1,6 @@
 import { open, type FileHandle } from "node:fs/promises";
 
-import { LimitError } from "#protocol";
+import { LimitError, MalformedError, utf8Text } from "#protocol";
 
 import { UsageError } from "./io.ts";
 
@@ -32,6 +32,20 @@ export async function readBoundedFile(path: string, bound: FileBound): Promise<U
     chunks.push(chunk);
   }
   return new Uint8Array(Buffer.concat(chunks));
+}
+
+/** As {@link readBoundedFile}, of text. @throws {@link MalformedError} SCHEMA_MALFORMED for other bytes */
+export async function readBoundedText(path: string, bound: FileBound): Promise<string> {
+  const bytes = await readBoundedFile(path, bound);
+  try {
+    return utf8Text(bytes);
+  } catch (cause) {
+    throw new MalformedError(
+      { code: "SCHEMA_MALFORMED" },
+      `${bound.subject} ${path}: expected text in UTF-8, got ${bytes.length} other bytes`,
+      { cause },
+    );
+  }
 }
 
 /** A file in chunks, each a copy. @throws as {@link readBoundedFile}, but for the limit */

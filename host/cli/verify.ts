@@ -1,4 +1,3 @@
-import { readFile } from "node:fs/promises";
 import { parseArgs } from "node:util";
 
 import { EVIDENCE_BYTES_MAX } from "#protocol";
@@ -9,7 +8,8 @@ import {
   type CheckResult,
   type VerificationReport,
 } from "../evidence/index.ts";
-import { readBoundedFile } from "./bounded-file.ts";
+import { readBoundedFile, readBoundedText } from "./bounded-file.ts";
+import { TRUST_FILE_BYTES_MAX } from "./attest-trust.ts";
 import { EXIT, UsageError, reportError, type CliIo } from "./io.ts";
 
 export const VERIFY_HELP = `symphony verify FILE --trust ROOTS [--json]
@@ -23,6 +23,7 @@ does not, 2 when called wrongly.
 `;
 
 const BOUND = { subject: "evidence file", bytesMax: EVIDENCE_BYTES_MAX };
+const TRUST_BOUND = { subject: "trust file", bytesMax: TRUST_FILE_BYTES_MAX };
 const SIMULATED_BANNER =
   "SIMULATED: the trust file names a simulated platform. This proves nothing about real hardware.";
 
@@ -35,7 +36,7 @@ export async function runVerify(argv: readonly string[], io: CliIo): Promise<num
       io.stdout(VERIFY_HELP);
       return EXIT.ok;
     }
-    const trust = parseTrust(await readFile(args.trust, "utf8"));
+    const trust = parseTrust(await readBoundedText(args.trust, TRUST_BOUND));
     const report = verifyBundle(await readBoundedFile(args.file, BOUND), trust);
     io.stdout(json ? `${JSON.stringify(report)}\n` : formatReport(report));
     return report.ok ? EXIT.ok : EXIT.refused;
