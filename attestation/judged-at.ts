@@ -1,3 +1,5 @@
+import { VerificationError } from "#protocol";
+
 import type { ChainCache } from "./chain-cache.ts";
 
 /**
@@ -14,3 +16,17 @@ export type JudgedAt = (
   | { readonly mode: "live"; readonly nowMs: number }
   | { readonly mode: "replay"; readonly recordedMs?: number }
 ) & { readonly chainCache?: ChainCache | undefined };
+
+/**
+ * The time at which evidence without a time of its own is judged, milliseconds since 1970.
+ *
+ * @throws {@link VerificationError} TEE_POLICY_EMPTY for a replay without `recordedMs`.
+ */
+export function instantOf(at: JudgedAt): number {
+  if (at.mode === "live") return at.nowMs;
+  if (at.recordedMs !== undefined) return at.recordedMs;
+  throw new VerificationError(
+    { code: "TEE_POLICY_EMPTY", field: "recordedMs" },
+    "replay: expected the time the evidence was recorded at, got none",
+  );
+}

@@ -6,7 +6,7 @@ import type { TrustAnchor } from "../anchor.ts";
 import { reportDataOf, type ReportBinding } from "../binding.ts";
 import type { Certificate } from "../certificate.ts";
 import { VerifiedEvidence } from "../evidence.ts";
-import type { JudgedAt } from "../judged-at.ts";
+import { instantOf, type JudgedAt } from "../judged-at.ts";
 import { verifyPath, type VerifiedPath } from "../path.ts";
 import { AMD_PROFILE } from "../profile.ts";
 import type { SnpClaims } from "./claims.ts";
@@ -85,15 +85,6 @@ export function verifySnpReport(
     })),
     claims: snpClaims(report, endorsement),
   });
-}
-
-function instantOf(at: JudgedAt): number {
-  if (at.mode === "live") return at.nowMs;
-  if (at.recordedMs !== undefined) return at.recordedMs;
-  throw new VerificationError(
-    { code: "TEE_POLICY_EMPTY", field: "recordedMs" },
-    "replay: expected the time the report was recorded at, got none",
-  );
 }
 
 function threeOf({ certificates }: VerifiedPath): readonly [Certificate, Certificate, Certificate] {

@@ -6,7 +6,7 @@ import type { TrustAnchor } from "../anchor.ts";
 import type { Certificate } from "../certificate.ts";
 import { parseCrl, verifyCrl, verifyNotRevoked, type RevocationList } from "../crl.ts";
 import { isoTime } from "../der-time.ts";
-import type { JudgedAt } from "../judged-at.ts";
+import { instantOf, type JudgedAt } from "../judged-at.ts";
 import { verifyPath } from "../path.ts";
 import { INTEL_PROFILE } from "../profile.ts";
 import { derSignature } from "../public-key.ts";
@@ -162,20 +162,6 @@ export function verifyCollateral(
     pckCrl,
     judgedAtMs: instantOf(at),
   });
-}
-
-/**
- * The time at which evidence without a time of its own is judged, milliseconds since 1970.
- *
- * @throws {@link VerificationError} TEE_POLICY_EMPTY for a replay without `recordedMs`.
- */
-export function instantOf(at: JudgedAt): number {
-  if (at.mode === "live") return at.nowMs;
-  if (at.recordedMs !== undefined) return at.recordedMs;
-  throw new VerificationError(
-    { code: "TEE_POLICY_EMPTY", field: "recordedMs" },
-    "replay: expected the time the quote was recorded at, got none",
-  );
 }
 
 function copyOf({ tcbInfo, qeIdentity, tcbSigningChain, pckCrl, rootCrl }: Collateral): Collateral {

@@ -6,7 +6,7 @@ import type { TrustAnchor } from "../anchor.ts";
 import { reportDataOf, type ReportBinding } from "../binding.ts";
 import type { Certificate } from "../certificate.ts";
 import { VerifiedEvidence } from "../evidence.ts";
-import type { JudgedAt } from "../judged-at.ts";
+import { instantOf, type JudgedAt } from "../judged-at.ts";
 import { verifyPath, type VerifiedPath } from "../path.ts";
 import { INTEL_PROFILE } from "../profile.ts";
 import { derSignature } from "../public-key.ts";
@@ -18,7 +18,7 @@ import { parsePckChain, parsePckExtension, type PckExtension } from "./pck.ts";
 import { parseTdxQuote, type QeReport, type TdReport, type TdxQuote } from "./quote.ts";
 import type { QeIdentity, TcbInfo } from "./statement.ts";
 import { moduleOf, tcbOf, type TcbClaims, type TdxModule } from "./tcb.ts";
-import { VerifiedCollateral, instantOf, verifyCollateral } from "./verified-collateral.ts";
+import { VerifiedCollateral, verifyCollateral } from "./verified-collateral.ts";
 
 /** A TDX quote as it is presented. */
 export interface TdxEvidence {
