@@ -11,7 +11,8 @@ import {
   type Outcome,
   type Subject,
 } from "../vectors/attestation/evaluate.ts";
-import { loadBases, loadVectors } from "../vectors/attestation/load.ts";
+import { loadBases, loadChecks, loadVectors } from "../vectors/attestation/load.ts";
+import type { Base, Vector } from "../vectors/attestation/schema.ts";
 
 /** A child process: evaluates the vectors against mutated source, which never touches the disk. */
 
@@ -39,6 +40,7 @@ const FRESH = ["attestation/", "enclave/adapters/cms.ts"].map(
 );
 const vectors = loadVectors();
 const bases = loadBases();
+const checks = loadChecks();
 let current: Job | null = null;
 
 registerHooks({
@@ -70,7 +72,7 @@ async function judge(job: Job): Promise<Verdict> {
       attestation: await import(urlOf("attestation/index.ts", job)),
       openCms: (await import(urlOf("enclave/adapters/cms.ts", job))).openCiphertextForRecipient,
     };
-    if (job.numbers === null) return { id, differs: firstDifference(subject) };
+    if (job.numbers === null) return { id, differs: firstDifference(subject, job.file) };
     return { id, outcomes: outcomesOf(job.numbers, subject) };
   } catch (error) {
     return { id, broken: String(error) };
@@ -91,19 +93,30 @@ function outcomesOf(numbers: readonly string[], subject: Subject): Record<string
   );
 }
 
-function firstDifference(subject: Subject): string | null {
+/** Vectors whose check is in `file` first; none that `file` cannot concern. */
+function firstDifference(subject: Subject, file: string | null): string | null {
   for (const [name, base] of bases) {
-    if (isAvailable(base) && !("accepted" in evaluateBase(base, { subject })))
-      return `base ${name}`;
+    if (!isAvailable(base) || !concerns(file, base)) continue;
+    if (!("accepted" in evaluateBase(base, { subject }))) return `base ${name}`;
   }
-  for (const vector of vectors) {
+  const isNear = ({ check }: Vector): boolean => checks.get(check ?? "")?.file === file;
+  const near = vectors.filter(isNear);
+  for (const vector of [...near, ...vectors.filter((each) => !isNear(each))]) {
     const base = baseOf(vector.base);
-    if (!isAvailable(base, vector)) continue;
+    if (!isAvailable(base, vector) || !concerns(file, base)) continue;
     const outcome = evaluateVector(vector, base, { subject });
     if ("accepted" in outcome) return vector.number;
     if (outcome.stage !== vector.stage || outcome.code !== vector.code) return vector.number;
   }
   return null;
+}
+
+/** Whether evidence of this format is judged by code in `file`: a format's folder is for it alone. */
+function concerns(file: string | null, { format }: Base): boolean {
+  if (file === null) return true;
+  if (!file.startsWith("attestation/")) return format === "cms";
+  const folder = /^attestation\/(nitro|snp|tdx)\//.exec(file)?.[1];
+  return folder === undefined ? format !== "cms" : folder === format;
 }
 
 function baseOf(name: string) {
