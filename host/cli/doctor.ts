@@ -1,96 +1,76 @@
-import { spawnSync } from "node:child_process";
-import { existsSync, statfsSync } from "node:fs";
-import { totalmem } from "node:os";
 import { parseArgs } from "node:util";
 
-import { EXIT, type CliIo } from "./io.ts";
+import { ROLES, type Check, type Finding, type Role } from "./doctor-findings.ts";
+import { ANY_CHECKS, SIMULATOR_CHECKS, SNP_CHECKS, TDX_CHECKS } from "./doctor-host.ts";
+import { thisMachine, type Machine } from "./doctor-machine.ts";
+import { INSIDE_ENCLAVE_CHECKS, NITRO_PARENT_CHECKS } from "./doctor-nitro.ts";
+import { EXIT, UsageError, type CliIo } from "./io.ts";
 
-export const DOCTOR_HELP = `symphony doctor [--json]
+export const DOCTOR_HELP = `symphony doctor [--role ROLE] [--json]
 
-Says whether this machine can run Symphony's parts, and what to do where it cannot. Exit code 1 when something that
-every part needs is missing.
+Says what this machine can be in a network, what it lacks, and what to do about it. Changes nothing, prints no
+secrets, and asks no server. Exits 1 when something is missing that every part needs or, with --role, that this role
+needs.
+
+  --role ROLE   only simulator, nitro-parent, inside-enclave, snp-guest or tdx-guest, and what every part needs
+  --json        one JSON object instead of lines
 `;
 
-/** One finding: `ok`, `warning` for what only some parts need, `missing` for what all need. */
-interface Finding {
-  readonly check: string;
-  readonly state: "ok" | "warning" | "missing";
-  readonly detail: string;
-}
-
-const MEMORY_BYTES_MIN = 2 * 1024 ** 3;
-const DISK_BYTES_MIN = 1024 ** 3;
-
-/** `symphony doctor`. */
-export async function runDoctor(argv: readonly string[], io: CliIo): Promise<number> {
-  const { values } = parseArgs({
-    args: [...argv],
-    options: { json: { type: "boolean", default: false } },
-  });
-  const findings = [
-    nodeVersion(),
-    sqlite(),
-    memory(),
-    disk(),
-    bubblewrap(),
-    nitro("/dev/nsm", "NSM device", "only inside a Nitro enclave"),
-    nitro("/dev/nitro_enclaves", "Nitro Enclaves driver", "only on an EC2 parent instance"),
-  ];
-  const missing = findings.some(({ state }) => state === "missing");
-  if (values.json) io.stdout(`${JSON.stringify({ ok: !missing, findings })}\n`);
-  else
-    for (const { check, state, detail } of findings)
-      io.stdout(`${MARKS[state]} ${check}: ${detail}\n`);
-  return missing ? EXIT.refused : EXIT.ok;
-}
-
+const CHECKS: Readonly<Record<Role, readonly Check[]>> = {
+  any: ANY_CHECKS,
+  simulator: SIMULATOR_CHECKS,
+  "nitro-parent": NITRO_PARENT_CHECKS,
+  "inside-enclave": INSIDE_ENCLAVE_CHECKS,
+  "snp-guest": SNP_CHECKS,
+  "tdx-guest": TDX_CHECKS,
+};
+const TITLES: Readonly<Record<Role, string>> = {
+  any: "every part",
+  simulator: "simulator",
+  "nitro-parent": "nitro parent (an EC2 instance that starts enclaves)",
+  "inside-enclave": "inside an enclave",
+  "snp-guest": "snp guest",
+  "tdx-guest": "tdx guest",
+};
 const MARKS = { ok: "✓", warning: "!", missing: "✗" } as const;
 
-function nodeVersion(): Finding {
-  const [major = 0] = process.versions.node.split(".").map(Number);
-  const detail = `running ${process.version}, needs 24`;
-  return { check: "Node", state: major >= 24 ? "ok" : "missing", detail };
-}
-
-function sqlite(): Finding {
-  const version = process.versions["sqlite"];
-  return version === undefined
-    ? { check: "SQLite", state: "missing", detail: "this Node was built without node:sqlite" }
-    : { check: "SQLite", state: "ok", detail: version };
-}
-
-function memory(): Finding {
-  const bytes = totalmem();
-  const detail = `${(bytes / 1024 ** 3).toFixed(1)} GiB; three Vaults with enclaves take about 2 GiB`;
-  return { check: "memory", state: bytes >= MEMORY_BYTES_MIN ? "ok" : "warning", detail };
-}
-
-function disk(): Finding {
-  const { bavail, bsize } = statfsSync(".");
-  const bytes = bavail * bsize;
-  const detail = `${(bytes / 1024 ** 3).toFixed(1)} GiB free in the current folder`;
-  return { check: "disk", state: bytes >= DISK_BYTES_MIN ? "ok" : "warning", detail };
-}
-
-function bubblewrap(): Finding {
-  const probe = spawnSync("bwrap", ["--unshare-all", "--ro-bind", "/", "/", "true"], {
-    timeout: 5_000,
+/** `symphony doctor`. @returns the exit code */
+export async function runDoctor(
+  argv: readonly string[],
+  io: CliIo,
+  machine: Machine = thisMachine(),
+): Promise<number> {
+  const { values } = parseArgs({
+    args: [...argv],
+    options: { role: { type: "string" }, json: { type: "boolean", default: false } },
   });
-  if (probe.error === undefined && probe.status === 0) {
-    return { check: "bubblewrap", state: "ok", detail: "works; simulated enclaves are isolated" };
-  }
-  const detail =
-    probe.error === undefined
-      ? "installed, but user namespaces do not work here"
-      : "not installed; simulated enclaves refuse to start without --insecure-no-isolation";
-  return { check: "bubblewrap", state: "warning", detail };
+  const needed = rolesOf(values.role);
+  const shown = values.role === undefined ? ROLES : needed;
+  const findings = shown.flatMap((role) => CHECKS[role].map((check) => check(machine)));
+  const isMissing = (role: Role): boolean =>
+    findings.some((finding) => finding.role === role && finding.state === "missing");
+  const ok = !needed.some(isMissing);
+  const roles = shown.map((role) => ({ role, ready: !isMissing(role) && !isMissing("any") }));
+  io.stdout(values.json ? `${JSON.stringify({ ok, roles, findings })}\n` : format(shown, findings));
+  return ok ? EXIT.ok : EXIT.refused;
 }
 
-function nitro(path: string, check: string, where: string): Finding {
-  const present = existsSync(path);
-  return {
-    check,
-    state: present ? "ok" : "warning",
-    detail: present ? path : `${path} is absent; needed ${where}`,
-  };
+function rolesOf(name: string | undefined): readonly Role[] {
+  if (name === undefined) return ["any"];
+  const role = ROLES.find((each) => each === name && each !== "any");
+  if (role !== undefined) return ["any", role];
+  throw new UsageError(`--role: expected one of ${ROLES.slice(1).join(", ")}, got ${name}`);
+}
+
+function format(roles: readonly Role[], findings: readonly Finding[]): string {
+  const lines = roles.flatMap((role) => [
+    TITLES[role],
+    ...findings.filter((finding) => finding.role === role).flatMap(formatFinding),
+  ]);
+  return lines.map((line) => `${line}\n`).join("");
+}
+
+function formatFinding({ check, state, detail, remedy }: Finding): readonly string[] {
+  const line = `  ${MARKS[state]} ${check}: ${detail}`;
+  return remedy === null ? [line] : [line, `      remedy: ${remedy}`];
 }
