@@ -3,18 +3,25 @@ import { join } from "node:path";
 
 import { afterAll, beforeAll, beforeEach, expect, test, vi } from "vitest";
 
-import { AWS_NITRO_ROOT_G1 } from "../../attestation/index.ts";
+import { AWS_NITRO_ROOT_G1, parseNitroDocument } from "../../attestation/index.ts";
 import { base64 } from "../../protocol/bytes.ts";
+import type { GovernanceStatement } from "../../protocol/governance.ts";
+import { signingKeyFromSeed } from "../../protocol/signing.ts";
 import { SIM_ACTORS } from "../../sim/network/create.ts";
 import { createInsecureSimPlatform } from "../../sim/platform.ts";
-import type { EnclaveLauncher } from "../../host/index.ts";
+import { createGovernanceEvent, readSeed, type EnclaveLauncher } from "../../host/index.ts";
 import {
   changingLauncher,
   liveLauncher,
   lyingLauncher,
   type ChangingLauncher,
 } from "../helpers/live-launcher.ts";
-import { startLiveNetwork, type EndedTask, type LiveNetwork } from "../helpers/live-network.ts";
+import {
+  startLiveNetwork,
+  type EndedTask,
+  type InProcessNode,
+  type LiveNetwork,
+} from "../helpers/live-network.ts";
 import { LIVE_VAULTS, livePlan, taskOf } from "../helpers/live-plan.ts";
 
 const HOUR_MS = 3_600_000;
@@ -24,6 +31,9 @@ const OTHER = { pcr0: "a1".repeat(48), pcr1: "b2".repeat(48), pcr2: "c3".repeat(
 vi.setConfig({ testTimeout: 60_000 });
 
 let live: LiveNetwork;
+let vaultA: InProcessNode;
+/** A task that was settled before anything was revoked. */
+let settled: EndedTask;
 let honest: EnclaveLauncher;
 let sliceLauncher: ChangingLauncher;
 let aggregatorLauncher: ChangingLauncher;
@@ -37,7 +47,7 @@ beforeAll(async () => {
   honest = liveLauncher(live);
   sliceLauncher = changingLauncher(honest);
   aggregatorLauncher = changingLauncher(honest);
-  await live.runInProcess("vault-a", sliceLauncher);
+  vaultA = await live.runInProcess("vault-a", sliceLauncher);
   await live.runInProcess(SIM_ACTORS.aggregator, aggregatorLauncher);
 });
 
@@ -70,7 +80,8 @@ test("[TT-4] an honest enclave's task is delivered", async () => {
       return response;
     },
   });
-  expect(await parse()).toMatchObject({ state: "completed", delivered: true });
+  settled = await parse();
+  expect(settled).toMatchObject({ state: "completed", delivered: true });
   expect(earlier?.length).toBeGreaterThan(1_000);
 });
 
@@ -152,6 +163,50 @@ test("[TT-4] [PB-4] an aggregator with another measurement gets nothing, and eve
   }
   const log = await readFile(join(live.directory, "logs", "vault-b.log"), "utf8");
   expect(log).toContain('"kind":"slice","code":"TEE_MEASUREMENT_MISMATCH"');
+});
+
+/** Has governance decide, as its quorum of key holders does. */
+async function govern(decision: GovernanceStatement["decision"]): Promise<void> {
+  const seeds = [1, 2].map((n) => join(live.directory, "governance", `key-${n}.seed`));
+  const keys = await Promise.all(
+    seeds.map(async (file) => signingKeyFromSeed(await readSeed(file))),
+  );
+  const state = await live.client.governance(live.network.genesisDigest);
+  const event = createGovernanceEvent({ state, decision, keys, timeMs: Date.now() });
+  await live.client.submitGovernanceEvent(event);
+}
+
+test("[TT-5] an enclave revoked while it runs is killed, and the others finish without it", async () => {
+  let moduleId = "";
+  let governed: Promise<void> | undefined;
+  sliceLauncher.current = lyingLauncher(honest, {
+    response: (response) => {
+      if (response.result === "attested") moduleId = parseNitroDocument(response.document).moduleId;
+      return response;
+    },
+    // The enclave waits for its work, and nobody hears of it.
+    request: (request) => {
+      if (request.method !== "run") return request;
+      governed = govern({ type: "platform_revoked", module_id: moduleId });
+      return null;
+    },
+  });
+  const ended = await live.run(taskOf(live.plan, "query"));
+  await governed;
+  expect(ended).toMatchObject({ state: "completed", delivered: true });
+  const failures = vaultA.events.filter(
+    ({ event, kind }) => event === "work_failed" && kind === "slice",
+  );
+  expect(failures.at(-1)).toMatchObject({ code: "TEE_PLATFORM_REVOKED" });
+});
+
+test("[TT-5] a revoked platform takes no new task, and what was settled stays settled", async () => {
+  const [instance = ""] = parseNitroDocument(earlier ?? new Uint8Array(0)).moduleId.split("-enc");
+  await govern({ type: "platform_revoked", module_id: instance });
+  await expectRefused(await parse(), "TEE_PLATFORM_REVOKED");
+  const view = await live.client.status(settled.taskId);
+  expect(view).toMatchObject({ state: "completed", delivered: true });
+  expect(await live.open(settled.taskId)).toMatchObject({ task_class: "parse" });
 });
 
 test("[TT-4] a Vault that trusts hardware only refuses the simulator", async () => {

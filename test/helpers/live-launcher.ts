@@ -86,10 +86,10 @@ function throughChannel(
   return { channel, moduleId, pid, exited, kill: () => handle.kill() };
 }
 
-/** What a dishonest host makes of what it carries. */
+/** What a dishonest host makes of what it carries; null never arrives. */
 export interface Lies {
-  readonly request?: (request: EnclaveRequest) => EnclaveRequest;
-  readonly response?: (response: EnclaveResponse) => EnclaveResponse;
+  readonly request?: (request: EnclaveRequest) => EnclaveRequest | null;
+  readonly response?: (response: EnclaveResponse) => EnclaveResponse | null;
 }
 
 /** Wraps `launcher` so that requests and responses pass through `lies`. */
@@ -108,16 +108,19 @@ export function lyingLauncher(launcher: EnclaveLauncher, lies: Lies): EnclaveLau
 }
 
 function rewriting(
-  request: (frame: unknown) => EnclaveRequest,
-  response: (frame: unknown) => EnclaveResponse,
+  request: (frame: unknown) => EnclaveRequest | null,
+  response: (frame: unknown) => EnclaveResponse | null,
 ) {
-  const direction = (change: (frame: unknown) => EnclaveRequest | EnclaveResponse) => {
+  const direction = (change: (frame: unknown) => EnclaveRequest | EnclaveResponse | null) => {
     const reader = new FrameReader();
     return (chunk: Buffer): Uint8Array =>
       Buffer.concat(
         reader
           .push(new Uint8Array(chunk))
-          .map((frame) => encodeFrame(encodeCbor(change(decodeCbor(frame, FRAME_BYTES_MAX))))),
+          .map((frame) => change(decodeCbor(frame, FRAME_BYTES_MAX)))
+          .map((changed) =>
+            changed === null ? new Uint8Array(0) : encodeFrame(encodeCbor(changed)),
+          ),
       );
   };
   return { toEnclave: direction(request), toHost: direction(response) };
