@@ -181,6 +181,12 @@ test("[TT-1] the PCK list's signature is judged for each issuer, after a good on
   expect(codeOf(() => judge(other, verified))).toBe("TEE_COLLATERAL_MALFORMED");
 });
 
+test("[TT-1] SGX evidence in the shape of a TDX quote is refused as SGX, by its TEE type alone", () => {
+  const run = (): unknown => parseTdxQuote(forgeQuote({ header: { 4: "00000000" } }));
+  expect(run).toThrow("expected a TDX quote, got an SGX quote (version 4, TEE type 0)");
+  expect(codeOf(run)).toBe("TEE_PLATFORM_REFUSED");
+});
+
 test("[TT-1] a signature whose r or s begins with a zero verifies", () => {
   let quote = forgeQuote();
   const begins = (at: number): boolean => parseTdxQuote(quote).signature[at] === 0;
