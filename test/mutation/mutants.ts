@@ -99,6 +99,7 @@ class Code {
     });
     this.#skipped = this.tokens.map(() => false);
     this.tokens.forEach((_, at) => this.#skipAt(at));
+    for (let round = 0; round < 2; round++) this.tokens.forEach((_, at) => this.#skipUnused(at));
   }
 
   text(at: number): string {
@@ -141,6 +142,17 @@ class Code {
     const close = this.partner(at + 1);
     this.#skip(at + 1, close);
     if (this.text(at - 1) === "function") this.#skip(close, this.partner(close + 1));
+  }
+
+  /** A function that is called in messages only makes messages. */
+  #skipUnused(at: number): void {
+    if (this.text(at) !== "function" || this.text(at - 1) === "export") return;
+    const name = this.text(at + 1);
+    const isUsed = this.tokens.some(
+      ({ text }, other) => text === name && other !== at + 1 && !this.isSkipped(other),
+    );
+    const close = this.partner(at + 2);
+    if (!isUsed) this.#skip(close, this.partner(close + 1));
   }
 
   #skip(from: number, to: number): void {

@@ -4,15 +4,15 @@ import { join } from "node:path";
 import { format, resolveConfig } from "prettier";
 import { z } from "zod";
 
-import { parseNitroDocument } from "../../../attestation/index.ts";
+import { NITRO_DOCUMENT_BYTES_MAX, parseNitroDocument } from "../../../attestation/index.ts";
 import { encodeCbor, fromHex, hex } from "../../../protocol/index.ts";
 import { encodePcrs } from "../../../sim/cose.ts";
 import { ANCHOR, NOW, forgeDocument, forgePcrs, policyOf } from "../../attestation/forge.ts";
 import { aEnvelope } from "./cases/a-envelope.ts";
 import { bMalleable } from "./cases/b-malleable.ts";
 import { cCbor } from "./cases/c-cbor.ts";
-import { cPayload } from "./cases/c-payload.ts";
-import { dCertificate } from "./cases/d-certificate.ts";
+import { cPayload, largeDocument, shortChain } from "./cases/c-payload.ts";
+import { dCertificate, longLeaf } from "./cases/d-certificate.ts";
 import { dChain } from "./cases/d-chain.ts";
 import { dExtensions } from "./cases/d-extensions.ts";
 import { dRoots } from "./cases/d-roots.ts";
@@ -125,8 +125,24 @@ async function writeBases(): Promise<void> {
   const empty = { nonce: fromHex("40"), user_data: long, public_key: long };
   const edges = forgeDocument({ fields: empty });
   await writeBase("nitro-edges", "an empty nonce, other fields of 1024 bytes", edges, policy);
+  await writeBase("nitro-largest", "12 288 bytes, the most there may be", largest(), policy);
+  await writeBase("nitro-leaf-largest", "a leaf of 1024 bytes", longLeaf(1024));
+  await writeBase("nitro-short", "a chain of three", forgeDocument({ chain: shortChain() }));
+  const [role, signer] = ["03", "88"].map((digits) => digits.repeat(48));
+  const signed = forgePcrs()
+    .set(3, fromHex(role ?? ""))
+    .set(8, fromHex(signer ?? ""));
+  const withSigner = forgeDocument({ fields: { pcrs: encodePcrs(signed) } });
+  await writeBase("nitro-signer", "a role and a signer, both required", withSigner, {
+    nitro: { pcr3: { equals: role ?? "" }, pcr8: { anyOf: ["99".repeat(48), signer ?? ""] } },
+  });
   await writeGenuine("nitro-genuine", GENUINE);
   await writeGenuine("nitro-genuine-indefinite", GENUINE_INDEFINITE);
+}
+
+/** Nine certificates, all 32 PCRs and the longest fields. */
+function largest(): Uint8Array {
+  return largeDocument(NITRO_DOCUMENT_BYTES_MAX);
 }
 
 async function writeBase(

@@ -1,6 +1,6 @@
 import { concat, encodeCbor, fromHex, hex } from "../../../../protocol/index.ts";
-import { encodePayload } from "../../../../sim/cose.ts";
-import { forgeDocument, forgeFields } from "../../../attestation/forge.ts";
+import { encodePayload, signCose } from "../../../../sim/cose.ts";
+import { forgeDocument, forgeFields, keyAt } from "../../../attestation/forge.ts";
 import {
   GENUINE_BASE,
   DOCUMENT,
@@ -77,6 +77,16 @@ export function envelopeCases(document: Uint8Array, base: string): readonly Case
       document: withBytes(document, AT.header, fromHex("a1043822")),
       ...head,
     },
+    {
+      title: "a text for the signature",
+      document: withBytes(document, -98, fromHex("7860")),
+      ...signatureHead,
+    },
+    {
+      title: "a signature of 97 announced bytes",
+      document: withBytes(document, -98, fromHex("5861")),
+      ...signatureHead,
+    },
     { title: "an array of three", document: withBytes(document, 0, fromHex("83")), ...head },
     { title: "an array of five", document: withBytes(document, 0, fromHex("85")), ...head },
   ];
@@ -85,6 +95,7 @@ export function envelopeCases(document: Uint8Array, base: string): readonly Case
 
 const tagged = { ...malformed, check: "envelope-one-tag" };
 const trailing = { ...malformed, check: "envelope-end" };
+const signatureHead = { ...malformed, check: "signature-head" };
 const head = { ...malformed, check: "envelope-head" };
 
 /** Category A: damages to the envelope, or to the payload without a new signature. */
@@ -182,6 +193,11 @@ function structural(document: Uint8Array): readonly Case[] {
     {
       title: "20 000 arrays within each other",
       document: joinDocument(new Uint8Array(12_000).fill(0x81), signature),
+    },
+    { title: "a payload that is text", document: signCose(encodeCbor("a".repeat(300)), keyAt(4)) },
+    {
+      title: "a payload that is an array",
+      document: signCose(encodeCbor(Array.from({ length: 300 }, () => 0)), keyAt(4)),
     },
     { title: "text for the document", document: Buffer.from("attestation") },
   ];

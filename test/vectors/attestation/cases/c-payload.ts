@@ -89,6 +89,14 @@ function timestamps(): readonly Case[] {
       check: "certificate-not-before",
     },
     {
+      title: "timestamp 1",
+      document: withFields({ timestamp: encodeCbor(1) }),
+      policy: anyAge,
+      stage: "verify",
+      code: "TEE_CERTIFICATE_NOT_YET_VALID",
+      check: "certificate-not-before",
+    },
+    {
       title: "a timestamp a second before the leaf's first",
       document: withFields({ timestamp: encodeCbor(NOW - 4000) }),
       stage: "verify",
@@ -149,6 +157,13 @@ function registers(): readonly Case[] {
   const bad = encodePcrs(forgePcrs().set(0, new Uint8Array(48).fill(0xdd)));
   return [
     ...lengths,
+    {
+      title: "PCR4 alone",
+      document: withFields({ pcrs: encodePcrs(new Map([[4, forgePcrs().get(4) ?? none]])) }),
+      stage: "appraise",
+      code: "TEE_MEASUREMENT_MISMATCH",
+      check: "measurement",
+    },
     {
       title: "PCR32",
       document: pcrs((each) => each.set(32, new Uint8Array(48))),
@@ -227,13 +242,19 @@ function bundles(): readonly Case[] {
     },
     {
       title: "a document of more than 12 288 bytes",
-      document: largeDocument(NITRO_DOCUMENT_BYTES_MAX + 12),
+      document: largeDocument(NITRO_DOCUMENT_BYTES_MAX + 1),
       policy: { nonce: unchecked, userData: unchecked, publicKey: unchecked },
       stage: "parse",
       code: "TEE_DOCUMENT_TOO_LARGE",
       check: "document-size",
     },
   ];
+}
+
+/** Root, one authority and a leaf: the fewest that are accepted. */
+export function shortChain(): readonly Uint8Array[] {
+  const leaf = forgeChain({ 4: { issuer: "regional", issuerKey: keyAt(1) } })[4];
+  return [...forgeChain().slice(0, 2), leaf ?? utf8("")];
 }
 
 /** Root, unbounded authorities and leaf: `count` certificates in all, each with `padding` bytes more. */
@@ -253,13 +274,16 @@ function longChain(count: number, padding = 0): readonly Uint8Array[] {
   return [root, ...middle, forgeChain({ 4: last })[4] ?? utf8("")];
 }
 
-/** A good document of so many bytes; its payload is not larger than any payload may be. */
-function largeDocument(bytes: number): Uint8Array {
-  const chain = longChain(9, 480);
+/** A good document of so many bytes with 32 PCRs; its payload is not larger than any payload may be. */
+export function largeDocument(bytes: number): Uint8Array {
+  const chain = longChain(9, 400);
+  const pcrs = forgePcrs();
+  for (let index = 16; index < 32; index++) pcrs.set(index, new Uint8Array(48));
   const make = (spare: number): Uint8Array =>
     forgeDocument({
       chain,
       fields: {
+        pcrs: encodePcrs(pcrs),
         nonce: encodeCbor(new Uint8Array(1024)),
         user_data: encodeCbor(new Uint8Array(spare)),
         public_key: encodeCbor(new Uint8Array(1024)),

@@ -57,7 +57,7 @@ function whole(): readonly Case[] {
     },
     {
       title: "a certificate of 1025 bytes",
-      document: forgeDocument({ chain: padded(1025) }),
+      document: longLeaf(1025),
       stage: "parse",
       code: "TEE_DOCUMENT_MALFORMED",
       check: "certificate-size",
@@ -68,6 +68,11 @@ function whole(): readonly Case[] {
 
 function longLength(certificate: Uint8Array): Uint8Array {
   return concat(fromHex("308300"), certificate.subarray(2));
+}
+
+/** A good document with a leaf of so many bytes. */
+export function longLeaf(bytes: number): Uint8Array {
+  return forgeDocument({ chain: padded(bytes) });
 }
 
 /** A chain with a leaf of so many bytes. */
@@ -101,6 +106,7 @@ function structural(): readonly Case[] {
     ],
     ["a leaf with a set for its sequence", (each) => each.with(0, 0x31)],
     ["a leaf with a tag of two octets", (each) => each.with(0, 0x3f)],
+    ["a leaf of one byte", (each) => each.slice(0, 1)],
     ["a leaf that is a number", () => fromHex("020101")],
     ["a leaf in PEM", (each) => utf8(Buffer.from(each).toString("base64"))],
   ];
