@@ -12,7 +12,7 @@ import {
 } from "node:crypto";
 import { promisify } from "node:util";
 
-import { concat, encodeCbor, utf8 } from "#protocol";
+import { concat, utf8 } from "#protocol";
 
 import type { KeySpec, SimKey } from "./keys.ts";
 
@@ -58,7 +58,7 @@ export function encryptUnder(
   { context, iv }: { readonly context: EncryptionContext; readonly iv: Uint8Array },
 ): Uint8Array {
   const cipher = createCipheriv("aes-256-gcm", key.material, iv);
-  cipher.setAAD(encodeCbor([key.keyId, context]));
+  cipher.setAAD(associatedData(key, context));
   const body = concat(cipher.update(plaintext), cipher.final());
   return concat(utf8(key.keyId), iv, body, cipher.getAuthTag());
 }
@@ -81,9 +81,15 @@ export function decryptUnder(
   const decipher = createDecipheriv("aes-256-gcm", key.material, iv, {
     authTagLength: TAG_BYTES,
   });
-  decipher.setAAD(encodeCbor([key.keyId, context]));
+  decipher.setAAD(associatedData(key, context));
   decipher.setAuthTag(ciphertext.subarray(-TAG_BYTES));
   return orNull(() => concat(decipher.update(body), decipher.final()));
+}
+
+/** JSON, because a context may hold any text that a request can: canonical CBOR has no place for some of it. */
+function associatedData({ keyId }: SimKey, context: EncryptionContext): Uint8Array {
+  const entries = Object.entries(context).toSorted(([left], [right]) => (left < right ? -1 : 1));
+  return utf8(JSON.stringify([keyId, entries]));
 }
 
 /** Encrypts with the public half of an RSA key; null when the plaintext is too long for it. */
