@@ -59,10 +59,13 @@ function extension({ oid, critical, value }: ExtensionSpec): Uint8Array {
   return der(0x30, der(0x06, fromHex(oid)), flag, der(0x04, value));
 }
 
+/** Of an organisation, and without a common name when that is empty. */
 function name(commonName: string): Uint8Array {
   const attribute = (oid: string, text: string): Uint8Array =>
     der(0x31, der(0x30, der(0x06, fromHex(oid)), der(0x0c, utf8(text))));
-  return der(0x30, attribute("55040a", "Symphony tests"), attribute("550403", commonName));
+  const organisation = attribute("55040a", "Symphony tests");
+  if (commonName === "") return der(0x30, organisation);
+  return der(0x30, organisation, attribute("550403", commonName));
 }
 
 function time(ms: number): Uint8Array {

@@ -182,6 +182,8 @@ describe("claims", () => {
   test("a hidden chip is named by its cloud provider, an open one by its id", () => {
     expect(claimsOf("snp-genoa").identity).toBe("vlek:example-cloud");
     expect(claimsOf("snp-milan").identity).toBe(hex(claimsOf("snp-milan").claims.chipId));
+    expect(claimsOf("snp-bergamo").identity).toBe(hex(claimsOf("snp-bergamo").claims.chipId));
+    expect(claimsOf("snp-bergamo").claims.cspId).toBe("c".repeat(64));
     expect(claimsOf("snp-milan").claims.authorKeyEnabled).toBe(true);
   });
 
@@ -226,7 +228,7 @@ describe("claims", () => {
 });
 
 describe("archive", () => {
-  test.for(["snp-milan", "snp-genoa", "snp-turin"])(
+  test.for(["snp-milan", "snp-genoa", "snp-turin", "snp-bergamo", "snp-turin-dense"])(
     "[TT-2] a report of %s is archived, and appraised again as it was recorded",
     (name) => {
       const { evidence, anchors, at, policy } = stored(name);
@@ -238,6 +240,18 @@ describe("archive", () => {
       expect(() => verifyReportReplay(later, anchors, policy)).toThrow(/certificate 2/);
     },
   );
+
+  test("[TT-2] an archived report that was altered is refused", () => {
+    const { evidence, anchors, at, policy } = stored("snp-turin");
+    const archived = appraiseEvidence(verifySnpReport(evidence, anchors, at), policy);
+    const REPORT_ID_AT = 0x140;
+    const altered = { ...archived, evidence: archived.evidence.with(REPORT_ID_AT, 0) };
+    expect(() => verifyReportReplay(altered, anchors, policy)).toThrow(/signature/);
+    const [ark, ask] = archived.endorsements;
+    const other = stored("snp-turin-dense").evidence.endorsements[2];
+    const swapped = { ...archived, endorsements: [ark, ask, other] };
+    expect(() => verifyReportReplay(swapped, anchors, policy)).toThrow(/certificate 2/);
+  });
 
   test("[TT-2] an archived report without its binding is refused", () => {
     const { evidence, anchors, at, policy } = stored("snp-milan");

@@ -271,7 +271,7 @@ function commonCases(): readonly SnpCase[] {
   const revoked = {
     stage: "appraise",
     code: "TEE_PLATFORM_REVOKED",
-    check: "snp-revoked-identity",
+    check: "revoked-identity",
   } as const;
   return [
     {
@@ -305,7 +305,7 @@ function commonCases(): readonly SnpCase[] {
       policy: { revokedMeasurements: [measurement] },
       stage: "appraise",
       code: "TEE_MEASUREMENT_REVOKED",
-      check: "snp-revoked-measurement",
+      check: "revoked-measurement",
     },
     {
       title: "a measurement that is not accepted",
@@ -317,7 +317,7 @@ function commonCases(): readonly SnpCase[] {
       },
       stage: "appraise",
       code: "TEE_MEASUREMENT_MISMATCH",
-      check: "snp-measurement",
+      check: "measurement",
     },
     {
       title: "a nonce wanted of a report that is bound to none",
@@ -325,7 +325,7 @@ function commonCases(): readonly SnpCase[] {
       policy: { nonce: { equals: { $hex: "00" } } },
       stage: "appraise",
       code: "TEE_NONCE_MISMATCH",
-      check: "snp-nonce",
+      check: "nonce",
     },
     {
       title: "the nonce of another session",
@@ -333,7 +333,7 @@ function commonCases(): readonly SnpCase[] {
       policy: { nonce: { equals: { $hex: "00" } } },
       stage: "appraise",
       code: "TEE_NONCE_MISMATCH",
-      check: "snp-nonce",
+      check: "nonce",
     },
     {
       title: "an age wanted, of which a report says nothing",

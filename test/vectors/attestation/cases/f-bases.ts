@@ -137,6 +137,51 @@ const PLANS: readonly Plan[] = [
     mitigations: filler(0x21, 16),
     bound: false,
   },
+  {
+    name: "snp-milan-later",
+    title: "a version 5 report of Milan and its VCEK",
+    line: "Milan",
+    version: 5,
+    guestPolicy: 0x00_02_1f_01,
+    platformInfo: 0x20,
+    keys: 0,
+    vmpl: 2,
+    cpu: "190102",
+    chipId: filler(0x48, 64),
+    cspId: null,
+    mitigations: filler(0x31, 16),
+    bound: false,
+  },
+  {
+    name: "snp-bergamo",
+    title: "a version 3 report of Bergamo under a VLEK with the longest name, the chip's id open",
+    line: "Genoa",
+    version: 3,
+    guestPolicy: 0x00_03_1f_01,
+    platformInfo: 0x01,
+    keys: 0x04,
+    vmpl: 0,
+    cpu: "19a002",
+    chipId: filler(0x58, 64),
+    cspId: "c".repeat(64),
+    mitigations: "00",
+    bound: false,
+  },
+  {
+    name: "snp-turin-dense",
+    title: "a version 3 report of dense Turin under a VLEK",
+    line: "Turin",
+    version: 3,
+    guestPolicy: 0x00_03_1f_01,
+    platformInfo: 0x61,
+    keys: 0x05,
+    vmpl: 0,
+    cpu: "1a1100",
+    chipId: "00",
+    cspId: "another-cloud",
+    mitigations: "00",
+    bound: false,
+  },
 ];
 
 /** The forged bases, by name. */
@@ -259,7 +304,7 @@ function boundTo(bound: boolean, value: Uint8Array) {
 }
 
 function expectations(plan: Plan) {
-  const { line, guestPolicy, platformInfo, cspId, keys, vmpl } = plan;
+  const { line, guestPolicy, platformInfo, chipId, cspId, keys, vmpl } = plan;
   const { minimum } = TCB[line === "Turin" ? "Turin" : "Milan"];
   const bits = (table: readonly (readonly [string, number])[], value: number) =>
     Object.fromEntries(table.map(([bit, at]) => [bit, { equals: ((value >>> at) & 1) === 1 }]));
@@ -274,6 +319,6 @@ function expectations(plan: Plan) {
     cspId: cspId === null ? { unchecked: "a VCEK has none" } : { equals: cspId },
     vmpl: { equals: vmpl },
     chipKeyMasked: { equals: (keys & 2) === 2 },
-    chipIdMasked: { equals: cspId !== null },
+    chipIdMasked: { equals: chipId === "00" },
   };
 }

@@ -28,6 +28,7 @@ function lengthAndRootCases(): readonly SnpCase[] {
   const unbounded = [basicConstraints({ pathLength: null }), keyUsage(4, { critical: true })];
   const small = generateKeyPairSync("rsa", { modulusLength: 3072 });
   const foreign = forgeArk("ASK-Milan");
+  const unknown = forgeArk("ARK-Rome");
   return [
     {
       title: "a VCEK that may sign certificates, and a leaf below it",
@@ -73,6 +74,28 @@ function lengthAndRootCases(): readonly SnpCase[] {
       check: "snp-root-name",
     },
     {
+      title: "the root of a product line that is not known",
+      base: MILAN.name,
+      endorsements: {
+        0: unknown,
+        1: forgeAsk("SEV-Rome", { issuer: "ARK-Rome" }),
+        2: forgeLeaf({ ...MILAN.leaf, "02": ia5("Rome-B0") }, { issuer: "SEV-Rome" }),
+      },
+      anchors: [{ platform: "amd-sev-snp", certificate: `hex:${hex(unknown)}` }],
+      ...UNTRUSTED,
+      check: null,
+    },
+    {
+      title: "an ASK without a common name",
+      base: MILAN.name,
+      endorsements: {
+        1: forgeAsk("", { issuer: "ARK-Milan" }),
+        2: forgeLeaf(MILAN.leaf, { issuer: "" }),
+      },
+      ...MALFORMED,
+      check: null,
+    },
+    {
       title: "a root that is trusted for another platform",
       base: MILAN.name,
       anchors: [{ platform: "aws-nitro", certificate: "snp-milan-ark.der" }],
@@ -86,7 +109,7 @@ function lengthAndRootCases(): readonly SnpCase[] {
       base: MILAN.name,
       endorsements: { 0: forgeArk("ARK-Milan") },
       ...UNTRUSTED,
-      check: null,
+      check: "root-pinned",
     },
     {
       title: "the root of another product line",
@@ -216,6 +239,7 @@ function extensionCases(): readonly SnpCase[] {
     leaf("a level in a longer form", { "03.03": fromHex("02020018") }, "snp-level"),
     leaf("a level with a tag of its own", { "03.03": fromHex("0a0118") }, "snp-level-tag"),
     leaf("a level that is negative", { "03.08": fromHex("0201dc") }, "snp-level"),
+    leaf("a level of 128 in one byte", { "03.08": fromHex("020180") }, null),
     leaf("a level of 256 and more", { "03.08": fromHex("020201dc") }, "snp-level"),
     leaf("a level without a value", { "03.04": fromHex("0200") }, "snp-level"),
     {
@@ -247,7 +271,7 @@ function timeCases(): readonly SnpCase[] {
       at: live(SNP_NOW + 6 * year + 1000),
       stage: "verify",
       code: "TEE_CERTIFICATE_EXPIRED",
-      check: "snp-expired",
+      check: "certificate-not-after",
     },
     {
       title: "live, a second before the VCEK began",
@@ -255,7 +279,7 @@ function timeCases(): readonly SnpCase[] {
       at: live(SNP_NOW - year - 1000),
       stage: "verify",
       code: "TEE_CERTIFICATE_NOT_YET_VALID",
-      check: "snp-not-yet-valid",
+      check: "certificate-not-before",
     },
     {
       title: "in a replay, recorded after the VLEK ended",
@@ -263,7 +287,7 @@ function timeCases(): readonly SnpCase[] {
       at: { mode: "replay", recordedMs: SNP_NOW + 6 * year + 1000 },
       stage: "verify",
       code: "TEE_CERTIFICATE_EXPIRED",
-      check: "snp-expired",
+      check: "certificate-not-after",
     },
     {
       title: "after the VCEK ended, from a warm cache",
@@ -272,7 +296,7 @@ function timeCases(): readonly SnpCase[] {
       at: live(SNP_NOW + 6 * year + 1000),
       stage: "verify",
       code: "TEE_CERTIFICATE_EXPIRED",
-      check: "snp-expired",
+      check: "certificate-not-after",
     },
     {
       title: "a replay without the time of recording",

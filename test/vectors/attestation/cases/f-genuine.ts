@@ -132,6 +132,7 @@ export function genuineCases(): readonly SnpCase[] {
       title: "a genuine chain, and only the root of another product line trusted",
       anchors: [{ platform: "amd-sev-snp", certificate: "shared:roots/amd-ark-turin.pem" }],
       ...untrusted,
+      check: "root-pinned",
     },
     {
       ...damaged,
@@ -148,7 +149,7 @@ export function genuineCases(): readonly SnpCase[] {
       at: { mode: "live", nowMs: Date.UTC(2030, 3, 5) },
       stage: "verify",
       code: "TEE_CERTIFICATE_EXPIRED",
-      check: "snp-expired",
+      check: "certificate-not-after",
     },
     {
       ...damaged,
@@ -156,7 +157,7 @@ export function genuineCases(): readonly SnpCase[] {
       at: { mode: "live", nowMs: Date.UTC(2023, 3, 2) },
       stage: "verify",
       code: "TEE_CERTIFICATE_NOT_YET_VALID",
-      check: "snp-not-yet-valid",
+      check: "certificate-not-before",
     },
   ];
 }

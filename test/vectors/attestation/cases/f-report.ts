@@ -103,6 +103,9 @@ function leafCases(): readonly SnpCase[] {
       tcb(`the VCEK of another reserved level ${digit}`, MILAN, { [`03.0${digit}`]: level(1) }),
     ),
     tcb("the VLEK of another SNP firmware", GENOA, { "03.03": level(25) }),
+    ...["4", "5", "6", "7"].map((digit) =>
+      tcb(`the VLEK of another reserved level ${digit}`, GENOA, { [`03.0${digit}`]: level(1) }),
+    ),
     tcb("the VCEK of another FMC", TURIN, { "03.09": level(1) }),
     tcb("the VCEK of another boot loader, Turin", TURIN, { "03.01": level(9) }),
     tcb("the VCEK of another TEE, Turin", TURIN, { "03.02": level(0) }),
