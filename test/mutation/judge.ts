@@ -36,7 +36,7 @@ export type Verdict =
   | { readonly id: number; readonly broken: string };
 
 const ROOT = process.argv[2] ?? "";
-const FRESH = ["attestation/", "enclave/adapters/cms.ts"].map(
+const FRESH = ["attestation/", "enclave/adapters/ber.ts", "enclave/adapters/cms.ts"].map(
   (path) => pathToFileURL(join(ROOT, path)).href,
 );
 const ABOUT_CHAINS = /\/(path|certificate|chain-cache|der|der-time|anchor|profile|public-key)\.ts$/;

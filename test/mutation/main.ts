@@ -18,7 +18,7 @@ import { failingTests, isKilledByTests } from "./second-chance.ts";
  */
 
 const ROOT = join(import.meta.dirname, "../..");
-const SCOPE = ["attestation/**/*.ts", "enclave/adapters/cms.ts"];
+const SCOPE = ["attestation/**/*.ts", "enclave/adapters/{ber,cms}.ts"];
 /** Data, compared with published fingerprints by tests of their own. */
 const OUT_OF_SCOPE = "attestation/anchors/**";
 const JUDGE_TIMEOUT_MS = 20_000;
