@@ -97,19 +97,28 @@ function parseList(der: Uint8Array, profile: CertificateProfile): RevocationList
     issuer: expectTag(issuer, DER.sequence).whole,
     thisUpdateMs: parseDerTime(thisUpdate),
     nextUpdateMs: parseDerTime(nextUpdate),
-    serials: new Set(
-      entries === undefined ? [] : parseDerElements(entries.content).map(parseEntry),
-    ),
+    serials: entries === undefined ? new Set() : parseEntries(entries),
     algorithm,
     signature: content.subarray(1),
   };
 }
 
-function parseEntry(entry: DerElement): string {
-  const [serial, , extensions, ...more] = parseDerElements(expectTag(entry, DER.sequence).content);
-  if (more.length > 0) throw derFault("at most three parts in an entry", `${3 + more.length}`);
-  if (extensions !== undefined) expectNoCritical(expectTag(extensions, DER.sequence));
-  return hex(expectTag(serial, DER.integer).content);
+/** Entries mostly have the same extension, the reason: what was found harmless before need not be read again. */
+function parseEntries(entries: DerElement): ReadonlySet<string> {
+  const serials = new Set<string>();
+  let harmless = new Uint8Array(0);
+  for (const entry of parseDerElements(entries.content)) {
+    const [serial, , extensions, ...more] = parseDerElements(
+      expectTag(entry, DER.sequence).content,
+    );
+    if (more.length > 0) throw derFault("at most three parts in an entry", `${3 + more.length}`);
+    if (extensions !== undefined && !equalBytes(extensions.whole, harmless)) {
+      expectNoCritical(expectTag(extensions, DER.sequence));
+      harmless = new Uint8Array(extensions.whole);
+    }
+    serials.add(hex(expectTag(serial, DER.integer).content));
+  }
+  return serials;
 }
 
 /** An extension is critical when a boolean stands between its OID and its value. */

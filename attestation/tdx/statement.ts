@@ -19,7 +19,6 @@ const SIGNATURE_DIGITS = 128;
 const LEVELS_MAX = 64;
 const ADVISORIES_MAX = 256;
 const COMPONENTS = 16;
-const EVALUATION_NUMBER_MAX = 0xffff_ffff;
 
 /**
  * Splits `{"<member>":<body>,"signature":"<128 hex digits>"}` without reading the body.
@@ -96,13 +95,13 @@ const time = z
     }
   });
 const advisoryIDs = z.array(z.string().min(1).max(64)).max(ADVISORIES_MAX).optional();
-const svn = (max: number) => z.int().min(0).max(max);
+const svn = (max: number) => z.uint32().max(max);
 const components = z
   .array(
     z.strictObject({
       svn: svn(0xff),
-      category: z.string().max(64).optional(),
-      type: z.string().max(64).optional(),
+      category: z.string().optional(),
+      type: z.string().optional(),
     }),
   )
   .length(COMPONENTS);
@@ -137,7 +136,7 @@ const moduleIdentity = {
 const dated = {
   issueDate: time,
   nextUpdate: time,
-  tcbEvaluationDataNumber: svn(EVALUATION_NUMBER_MAX),
+  tcbEvaluationDataNumber: z.uint32(),
 };
 
 /** TCB info of a TDX platform, version 3. */
