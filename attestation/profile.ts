@@ -1,15 +1,11 @@
-import { constants, type SigningOptions } from "node:crypto";
-
 import { fromHex } from "#protocol";
 
-/** A signature algorithm of certificates: its AlgorithmIdentifier, and how node:crypto verifies it. */
+/** A signature algorithm of certificates. Padding and salt of RSA are bound to the issuer's key (`importedAs`). */
 export interface SignatureAlgorithm {
   readonly name: string;
   /** AlgorithmIdentifier, DER, compared byte for byte. */
   readonly identifier: Uint8Array;
   readonly hash: "sha256" | "sha384";
-  /** For RSA; ECDSA needs none. */
-  readonly options: SigningOptions | null;
 }
 
 /** A kind of key: its AlgorithmIdentifier, and the size in bits where that does not say it. */
@@ -17,6 +13,8 @@ export interface KeyAlgorithm {
   readonly name: string;
   readonly identifier: Uint8Array;
   readonly modulusBits: number | null;
+  /** The AlgorithmIdentifier to import it under instead: a key under its own could verify by other paddings too. */
+  readonly importedAs: Uint8Array | null;
 }
 
 /** What the certificates of one vendor look like; nothing else of X.509 is accepted from it. */
@@ -33,18 +31,28 @@ const P384_KEY: KeyAlgorithm = {
   // id-ecPublicKey with secp384r1 (RFC 5480 § 2.1.1).
   identifier: fromHex("301006072a8648ce3d020106052b81040022"),
   modulusBits: null,
+  importedAs: null,
 };
 const P256_KEY: KeyAlgorithm = {
   name: "a P-256 key",
   // id-ecPublicKey with secp256r1 (RFC 5480 § 2.1.1).
   identifier: fromHex("301306072a8648ce3d020106082a8648ce3d030107"),
   modulusBits: null,
+  importedAs: null,
 };
+/** SHA-384, MGF1 with SHA-384 and a salt of 48 bytes, as RSASSA-PSS-params has them (RFC 8017 § A.2.3). */
+const PSS_PARAMETERS =
+  "a00f300d06096086480165030402020500" +
+  "a11c301a06092a864886f70d010108300d06096086480165030402020500" +
+  "a203020130";
+/** Without the trailer field, which is a default and so not there in DER, as in a VCEK of Turin. */
+const PSS_IDENTIFIER = fromHex(`304106092a864886f70d01010a3034${PSS_PARAMETERS}`);
 const RSA_4096_KEY: KeyAlgorithm = {
   name: "an RSA-4096 key",
   // rsaEncryption, NULL (RFC 8017 § A.1).
   identifier: fromHex("300d06092a864886f70d0101010500"),
   modulusBits: 4096,
+  importedAs: PSS_IDENTIFIER,
 };
 
 const ECDSA_SHA384: SignatureAlgorithm = {
@@ -52,33 +60,22 @@ const ECDSA_SHA384: SignatureAlgorithm = {
   // No parameters (RFC 5758 § 3.2).
   identifier: fromHex("300a06082a8648ce3d040303"),
   hash: "sha384",
-  options: null,
 };
 const ECDSA_SHA256: SignatureAlgorithm = {
   name: "ecdsa-with-SHA256",
   identifier: fromHex("300a06082a8648ce3d040302"),
   hash: "sha256",
-  options: null,
 };
-const PSS_OPTIONS = { padding: constants.RSA_PKCS1_PSS_PADDING, saltLength: 48 };
-/** SHA-384, MGF1 with SHA-384 and a salt of 48 bytes, as RSASSA-PSS-params has them (RFC 8017 § A.2.3). */
-const PSS_PARAMETERS =
-  "a00f300d06096086480165030402020500" +
-  "a11c301a06092a864886f70d010108300d06096086480165030402020500" +
-  "a203020130";
 const PSS_SHA384: SignatureAlgorithm = {
   name: "RSASSA-PSS with SHA-384 and a salt of 48 bytes",
   // With the trailer field, as in AMD's certificates of Milan and Genoa.
   identifier: fromHex(`304606092a864886f70d01010a3039${PSS_PARAMETERS}a303020101`),
   hash: "sha384",
-  options: PSS_OPTIONS,
 };
 const PSS_SHA384_DER: SignatureAlgorithm = {
   name: "RSASSA-PSS with SHA-384 and a salt of 48 bytes",
-  // Without the trailer field, which is a default and so not there in DER, as in a VCEK of Turin.
-  identifier: fromHex(`304106092a864886f70d01010a3034${PSS_PARAMETERS}`),
+  identifier: PSS_IDENTIFIER,
   hash: "sha384",
-  options: PSS_OPTIONS,
 };
 
 /** AWS: P-384 and ECDSA with SHA-384 throughout; at most 1024 bytes (attestation_process.md § 2.2). */

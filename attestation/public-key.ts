@@ -24,8 +24,22 @@ export function importPublicKey(spki: Uint8Array): KeyObject {
  */
 export function derSignature(signature: Uint8Array): Uint8Array {
   const half = signature.length / 2;
-  const body = concat(integerOf(signature.subarray(0, half)), integerOf(signature.subarray(half)));
-  return concat(Uint8Array.of(DER.sequence, body.length), body);
+  const r = integerOf(signature.subarray(0, half));
+  return encode(DER.sequence, r, integerOf(signature.subarray(half)));
+}
+
+/** SubjectPublicKeyInfo of `key` under the AlgorithmIdentifier `identifier`, DER. */
+export function encodeSpki(identifier: Uint8Array, key: Uint8Array): Uint8Array {
+  return encode(DER.sequence, identifier, encode(DER.bitString, Uint8Array.of(0), key));
+}
+
+/** One element of less than 65 536 bytes. */
+function encode(tag: number, ...parts: readonly Uint8Array[]): Uint8Array {
+  const content = concat(...parts);
+  const { length } = content;
+  const long = length < 0x100 ? [0x81, length] : [0x82, length >> 8, length & 0xff];
+  const head = length < 0x80 ? [length] : long;
+  return concat(Uint8Array.of(tag, ...head), content);
 }
 
 /** INTEGER of a number from 0 on: no leading zeros but the one that keeps it positive (X.690 § 8.3). */
@@ -33,5 +47,5 @@ function integerOf(bytes: Uint8Array): Uint8Array {
   const start = bytes.findIndex((octet) => octet !== 0);
   const digits = start < 0 ? Uint8Array.of(0) : bytes.subarray(start);
   const padding = (digits[0] ?? 0) >= 0x80 ? Uint8Array.of(0) : new Uint8Array(0);
-  return concat(Uint8Array.of(DER.integer, padding.length + digits.length), padding, digits);
+  return encode(DER.integer, padding, digits);
 }

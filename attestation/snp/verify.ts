@@ -9,6 +9,7 @@ import { VerifiedEvidence } from "../evidence.ts";
 import { instantOf, type JudgedAt } from "../judged-at.ts";
 import { verifyPath, type VerifiedPath } from "../path.ts";
 import { AMD_PROFILE } from "../profile.ts";
+import { derSignature } from "../public-key.ts";
 import type { SnpClaims } from "./claims.ts";
 import { readEndorsement, type SnpEndorsement } from "./endorsement.ts";
 import { productLineOfCpu } from "./product.ts";
@@ -99,7 +100,7 @@ function threeOf({ certificates }: VerifiedPath): readonly [Certificate, Certifi
 }
 
 function verifySignature({ signed, signature }: SnpReport, { publicKey }: Certificate): void {
-  if (!verify("sha384", signed, { key: publicKey, dsaEncoding: "ieee-p1363" }, signature)) {
+  if (!verify("sha384", signed, publicKey, derSignature(signature))) {
     throw new VerificationError(
       { code: "TEE_SIGNATURE_INVALID" },
       "report: expected the signature of its leaf certificate's key, got another one",
