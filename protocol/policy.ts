@@ -22,7 +22,8 @@ export const referenceValueSchema = z.strictObject({
 });
 
 const classConstraintsSchema = z.strictObject({
-  tee_required: z.boolean(),
+  /** Every class runs in an attested enclave here; a policy that permits otherwise is refused, not passed over (TT-6). */
+  tee_required: z.literal(true),
   multi_vault: z.boolean(),
   budget_required: z.boolean(),
   budget_lock_required: z.boolean(),

@@ -39,6 +39,8 @@ export const vaultConfigSchema = z.strictObject({
   directory: file,
   signing_seed_file: file,
   box_seed_file: file,
+  /** The Vault's secrets; absent: `vault-secrets.cbor` in its directory, beside the batches they help to open. */
+  secrets_file: file.optional(),
   genesis_file: file,
   trust_file: file,
   coordinator_url: z.string().max(2048),

@@ -32,6 +32,7 @@ export async function runVault(
   const { nowMs, random } = environment;
   const vault = await openVault({
     directory: config.directory,
+    ...(config.secrets_file === undefined ? {} : { secretsFile: config.secrets_file }),
     vaultId: config.actor_id,
     network: footing.genesis.network,
     signingKey,

@@ -51,8 +51,13 @@ import type { VaultContext } from "./vault-context.ts";
 
 /** What {@link openVault} needs. */
 export interface VaultOptions {
-  /** Holds the store, the secrets and the batches; created with mode 0700. */
+  /** Holds the store and the batches; created with mode 0700. */
   readonly directory: string;
+  /**
+   * The Vault's secrets. With them and the key service, whoever holds the batches opens them: keep them apart from both.
+   * Absent: `vault-secrets.cbor` in `directory`.
+   */
+  readonly secretsFile?: string;
   readonly vaultId: string;
   /** Name of the network; part of the origin of the Vault's checkpoints. */
   readonly network: string;
@@ -145,7 +150,7 @@ async function openContext(options: VaultOptions): Promise<VaultContext> {
   const file = path.join(directory, "vault.db");
   const store = await openStore<VaultSchema>({ file, migrations: VAULT_MIGRATIONS });
   try {
-    const secretsFile = path.join(directory, "vault-secrets.cbor");
+    const secretsFile = options.secretsFile ?? path.join(directory, "vault-secrets.cbor");
     const recorded = await metaOf(store.db, "secrets_fingerprint");
     if (recorded !== undefined && !fs.existsSync(secretsFile)) {
       throw storeUnavailable(secretsFile, new Error("the secrets of this store are gone"));

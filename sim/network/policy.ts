@@ -9,7 +9,7 @@ const DECADE_MS = 10 * 365 * 24 * 60 * MINUTE;
 /** What each task class must meet. `parse` is free for the data producer (TC-6). */
 function simulatedClasses(): Policy["classes"] {
   const shared = {
-    tee_required: true,
+    tee_required: true as const,
     budget_required: true,
     budget_lock_required: true,
     multi_vault: true,

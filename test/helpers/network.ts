@@ -135,7 +135,7 @@ function actorEntry(actor: TestActor): Actor {
 /** The policy of a generated network: small numbers, simulator evidence, every class allowed. */
 export function testPolicy(measurement: Measurement, vaultCount: number): Policy {
   const constraints = {
-    tee_required: true,
+    tee_required: true as const,
     multi_vault: true,
     budget_required: true,
     budget_lock_required: false,

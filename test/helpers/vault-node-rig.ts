@@ -51,6 +51,15 @@ export interface NodeHooks {
   asked?: (request: EnclaveRequest) => Promise<"hold" | void> | void;
   /** The enclave has answered, and its host has not heard yet. */
   answered?: (request: EnclaveRequest) => Promise<void> | void;
+  /** What becomes of a document on its way to the Vault; `again` asks the same enclave for another. */
+  attested?:
+    | ((
+        document: Uint8Array,
+        again: (nonce: Uint8Array) => Promise<Uint8Array>,
+      ) => Promise<Uint8Array> | Uint8Array)
+    | undefined;
+  /** What becomes of the aggregator's document on its way to the slice. */
+  aggregatorAttested?: ((document: Uint8Array) => Uint8Array) | undefined;
   /** The Vault has charged the round and signed its order. */
   ordered?: () => Promise<void> | void;
   /** The key service was asked for a key. */
@@ -61,10 +70,10 @@ export interface NodeHooks {
 export interface NodeRig {
   readonly fixture: Fixture;
   readonly hooks: NodeHooks;
-  /** Bodies the node has posted. */
-  readonly posted: readonly Body[];
-  /** Requests that reached its enclaves. */
-  readonly requests: readonly EnclaveRequest["method"][];
+  /** Bodies the node has posted; a test may empty it. */
+  readonly posted: Body[];
+  /** Requests that reached its enclaves; a test may empty it. */
+  readonly requests: EnclaveRequest["method"][];
   /** How many of its enclaves are still there. */
   enclavesAlive(): number;
   /** The aggregator's enclave of the last slice of many Vaults. */
@@ -129,8 +138,9 @@ export function startNodeRig(fixture: Fixture, custody: KeyCustody = WILLING_CUS
     if (message.body.kind !== "slice_attested" || aggregator === undefined) return;
     const slice = SESSION_MANIFEST.decode(message.body.manifest);
     const nonce = peerNonce(slice.challenge, aggregator.manifestDigest);
-    const evidence = await aggregator.attest(nonce);
-    aggregatorModule = parseNitroDocument(evidence).moduleId;
+    const genuine = await aggregator.attest(nonce);
+    aggregatorModule = parseNitroDocument(genuine).moduleId;
+    const evidence = hooks.aggregatorAttested?.(genuine) ?? genuine;
     const body = { kind: "aggregator_evidence", vault_id: actor.actorId, evidence } as const;
     say(network.aggregator, { ...message, sender: network.aggregator.actorId, body });
   };
@@ -276,6 +286,12 @@ const EVERYBODY: TaskParameters = {
   audience_cap: 1000,
 };
 
+async function attestAgain(session: EnclaveSession, nonce: Uint8Array): Promise<Uint8Array> {
+  const { response } = await session.handle(encodeCbor({ method: "attest", nonce }));
+  if (response.result !== "attested") throw new Error("expected a document");
+  return response.document;
+}
+
 interface Outcome {
   readonly answer: Uint8Array | null;
   readonly code: ErrorCode | null;
@@ -335,6 +351,12 @@ function rigLauncher(args: {
         }
         const { response } = await session.handle(frame);
         await hooks.answered?.(request);
+        if (response.result === "attested" && hooks.attested !== undefined) {
+          const document = await hooks.attested(response.document, (nonce) =>
+            attestAgain(session, nonce),
+          );
+          return void inside.write(encodeFrame(encodeCbor({ ...response, document })));
+        }
         inside.write(encodeFrame(encodeCbor(response)));
       };
       inside.on("data", (chunk: Uint8Array) => {

@@ -2,11 +2,14 @@ import { afterEach, beforeEach, describe, expect, test } from "vitest";
 
 import {
   TASK_ENVELOPE,
+  hex,
+  peerNonce,
+  vaultNonce,
   type GovernanceStatement,
   type RoundMessage,
 } from "../../../protocol/index.ts";
 import { startNodeRig, WILLING_CUSTODY, type NodeRig } from "../../helpers/vault-node-rig.ts";
-import { NETWORK_TIME_MS, TEST_MEASUREMENT } from "../../helpers/network.ts";
+import { NETWORK_TIME_MS, TEST_MEASUREMENT, testSeed } from "../../helpers/network.ts";
 import { newFixture, stocked } from "../sovereignty/vault-fixture.ts";
 
 type Decision = GovernanceStatement["decision"];
@@ -84,6 +87,83 @@ test("[TT-5][RT-2] a slice that nothing happens to posts its result, and its enc
   expect(rig.requests).toEqual(["boot", "attest", "run"]);
   expect(rig.enclavesAlive()).toBe(0);
 });
+
+describe("a document that was not made for this session", () => {
+  let earlier = new Uint8Array(0);
+
+  /** A whole slice before, whose documents were genuine and accepted. */
+  const record = async (vaultIds: readonly string[]): Promise<void> => {
+    rig.hooks.attested = (document) => (earlier = Uint8Array.from(document));
+    rig.hooks.aggregatorAttested = (document) => (earlier = Uint8Array.from(document));
+    await runSlice(vaultIds);
+    rig.posted.length = 0;
+    rig.requests.length = 0;
+    rig.hooks.aggregatorAttested = undefined;
+    rig.hooks.attested = undefined;
+  };
+
+  test.for<{
+    title: string;
+    code: string;
+    attested: (document: Uint8Array, again: Again) => Promise<Uint8Array> | Uint8Array;
+  }>([
+    { title: "none", code: "TEE_DOCUMENT_MALFORMED", attested: () => new Uint8Array(0) },
+    {
+      title: "the same one, presented a second time",
+      code: "TEE_NONCE_MISMATCH",
+      attested: () => earlier,
+    },
+    {
+      title: "this enclave's, made for a peer",
+      code: "TEE_NONCE_MISMATCH",
+      attested: (_, again) => again(peerNonce(testSeed("challenge"), testSeed("manifest"))),
+    },
+    {
+      title: "this enclave's, made for another attempt",
+      code: "TEE_NONCE_MISMATCH",
+      attested: (_, again) =>
+        again(
+          vaultNonce(
+            { envelope_digest: testSeed("e"), vault_id: "vault-1", round: 0, attempt: 1 },
+            testSeed("random"),
+          ),
+        ),
+    },
+  ])("[TT-6][TT-1][RT-2] releases nothing for $title: $code", async ({ code, attested }) => {
+    await record(SOLE);
+    rig.hooks.attested = attested;
+    const { failed, kinds, last } = await runSlice(SOLE);
+    expect(failed).toMatchObject({ code, executing: false });
+    expect({ kinds, last }).toEqual({ kinds: ["failed"], last: "attest" });
+    expect(rig.enclavesAlive()).toBe(0);
+  });
+
+  test("[TT-1][RT-2] of a shared task's aggregator, presented a second time, releases nothing", async () => {
+    await record(SHARED);
+    rig.hooks.aggregatorAttested = () => earlier;
+    const { failed, kinds } = await runSlice(SHARED);
+    expect(failed).toMatchObject({ code: "TEE_NONCE_MISMATCH", executing: false });
+    expect(kinds).toEqual(["slice_attested", "failed"]);
+  });
+
+  test("[TT-1] has another nonce for every envelope, Vault, round, attempt and moment", () => {
+    const reference = { envelope_digest: testSeed("e"), vault_id: "v", round: 0, attempt: 0 };
+    const nonces = [
+      vaultNonce(reference, testSeed("random")),
+      vaultNonce(reference, testSeed("other random")),
+      vaultNonce({ ...reference, envelope_digest: testSeed("f") }, testSeed("random")),
+      vaultNonce({ ...reference, vault_id: "w" }, testSeed("random")),
+      vaultNonce({ ...reference, round: 1 }, testSeed("random")),
+      vaultNonce({ ...reference, attempt: 1 }, testSeed("random")),
+      peerNonce(testSeed("random"), testSeed("manifest")),
+      peerNonce(testSeed("other random"), testSeed("manifest")),
+      peerNonce(testSeed("random"), testSeed("other manifest")),
+    ];
+    expect(new Set(nonces.map(hex)).size).toBe(nonces.length);
+  });
+});
+
+type Again = (nonce: Uint8Array) => Promise<Uint8Array>;
 
 describe("a measurement that governance revokes", () => {
   test("[TT-5] before the order: nothing is charged, ordered or released", async () => {

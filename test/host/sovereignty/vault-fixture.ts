@@ -53,6 +53,7 @@ export async function newFixture(
     readonly directory?: string;
     readonly policy?: (policy: Policy) => Policy;
     readonly custody?: KeyCustody;
+    readonly secretsFile?: string;
   } = {},
 ): Promise<Fixture> {
   const directory = options.directory ?? path.join(newFolder(), "vault");

@@ -80,6 +80,7 @@ export async function openFixture(options: {
   readonly directory: string;
   readonly policy?: (policy: Policy) => Policy;
   readonly custody?: KeyCustody;
+  readonly secretsFile?: string;
   readonly nowMs?: () => number;
   readonly opened?: (vault: Vault) => void;
 }): Promise<Fixture> {
@@ -103,6 +104,7 @@ export async function openFixture(options: {
       custody,
       nowMs: options.nowMs ?? (() => clock.nowMs),
       random: counted(`opening ${openings}`),
+      ...(options.secretsFile === undefined ? {} : { secretsFile: options.secretsFile }),
     });
     options.opened?.(vault);
     last = vault;
