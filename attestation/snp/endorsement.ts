@@ -1,4 +1,4 @@
-import { VerificationError, hex } from "#protocol";
+import { VerificationError, equalBytes, fromHex, hex } from "#protocol";
 
 import type { Certificate } from "../certificate.ts";
 import { DER, derFault, expectTag, parseDer, parseDerElements } from "../der.ts";
@@ -18,7 +18,7 @@ export interface SnpEndorsement {
 }
 
 const IA5_STRING = 0x16;
-const OID_COMMON_NAME = "550403";
+const OID_COMMON_NAME = fromHex("550403");
 /** 1.3.6.1.4.1.3704.1, contents in hex; what follows names the extension (57230 Table 8). */
 const OID_AMD = "2b060104019c7801";
 const OID_PRODUCT_NAME = `${OID_AMD}02`;
@@ -57,15 +57,14 @@ export function readEndorsement(
   if ((signingKey === "VCEK") !== (hwId !== null)) {
     throw mismatch("leaf hwID", `that of a ${signingKey}`, hwId === null ? "none" : "one");
   }
-  const level = (component: number): number =>
-    small(extension(leaf, `${OID_SPL}${hex(Uint8Array.of(component))}`));
+  const level = (component: number): number => small(extension(leaf, `${OID_SPL}0${component}`));
   return { productLine, tcb: encodeTcb(level, productLine), hwId, cspId };
 }
 
 function nameOf({ subject }: Certificate): string {
   for (const part of parseDerElements(parseDer(subject, DER.sequence).content)) {
     const [type, value] = parseDerElements(parseDer(part.content, DER.sequence).content);
-    if (hex(expectTag(type, DER.oid).content) === OID_COMMON_NAME && value !== undefined) {
+    if (value !== undefined && equalBytes(expectTag(type, DER.oid).content, OID_COMMON_NAME)) {
       return Buffer.from(value.content).toString("latin1");
     }
   }
@@ -86,11 +85,12 @@ function text(value: Uint8Array): string {
 
 /** An INTEGER in [0, 256), in its shortest form. */
 function small(value: Uint8Array): number {
-  const content = hex(parseDer(value, DER.integer).content);
-  if (!/^(?:[0-7]|00[89a-f])[0-9a-f]$/.test(content)) {
-    throw derFault("an integer in [0, 256)", `0x${content}`);
-  }
-  return Number.parseInt(content, 16);
+  const { content } = parseDer(value, DER.integer);
+  const [first = 0, last = 0] = [content[0], content[content.length - 1]];
+  const isShort = content.length === 1 && first < 0x80;
+  const isLong = content.length === 2 && first === 0 && last >= 0x80;
+  if (!isShort && !isLong) throw derFault("an integer in [0, 256)", `0x${hex(content)}`);
+  return last;
 }
 
 function mismatch(subject: string, expected: string, got: string): VerificationError {

@@ -161,8 +161,8 @@ export function parseSnpReport(document: Uint8Array): SnpReport {
     throw fault("report", `${SNP_REPORT_BYTES} bytes`, `${document.length}`);
   }
   const report = Buffer.from(document);
-  const bytes = (start: number, length: number): Uint8Array =>
-    new Uint8Array(report.subarray(start, start + length));
+  const copy = new Uint8Array(report);
+  const bytes = (start: number, length: number): Uint8Array => copy.slice(start, start + length);
   const version = report.readUInt32LE(0x00);
   expectOne("version", SNP_REPORT_VERSIONS, version);
   expectOne("signature_algo", [ECDSA_P384_SHA384], report.readUInt32LE(0x34));
@@ -205,7 +205,7 @@ export function parseSnpReport(document: Uint8Array): SnpReport {
     currentMitigations: version < 5 ? null : report.readBigUInt64LE(0x200),
     signed: bytes(0, SIGNED_BYTES),
     signature: parseSignature(report),
-    document: bytes(0, report.length),
+    document: copy,
   };
 }
 
