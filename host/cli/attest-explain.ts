@@ -15,6 +15,7 @@ import { judge, type AtTime, type Judgement, type Verdict } from "./attest-judge
 import {
   EVIDENCE_OPTIONS,
   EVIDENCE_OPTIONS_HELP,
+  expectSignedTime,
   oneFile,
   parseAt,
   parseNonce,
@@ -76,6 +77,7 @@ export async function runAttestExplain(
     throw new UsageError(found.missing);
   }
   const at = values.at === undefined ? ownTime(found, nowMs) : parseAt(values.at, nowMs);
+  expectSignedTime(found, at);
   const view = explain(found, { anchors, policy, at });
   io.stdout(values.json ? `${JSON.stringify(view)}\n` : formatExplain(view, policy !== null));
   return policy === null || view.verdict?.ok === true ? EXIT.ok : EXIT.refused;

@@ -30,7 +30,7 @@ const HINTS: Partial<Record<ErrorCode, string>> = {
   TEE_MEASUREMENT_REVOKED: "this image is no longer accepted; deploy the one that replaces it",
   TEE_PLATFORM_REVOKED: "this instance, enclave or chip is no longer accepted; run elsewhere",
   TEE_PLATFORM_REFUSED:
-    "the policy's platforms do not list it; a simulator's evidence is of platform sim",
+    "the policy's platforms do not list it, or it is of none that is supported: SGX is not, and a simulator's is sim",
   TEE_NONCE_MISMATCH:
     "the evidence is of another session or a replayed one; ask the enclave again with your nonce (--nonce)",
   TEE_USER_DATA_MISMATCH: "the enclave bound other data, such as another session's manifest",

@@ -1,5 +1,6 @@
 import { fromHex, utf8 } from "#protocol";
 
+import type { FoundEvidence } from "./attest-input.ts";
 import type { AtTime } from "./attest-judge.ts";
 import { UsageError } from "./io.ts";
 
@@ -47,6 +48,12 @@ export function parseAt(text: string | undefined, nowMs: number): AtTime {
   if (text === undefined) return { kind: "now", nowMs };
   if (text === "signed") return { kind: "signed" };
   return { kind: "time", nowMs: parseTime("--at", text, "signed or ") };
+}
+
+/** Refuses `--at signed` for evidence whose platform signs no time. @throws UsageError */
+export function expectSignedTime(found: FoundEvidence, { kind }: AtTime): void {
+  if (kind !== "signed" || found.kind === "archive" || found.evidence.format === "nitro") return;
+  throw new UsageError("--at: expected a time with evidence that signs none, got signed");
 }
 
 /** Milliseconds since 1970 of an ISO 8601 time with its zone. @throws UsageError */

@@ -8,6 +8,7 @@ import { judge, type Verdict } from "./attest-judge.ts";
 import {
   EVIDENCE_OPTIONS,
   EVIDENCE_OPTIONS_HELP,
+  expectSignedTime,
   oneFile,
   parseAt,
   parseNonce,
@@ -47,6 +48,7 @@ export async function runAttestVerify(
   const anchors = await readAnchors(values);
   const found = await readEvidence(file, values);
   expectOptions(found, values);
+  expectSignedTime(found, at);
   const { verdict, report } = judge(found, { anchors, policy, at });
   if (report !== null && values.archive !== undefined) {
     await writeNew(values.archive, encodeCbor(report));

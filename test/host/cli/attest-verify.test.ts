@@ -4,9 +4,18 @@ import path from "node:path";
 import { afterAll, expect, test } from "vitest";
 
 import type { AppraisalPolicy } from "../../../attestation/index.ts";
+import { formatTrust } from "../../../host/evidence/index.ts";
 import { base64, decodeCbor, encodeCbor, hex, utf8 } from "../../../protocol/index.ts";
 import { encodePcrs } from "../../../sim/cose.ts";
-import { CHAIN, IMAGE, NONCE, NOW, forgeDocument, forgePcrs } from "../../attestation/forge.ts";
+import {
+  ANCHOR,
+  CHAIN,
+  IMAGE,
+  NONCE,
+  NOW,
+  forgeDocument,
+  forgePcrs,
+} from "../../attestation/forge.ts";
 import { VECTORS, attest, createAttestFolder, vectorsAbsent } from "./attest-rig.ts";
 
 const folder = createAttestFolder();
@@ -310,6 +319,15 @@ test.for([
   const { exit, stderr } = await attest(["verify", document, "--policy", policy, "--trust", file]);
   expect(exit).toBe(1);
   expect(stderr).toContain(code);
+});
+
+test("--trust takes the roots of a trust file", async () => {
+  const anchors = [ANCHOR];
+  const trust = formatTrust({ network: "test", genesisDigest: new Uint8Array(32), anchors });
+  const words = ["verify", document, "--policy", policy];
+  const { exit, stdout } = await attest([...words, "--trust", folder.write("roots.json", trust)]);
+  expect(exit).toBe(0);
+  expect(stdout).toMatch(/^SIMULATED/);
 });
 
 test("--anchor takes PEM too, and refuses what is no certificate", async () => {
