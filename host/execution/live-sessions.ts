@@ -1,5 +1,6 @@
 import {
   appraiseSession,
+  createChainCache,
   reappraiseSession,
   type SessionClaim,
   type TrustAnchor,
@@ -45,6 +46,8 @@ export class LiveSessions {
     readonly nowMs: () => number;
   };
   readonly #accepted: SessionRecord[] = [];
+  /** A slice and an aggregator, judged again and again. */
+  readonly #chainCache = createChainCache({ entriesMax: 2 });
 
   /** @param context.newest - The newest governance that this node knows. */
   constructor(context: {
@@ -92,7 +95,8 @@ export class LiveSessions {
 
   #claim(session: SessionRecord): SessionClaim {
     const { anchors, newest, nowMs } = this.#context;
-    return { ...session, governance: newest(), anchors, at: { mode: "live", nowMs: nowMs() } };
+    const at = { mode: "live", nowMs: nowMs(), chainCache: this.#chainCache } as const;
+    return { ...session, governance: newest(), anchors, at };
   }
 }
 

@@ -1,4 +1,10 @@
-import { appraiseSession, type AttestationReport, type TrustAnchor } from "#attestation";
+import {
+  appraiseSession,
+  createChainCache,
+  type AttestationReport,
+  type ChainCache,
+  type TrustAnchor,
+} from "#attestation";
 import {
   EXECUTION_RESULT_BUNDLE,
   RefusedError,
@@ -28,6 +34,11 @@ export interface TaskContext {
   readonly anchors: readonly TrustAnchor[];
 }
 
+interface RoundContext extends TaskContext {
+  /** The documents of one enclave follow one another: a slice has one or two, an aggregator one for each slice. */
+  readonly chainCache: ChainCache;
+}
+
 /** A round whose every signature, attestation and binding holds. */
 export interface VerifiedRound {
   readonly bundle: ExecutionResultBundle;
@@ -53,10 +64,11 @@ interface VerifiedSlice {
  * @param inputState - Output commitment of the round before; null for the first.
  */
 export function verifyRound(
-  context: TaskContext,
+  task: TaskContext,
   round: RoundEvidence,
   inputState: Uint8Array | null,
 ): VerifiedRound {
+  const context: RoundContext = { ...task, chainCache: createChainCache({ entriesMax: 2 }) };
   const aggregator =
     round.aggregator === null ? null : SESSION_MANIFEST.decode(round.aggregator.manifest);
   const [only] = round.slices;
@@ -97,7 +109,7 @@ function referenceOf(context: TaskContext, order: WorkOrder): SliceReference {
 }
 
 function verifySlice(
-  context: TaskContext,
+  context: RoundContext,
   round: RoundEvidence,
   claim: {
     readonly evidence: SliceEvidence;
@@ -129,7 +141,7 @@ function verifySlice(
 }
 
 function attestSlice(
-  context: TaskContext,
+  context: RoundContext,
   slice: {
     readonly evidence: SliceEvidence;
     readonly manifest: SessionManifest;
@@ -139,8 +151,9 @@ function attestSlice(
   },
 ): AttestationReport[] {
   const { evidence, manifest, manifestDigest, aggregator } = slice;
-  const { governance, anchors } = context;
-  const common = { manifest, role: "slice", governance, anchors, at: { mode: "replay" } } as const;
+  const { governance, anchors, chainCache } = context;
+  const at = { mode: "replay", chainCache } as const;
+  const common = { manifest, role: "slice", governance, anchors, at } as const;
   const nonce = vaultNonce(referenceOf(context, slice.order), evidence.vault_random);
   const forVault = appraiseSession({ ...common, evidence: evidence.vault_evidence, nonce });
   if (aggregator === null) return [forVault];
@@ -153,11 +166,11 @@ function attestSlice(
 }
 
 function attestAggregator(
-  context: TaskContext,
+  context: RoundContext,
   evidence: AggregatorEvidence,
   claim: { readonly manifest: SessionManifest; readonly slices: readonly VerifiedSlice[] },
 ): AttestationReport[] {
-  const { governance, anchors } = context;
+  const { governance, anchors, chainCache } = context;
   const { manifest } = claim;
   const digest = SESSION_MANIFEST.digest(manifest);
   return claim.slices.map((slice) => {
@@ -168,7 +181,7 @@ function attestAggregator(
       role: "aggregate",
       governance,
       anchors,
-      at: { mode: "replay" },
+      at: { mode: "replay", chainCache },
       evidence: required(own, `aggregator evidence for ${vault_id}`).evidence,
       nonce: peerNonce(slice.manifest.challenge, digest),
     });
