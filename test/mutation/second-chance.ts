@@ -3,6 +3,7 @@ import * as fs from "node:fs";
 import { join } from "node:path";
 
 const TIMEOUT_MS = 120_000;
+const CMS_TESTS = ["test/enclave/adapters/ber.test.ts", "test/enclave/adapters/cms.test.ts"];
 
 /**
  * Whether the unit tests that concern `file` fail in the tree `root`, which holds the mutant.
@@ -15,7 +16,7 @@ export async function isKilledByTests(root: string, file: string): Promise<boole
 
 /** Test files, each run once, that fail in the tree `root` as it stands: they cannot judge mutants. */
 export async function failingTests(root: string): Promise<readonly string[]> {
-  const all = [...attestationTests(root), "test/enclave/adapters/cms.test.ts"];
+  const all = [...attestationTests(root), ...CMS_TESTS];
   const failing: string[] = [];
   for (const each of all) if (!(await passes(root, [each]))) failing.push(each);
   return failing;
@@ -29,7 +30,7 @@ function attestationTests(root: string): readonly string[] {
 }
 
 function testsFor(root: string, file: string): readonly string[] {
-  if (file.startsWith("enclave/")) return ["test/enclave/adapters/cms.test.ts"];
+  if (file.startsWith("enclave/")) return CMS_TESTS;
   const subject = subjectOf(file);
   const all = attestationTests(root);
   const named = all.filter((test) => subjectOf(test) === subject);
