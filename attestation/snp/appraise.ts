@@ -2,35 +2,18 @@ import type { ErrorCode } from "#protocol";
 
 import { appraiseBytes, appraiseValue, failure, type AppraisalFailure } from "../expected.ts";
 import type { SnpClaims } from "./claims.ts";
-import type { Minimum, SnpExpectations, SnpGuestPolicyBit } from "./policy.ts";
+import {
+  GUEST_POLICY_BITS,
+  PLATFORM_INFO_BITS,
+  type Minimum,
+  type SnpExpectations,
+} from "./policy.ts";
 import { SNP_PRODUCT_LINES } from "./product.ts";
-import type { SnpPlatformInfo } from "./report.ts";
 import type { SnpTcb } from "./tcb.ts";
 
 type Failures = readonly (AppraisalFailure | null)[];
 
 const REFUSED = "TEE_CONFIGURATION_REFUSED";
-/** The bits of the guest policy as AMD spells them. */
-const GUEST_POLICY_BITS = [
-  ["smtAllowed", "SMT"],
-  ["migrationAgentAllowed", "MIGRATE_MA"],
-  ["singleSocketRequired", "SINGLE_SOCKET"],
-  ["cxlAllowed", "CXL_ALLOW"],
-  ["aes256XtsRequired", "MEM_AES_256_XTS"],
-  ["raplDisableRequired", "RAPL_DIS"],
-  ["ciphertextHidingRequired", "CIPHERTEXT_HIDING_DRAM"],
-  ["pageSwapDisabled", "PAGE_SWAP_DISABLE"],
-] as const satisfies readonly (readonly [SnpGuestPolicyBit, string])[];
-const PLATFORM_INFO_BITS = [
-  ["smtEnabled", "SMT_EN"],
-  ["tsmeEnabled", "TSME_EN"],
-  ["eccEnabled", "ECC_EN"],
-  ["raplDisabled", "RAPL_DIS"],
-  ["ciphertextHidingEnabled", "CIPHERTEXT_HIDING_DRAM_EN"],
-  ["aliasCheckComplete", "ALIAS_CHECK_COMPLETE"],
-  ["iommuWriteSafe", "IOMMU_WRITE_SAFE"],
-  ["tioEnabled", "TIO_EN"],
-] as const satisfies readonly (readonly [keyof SnpPlatformInfo, string])[];
 
 /**
  * Judges what only an SEV-SNP report says. Reports every failure. No policy accepts a guest that may be debugged.

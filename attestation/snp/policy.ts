@@ -3,6 +3,7 @@ import {
   malformedPolicy,
   verifyExpected,
   verifyExpectedBytes,
+  verifyOneForm,
   type Expected,
 } from "../expected.ts";
 import { SNP_PRODUCT_LINES, type SnpProductLine } from "./product.ts";
@@ -49,8 +50,31 @@ export interface SnpExpectations {
   readonly reportData: Expected<Uint8Array>;
 }
 
+/** The bits of the guest policy to appraise, as AMD spells them. */
+export const GUEST_POLICY_BITS = [
+  ["smtAllowed", "SMT"],
+  ["migrationAgentAllowed", "MIGRATE_MA"],
+  ["singleSocketRequired", "SINGLE_SOCKET"],
+  ["cxlAllowed", "CXL_ALLOW"],
+  ["aes256XtsRequired", "MEM_AES_256_XTS"],
+  ["raplDisableRequired", "RAPL_DIS"],
+  ["ciphertextHidingRequired", "CIPHERTEXT_HIDING_DRAM"],
+  ["pageSwapDisabled", "PAGE_SWAP_DISABLE"],
+] as const satisfies readonly (readonly [SnpGuestPolicyBit, string])[];
+/** The bits of PLATFORM_INFO, as AMD spells them. */
+export const PLATFORM_INFO_BITS = [
+  ["smtEnabled", "SMT_EN"],
+  ["tsmeEnabled", "TSME_EN"],
+  ["eccEnabled", "ECC_EN"],
+  ["raplDisabled", "RAPL_DIS"],
+  ["ciphertextHidingEnabled", "CIPHERTEXT_HIDING_DRAM_EN"],
+  ["aliasCheckComplete", "ALIAS_CHECK_COMPLETE"],
+  ["iommuWriteSafe", "IOMMU_WRITE_SAFE"],
+  ["tioEnabled", "TIO_EN"],
+] as const satisfies readonly (readonly [keyof SnpPlatformInfo, string])[];
+
 /**
- * Refuses expectations that say nothing or cannot be met.
+ * Refuses expectations that say nothing or cannot be met, and those that are not there.
  *
  * @throws {@link AppraisalError} TEE_POLICY_EMPTY
  * @throws {@link MalformedError} SCHEMA_CONFIG_MALFORMED
@@ -59,21 +83,30 @@ export function verifySnpExpectations(expectations: SnpExpectations): void {
   const { productLines, firmware, abi, guestSvn, guestPolicy, platformInfo, ...others } =
     expectations;
   const { signingKey, cspId, vmpl, chipKeyMasked, chipIdMasked, ...bytes } = others;
-  if (SNP_PRODUCT_LINES.every((line) => productLines[line] === null))
+  const { familyId, imageId, hostData, idKeyDigest, authorKeyDigest, reportData } = bytes;
+  const all: typeof bytes = {
+    familyId,
+    imageId,
+    hostData,
+    idKeyDigest,
+    authorKeyDigest,
+    reportData,
+  };
+  if (SNP_PRODUCT_LINES.every((line) => productLines[line] === null)) {
     throw emptyPolicy("productLines");
+  }
   for (const line of SNP_PRODUCT_LINES) verifyProductLine(line, productLines[line]);
   verifyMinimum("firmware", firmware, ({ major, minor, build }) => [major, minor, build]);
   verifyMinimum("abi", abi, ({ major, minor }) => [major, minor]);
   verifyMinimum("guestSvn", guestSvn, (svn) => [svn]);
-  for (const [field, expected] of Object.entries({ ...guestPolicy, ...platformInfo })) {
-    verifyExpected(field, expected);
-  }
+  for (const [bit] of GUEST_POLICY_BITS) verifyExpected(`guestPolicy ${bit}`, guestPolicy[bit]);
+  for (const [bit] of PLATFORM_INFO_BITS) verifyExpected(`platformInfo ${bit}`, platformInfo[bit]);
   verifyExpected("signingKey", signingKey);
   verifyExpected("cspId", cspId);
   verifyExpected("vmpl", vmpl);
   verifyExpected("chipKeyMasked", chipKeyMasked);
   verifyExpected("chipIdMasked", chipIdMasked);
-  for (const [field, expected] of Object.entries(bytes)) verifyExpectedBytes(field, expected);
+  for (const [field, expected] of Object.entries(all)) verifyExpectedBytes(field, expected);
 }
 
 function verifyProductLine(line: SnpProductLine, minimum: Minimum<SnpTcb> | null): void {
@@ -92,6 +125,7 @@ function verifyMinimum<T>(
   minimum: Minimum<T>,
   numbers: (value: T) => readonly number[],
 ): void {
+  verifyOneForm(field, minimum);
   if ("unchecked" in minimum) {
     if (minimum.unchecked === "") throw emptyPolicy(field);
     return;

@@ -61,16 +61,22 @@ export function withSnp(
   return { title, base: base.name, policy: { snp: { ...snp } } };
 }
 
-/** An expectation that is an object, with one field changed. */
+/** An expectation that is an object, with some fields changed. */
 export function nested(
   base: SnpBase,
   field: string,
   changes: Readonly<Record<string, Json>>,
-): Json {
+): Readonly<Record<string, Json>> {
   const section = base.json.policy?.["snp"];
   const before = isRecord(section) ? section[field] : undefined;
   if (!isRecord(before)) throw new Error(`${field}: expected an object in the policy`);
   return { ...before, ...changes };
+}
+
+/** An expectation that is an object, without one of its fields. */
+export function without(base: SnpBase, field: string, name: string): Json {
+  const { [name]: _removed, ...others } = nested(base, field, {});
+  return others;
 }
 
 /** Whether `value` is a JSON object. */

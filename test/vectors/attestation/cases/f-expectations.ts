@@ -1,5 +1,5 @@
 import type { SnpBase } from "./f-bases.ts";
-import { MILAN, TURIN, nested, withSnp, type Json, type SnpCase } from "./f-case.ts";
+import { MILAN, TURIN, nested, withSnp, without, type Json, type SnpCase } from "./f-case.ts";
 
 const EMPTY = { stage: "appraise", code: "TEE_POLICY_EMPTY" } as const;
 const MALFORMED = { stage: "appraise", code: "SCHEMA_CONFIG_MALFORMED" } as const;
@@ -37,12 +37,12 @@ function emptyCases(): readonly SnpCase[] {
     policy(
       "no reason why any SMT",
       { guestPolicy: nested(MILAN, "guestPolicy", { smtAllowed: empty }) },
-      "snp-expected-bits",
+      "snp-expected-guest-policy",
     ),
     policy(
       "no reason why any alias check",
       { platformInfo: nested(MILAN, "platformInfo", { aliasCheckComplete: empty }) },
-      "snp-expected-bits",
+      "snp-expected-platform-info",
     ),
     policy("no reason why any signing key", { signingKey: empty }, "snp-expected-signing-key"),
     policy("no reason why any cloud provider", { cspId: empty }, "snp-expected-csp-id"),
@@ -65,7 +65,7 @@ function malformedCases(): readonly SnpCase[] {
     title: string,
     base: SnpBase,
     snp: Readonly<Record<string, Json>>,
-    check: string,
+    check: string | null,
   ): SnpCase => ({
     ...withSnp(title, base, snp),
     ...MALFORMED,
@@ -84,6 +84,30 @@ function malformedCases(): readonly SnpCase[] {
       TURIN,
       { productLines: { Milan: null, Genoa: null, Turin: { atLeast: { fmc: null, ...levels } } } },
       "snp-fmc-form",
+    ),
+    wrong(
+      "a minimum in two forms",
+      MILAN,
+      { firmware: { atLeast: { major: 2, minor: 0, build: 0 }, unchecked: "and any" } },
+      "snp-minimum-one-form",
+    ),
+    wrong(
+      "no word of SMT",
+      MILAN,
+      { guestPolicy: without(MILAN, "guestPolicy", "smtAllowed") },
+      null,
+    ),
+    wrong(
+      "no word of the alias check",
+      MILAN,
+      { platformInfo: without(MILAN, "platformInfo", "aliasCheckComplete") },
+      null,
+    ),
+    wrong(
+      "no word of Turin",
+      MILAN,
+      { productLines: without(MILAN, "productLines", "Turin") },
+      null,
     ),
     wrong("a minimum below zero", MILAN, { guestSvn: { atLeast: -1 } }, "snp-minimum-form"),
     wrong(
