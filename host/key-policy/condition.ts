@@ -79,17 +79,16 @@ export function parseOperator(name: string): Operator {
  * @see IAM user guide, "IAM JSON policy elements: Condition operators" and "Multivalued context keys"
  */
 export function conditionHolds(condition: Condition, actual: ContextValues): Holds {
-  const operator = parseOperator(condition.operator);
-  const { base, quantifier, ifExists, negated, known } = operator;
+  const { base, quantifier, ifExists, negated, known } = parseOperator(condition.operator);
   if (!known || actual === "unknown") return "unknown";
   if (condition.values.some((value) => value.includes("${"))) return "unknown";
   if (base === "null") {
     const wanted = condition.values.map((value) => value.toLowerCase());
     return wanted.includes(actual === null ? "true" : "false");
   }
-  if (actual === null) return ifExists || quantifier === "all" || (quantifier === null && negated);
   const compare = COMPARISONS.get(base)?.compare;
   if (compare === undefined) return "unknown";
+  if (actual === null) return ifExists || quantifier === "all" || (quantifier === null && negated);
   const matches = (value: string): boolean =>
     condition.values.some((wanted) => compare(value, wanted));
   if (quantifier === "all") return actual.every((value) => matches(value) !== negated);
