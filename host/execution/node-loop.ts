@@ -38,14 +38,15 @@ export interface NodeEvent {
   readonly error_id?: string;
 }
 
-/** Pieces of work a node does at once. */
-const WORK_AT_ONCE_MAX = 8;
+/** Pieces of work under way at once; of them, those that start enclaves and last. */
+const WORK_AT_ONCE_MAX = 64;
+const ENCLAVES_AT_ONCE_MAX = 8;
 const WAIT_MS = 10_000;
 const PAUSE_MS = 500;
 
 /**
  * Takes work from the coordinator and does it, several pieces at once, until `signal` aborts; then waits for what is
- * under way. Work that the coordinator did not sign for this actor is ignored, and so is work that is under way here: a
+ * under way. However many enclaves run, there is room for the rest: governance must be heard while they do. Work that the coordinator did not sign for this actor is ignored, and so is work that is under way here: a
  * coordinator that was started again offers everything anew.
  *
  * @param perform - Does one piece; its answer or {@link SymphonyError} goes back. Any other error ends the node: a bug.
@@ -58,12 +59,15 @@ export async function runNodeLoop(args: {
   readonly signal: AbortSignal;
 }): Promise<void> {
   const underWay = new Map<string, Promise<void>>();
+  const enclaves = new Room(ENCLAVES_AT_ONCE_MAX);
+  const perform = (item: WorkItem): Promise<Uint8Array | null> =>
+    startsEnclave(item) ? enclaves.run(() => args.perform(item)) : args.perform(item);
   let bug: unknown;
   while (!args.signal.aborted && bug === undefined) {
     if (underWay.size >= WORK_AT_ONCE_MAX) await Promise.race(underWay.values());
     const item = await nextItem(args);
     if (item === undefined || underWay.has(item.work_id)) continue;
-    const piece: Promise<void> = doWork(item, args)
+    const piece: Promise<void> = doWork(item, { ...args, perform })
       .catch((error: unknown) => {
         bug = error;
       })
@@ -120,5 +124,31 @@ async function doWork(
   } catch (error) {
     if (!(error instanceof SymphonyError)) throw error;
     args.report({ event: "work_failed", ...about, code: error.code });
+  }
+}
+
+function startsEnclave({ work }: WorkItem): boolean {
+  return work.kind === "slice" || work.kind === "aggregate";
+}
+
+/** Lets so many run at once; the others wait, in their order. */
+class Room {
+  #free: number;
+  readonly #waiting: (() => void)[] = [];
+
+  constructor(places: number) {
+    this.#free = places;
+  }
+
+  async run<T>(work: () => Promise<T>): Promise<T> {
+    if (this.#free === 0) await new Promise<void>((enter) => this.#waiting.push(enter));
+    else this.#free -= 1;
+    try {
+      return await work();
+    } finally {
+      const next = this.#waiting.shift();
+      if (next === undefined) this.#free += 1;
+      else next();
+    }
   }
 }

@@ -325,7 +325,8 @@ function workQueue() {
   };
 }
 
-function rigLauncher(args: {
+/** Starts enclaves in this process, over real streams. */
+export function rigLauncher(args: {
   readonly hooks: NodeHooks;
   readonly requests: EnclaveRequest["method"][];
   readonly alive: Set<object>;

@@ -235,6 +235,21 @@ describe("a measurement that governance revokes", () => {
   });
 });
 
+test("[TT-5] a Vault with as many enclaves running as it can hears of a revocation", async () => {
+  rig.hooks.asked = ({ method }) => (method === "boot" ? Promise.resolve("hold") : undefined);
+  const slice = await rig.sliceOf(await rig.admit(SOLE));
+  const running = Array.from({ length: 9 }, () => rig.perform(slice));
+  let heard = false;
+  const governed = rig.govern(REVOKED).then(() => (heard = true));
+  await Promise.any(running);
+  expect(heard).toBe(true);
+  await governed;
+  // The ninth waited, and is refused for the older governance that its work carries.
+  const codes = (await Promise.all(running)).map(({ code }) => code);
+  expect(codes.filter((code) => code === "PROOF_CONSISTENCY_INVALID")).toHaveLength(1);
+  expect(rig.requests).toHaveLength(8);
+});
+
 test("[TT-5] an aggregator whose platform is revoked while its slices wait ends them", async () => {
   rig.hooks.posted = async ({ kind }) => {
     if (kind !== "contribution") return;
