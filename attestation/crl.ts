@@ -8,7 +8,7 @@ import type { CertificateProfile, SignatureAlgorithm } from "./profile.ts";
 /** The largest revocation list: 256 KiB, some 5 000 entries. Intel's have a hundred. */
 export const CRL_BYTES_MAX = 256 * 1024;
 
-/** A certificate revocation list; authentic only once {@link verifyCrl} has found its signature good. */
+/** A certificate revocation list, its bytes views of the input; authentic only once {@link verifyCrl} has found its signature good. */
 export interface RevocationList {
   readonly tbs: Uint8Array;
   /** The issuer's name as it is encoded. */
@@ -38,7 +38,7 @@ export function parseCrl(der: Uint8Array, profile: CertificateProfile): Revocati
   try {
     if (der.length > CRL_BYTES_MAX)
       throw derFault(`at most ${CRL_BYTES_MAX} bytes`, `${der.length}`);
-    return parseList(new Uint8Array(der), profile);
+    return parseList(der, profile);
   } catch (cause) {
     if (!(cause instanceof MalformedError)) throw cause;
     throw new MalformedError(

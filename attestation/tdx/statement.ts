@@ -35,8 +35,7 @@ export function parseStatement(text: Uint8Array, member: string): Statement {
   if (text.length > STATEMENT_BYTES_MAX) {
     throw malformed(member, `at most ${STATEMENT_BYTES_MAX} bytes`, `${text.length}`);
   }
-  const copy = new Uint8Array(text);
-  const whole = Buffer.from(copy).toString("latin1").trimEnd();
+  const whole = Buffer.from(text).toString("latin1").trimEnd();
   const head = `{"${member}":`;
   const tailAt = whole.length - SIGNATURE_DIGITS - `,"signature":""}`.length;
   const match = /^,"signature":"([0-9a-fA-F]{128})"\}$/.exec(whole.slice(Math.max(0, tailAt)));
@@ -44,7 +43,7 @@ export function parseStatement(text: Uint8Array, member: string): Statement {
   if (!whole.startsWith(head) || tailAt < head.length || digits === undefined) {
     throw malformed(member, `{"${member}":...,"signature":"..."}`, "another text");
   }
-  return { body: copy.subarray(head.length, tailAt), signature: fromHex(digits) };
+  return { body: text.subarray(head.length, tailAt), signature: fromHex(digits) };
 }
 
 /**

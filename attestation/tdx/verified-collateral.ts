@@ -53,17 +53,9 @@ export class VerifiedCollateral {
     Object.freeze(this);
   }
 
-  /** A copy of what was verified. */
-  get raw(): Collateral {
-    return copyOf(this.#parts.raw);
-  }
-
-  get tcbInfo(): TcbInfo {
-    return this.#parts.tcbInfo;
-  }
-
-  get qeIdentity(): QeIdentity {
-    return this.#parts.qeIdentity;
+  /** What was verified, itself and no copies. For `verifyTdxQuote` only. */
+  static open(collateral: VerifiedCollateral): Pick<Parts, "raw" | "tcbInfo" | "qeIdentity"> {
+    return collateral.#parts;
   }
 
   /** Until when each part is good. */

@@ -89,7 +89,7 @@ export function verifyTdxQuote(
     isBound: binding !== null,
     document: quote.document,
     endorsements: path.certificates.map(({ der }) => der),
-    collateral: endorsed.raw,
+    collateral: VerifiedCollateral.open(endorsed).raw,
     expiries: [
       ...path.certificates.map(({ notAfterMs }, position) => ({
         subject: `certificate ${position}`,
@@ -134,8 +134,9 @@ function verifySignatures(quote: TdxQuote, pck: Certificate): void {
 function verifyEndorsed(
   { report, qeReport }: TdxQuote,
   pck: PckExtension,
-  { tcbInfo, qeIdentity }: VerifiedCollateral,
+  endorsed: VerifiedCollateral,
 ): TcbClaims {
+  const { tcbInfo, qeIdentity } = VerifiedCollateral.open(endorsed);
   verifySame("fmspc", tcbInfo.fmspc, pck.fmspc);
   verifySame("pceId", tcbInfo.pceId, pck.pceId);
   verifyQuotingEnclave(qeReport, qeIdentity);

@@ -127,7 +127,6 @@ test("[TT-2] what it hands out and what it was given cannot change what was veri
   tcbInfo.fill(0);
   evidence.claims.reportData.fill(0);
   evidence.collateral?.tcbInfo.fill(0);
-  verified.raw.rootCrl.fill(0);
   expect(
     codeOf(() =>
       verifyReportReplay(appraiseEvidence(evidence, tdxPolicyOf()), [TDX_ANCHOR], tdxPolicyOf()),
