@@ -7,8 +7,13 @@ import { openCiphertextForRecipient } from "../../enclave/adapters/cms.ts";
 import { Judge, snapshot } from "../mutation/judges.ts";
 import { applyEdits } from "../vectors/attestation/apply.ts";
 import { diffEdits } from "../vectors/attestation/diff.ts";
-import { evaluateBase, evaluateVector, isAvailable } from "../vectors/attestation/evaluate.ts";
-import { loadBases, loadChecks, loadVectors } from "../vectors/attestation/load.ts";
+import {
+  claimsOf,
+  evaluateBase,
+  evaluateVector,
+  isAvailable,
+} from "../vectors/attestation/evaluate.ts";
+import { loadBases, loadChecks, loadClaims, loadVectors } from "../vectors/attestation/load.ts";
 import { proveChecks } from "../vectors/attestation/prove-checks.ts";
 import type { Base, Vector } from "../vectors/attestation/schema.ts";
 
@@ -48,6 +53,11 @@ test("every check is named by a vector, and the other way round", () => {
 test.for([...bases])("[TT-1] accepts base %s", ([, base], context) => {
   context.skip(needsShared(base), "the folder SYMPHONY_SHARED is absent");
   expect(evaluateBase(base, { subject })).toEqual({ accepted: true });
+});
+
+test.for([...bases])("[TT-1] reads what base %s says", ([name, base], context) => {
+  context.skip(needsShared(base), "the folder SYMPHONY_SHARED is absent");
+  expect(claimsOf(base, subject)).toEqual(loadClaims()[name]);
 });
 
 test.for(vectors.map((vector) => [`${vector.number}, ${vector.title}`, vector] as const))(

@@ -6,13 +6,14 @@ import { fileURLToPath, pathToFileURL } from "node:url";
 import { z } from "zod";
 
 import {
+  claimsOf,
   evaluateBase,
   evaluateVector,
   isAvailable,
   type Outcome,
   type Subject,
 } from "../vectors/attestation/evaluate.ts";
-import { loadBases, loadChecks, loadVectors } from "../vectors/attestation/load.ts";
+import { loadBases, loadChecks, loadClaims, loadVectors } from "../vectors/attestation/load.ts";
 import type { Base, Vector } from "../vectors/attestation/schema.ts";
 
 /** A child process: evaluates the vectors against mutated source, which never touches the disk. */
@@ -43,6 +44,7 @@ const ABOUT_CHAINS = /\/(path|certificate|chain-cache|der|der-time|anchor|profil
 const vectors = loadVectors();
 const bases = loadBases();
 const checks = loadChecks();
+const claims = loadClaims();
 let current: Job | null = null;
 
 const stripped = new Map<string, string>();
@@ -115,6 +117,9 @@ function firstDifference(subject: Subject, file: string | null): string | null {
   for (const [name, base] of bases) {
     if (!isAvailable(base) || !concerns(file, base)) continue;
     if (!("accepted" in evaluateBase(base, { subject }))) return `base ${name}`;
+    const said = JSON.stringify(claims[name]);
+    if (said !== undefined && JSON.stringify(claimsOf(base, subject)) !== said)
+      return `says ${name}`;
   }
   const isNear = ({ check }: Vector): boolean => checks.get(check ?? "")?.file === file;
   const near = vectors.filter(isNear);

@@ -10,7 +10,7 @@ import type {
   TrustAnchor,
   VerifiedEvidence,
 } from "../../../attestation/index.ts";
-import { fromHex } from "../../../protocol/index.ts";
+import { fromHex, hex } from "../../../protocol/index.ts";
 import { applyEdits } from "./apply.ts";
 import { isPresent, readReference } from "./load.ts";
 import type { Base, Vector } from "./schema.ts";
@@ -22,7 +22,7 @@ export interface AttestationModule {
     anchors: readonly TrustAnchor[],
     at: JudgedAt,
   ) => VerifiedEvidence;
-  readonly appraiseEvidence: (evidence: VerifiedEvidence, policy: AppraisalPolicy) => unknown;
+  readonly appraiseEvidence: (evidence: VerifiedEvidence, policy: AppraisalPolicy) => object;
   readonly createChainCache: (limits: { readonly entriesMax: number }) => ChainCache;
   readonly parseNitroDocument: (document: Uint8Array) => unknown;
   /** Until a format has a parser of its own, what it refuses counts as `verify`. */
@@ -107,6 +107,34 @@ function evaluate(
   } catch (error) {
     return { stage, code: codeOf(error) };
   }
+}
+
+/**
+ * What an accepted base says, as JSON with bytes in hex: all but the evidence itself. For a `cms` its plaintext.
+ *
+ * @throws what the subject throws.
+ */
+export function claimsOf(base: Base, { attestation, openCms }: Subject): unknown {
+  const parts = partsOf(base);
+  if (base.format === "cms") return plain(openCms(partOf(parts, "document"), privateKeyOf(parts)));
+  if (base.at === null) throw new Error("base: expected a time, got none");
+  const evidence = evidenceOf(base.format, parts);
+  const verified = attestation.verifyEvidence(evidence, base.anchors.map(anchorOf), base.at);
+  const report = attestation.appraiseEvidence(verified, policyOf(base, UNDAMAGED));
+  return plain({ claims: verified.claims, report: { ...report, ...LEFT_OUT } });
+}
+
+/** Of a report: what the base has itself. */
+const LEFT_OUT = { evidence: undefined, endorsements: undefined, collateral: undefined };
+
+/** Bytes as hex, maps as objects, large integers as decimal digits. */
+function plain(value: unknown): unknown {
+  if (value instanceof Uint8Array) return hex(value);
+  if (value instanceof Map) return plain(Object.fromEntries(value));
+  if (typeof value === "bigint") return `${value}`;
+  if (Array.isArray(value)) return value.map(plain);
+  if (!isRecord(value)) return value;
+  return Object.fromEntries(Object.entries(value).map(([key, each]) => [key, plain(each)]));
 }
 
 function parserOf(format: Base["format"], attestation: AttestationModule) {
@@ -208,7 +236,12 @@ export function policyOf(base: Base, { policy }: Pick<Damage, "policy">): Apprai
     const [before, change] = [base.policy?.[name], policy[name]];
     if (isRecord(before) && isRecord(change)) merged[name] = { ...before, ...change };
   }
-  return policySchema.parse(revive(merged));
+  const present = Object.entries(merged).filter(([, value]) => !isAbsent(value));
+  return policySchema.parse(revive(Object.fromEntries(present)));
+}
+
+function isAbsent(value: unknown): boolean {
+  return isRecord(value) && value["$absent"] === true;
 }
 
 function isRecord(value: unknown): value is Record<string, unknown> {

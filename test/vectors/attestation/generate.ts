@@ -7,7 +7,15 @@ import { z } from "zod";
 import { NITRO_DOCUMENT_BYTES_MAX, parseNitroDocument } from "../../../attestation/index.ts";
 import { encodeCbor, fromHex, hex } from "../../../protocol/index.ts";
 import { encodePcrs } from "../../../sim/cose.ts";
-import { ANCHOR, NOW, forgeDocument, forgePcrs, policyOf } from "../../attestation/forge.ts";
+import {
+  ANCHOR,
+  IMAGE,
+  NONCE,
+  NOW,
+  forgeDocument,
+  forgePcrs,
+  policyOf,
+} from "../../attestation/forge.ts";
 import { aEnvelope } from "./cases/a-envelope.ts";
 import { bMalleable } from "./cases/b-malleable.ts";
 import { cCbor } from "./cases/c-cbor.ts";
@@ -34,6 +42,8 @@ const plainSchema = z.record(z.string(), z.json());
 const FOLDER = import.meta.dirname;
 const GENUINE = "shared:nitro/evervault-prod-signed-2022-10-13.cose";
 const GENUINE_INDEFINITE = "shared:nitro/base-prod-indef-2026-01-03.cose";
+const UNBOUND = { unchecked: "a document without it" };
+const UNBOUND_POLICY = { nonce: UNBOUND, userData: UNBOUND, publicKey: UNBOUND };
 const GENUINE_DEBUG = [
   "automata-sample1-debug-2024-08-16.cose",
   "blocky-debug-maxfields-2024-09-07.cose",
@@ -100,57 +110,123 @@ async function writeJson(name: string, value: unknown): Promise<void> {
 
 /** Documents that must be accepted, whatever else is refused. */
 async function writeBases(): Promise<void> {
-  const pcrs = forgePcrs();
-  for (const index of [5, 6, 7, 9, 10, 11, 12, 13, 14, 15]) pcrs.delete(index);
-  const simulated: readonly (readonly [string, string, Uint8Array])[] = [
-    [SIM_BASE, "a production enclave's document, signed by the simulator", DOCUMENT],
-    ["nitro-definite", "a payload map of definite length", forgeDocument({ length: "definite" })],
-    ["nitro-tagged", "tag 18 before the array", Uint8Array.of(0xd2, ...DOCUMENT)],
-    ["nitro-high-s", "s in the upper half, as ECDSA allows", highS(DOCUMENT)],
-    [
-      "nitro-sparse",
-      "PCRs 0 to 4 and 8 only",
-      forgeDocument({ fields: { pcrs: encodePcrs(pcrs) } }),
-    ],
-  ];
-  for (const [name, title, document] of simulated) await writeBase(name, title, document);
-  const none = fromHex("f6");
-  const fields = { nonce: none, user_data: none, public_key: none };
-  const unbound = { unchecked: "a document without it" };
-  const policy = { nonce: unbound, userData: unbound, publicKey: unbound };
-  await writeBase("nitro-null", "null optional fields", forgeDocument({ fields }), policy);
-  const absent = { nonce: null, user_data: null, public_key: null };
-  await writeBase("nitro-absent", "no optional fields", forgeDocument({ fields: absent }), policy);
-  const long = encodeCbor(new Uint8Array(1024));
-  const empty = { nonce: fromHex("40"), user_data: long, public_key: long };
-  const edges = forgeDocument({ fields: empty });
-  await writeBase("nitro-edges", "an empty nonce, other fields of 1024 bytes", edges, policy);
-  await writeBase("nitro-largest", "12 288 bytes, the most there may be", largest(), policy);
-  await writeBase("nitro-leaf-largest", "a leaf of 1024 bytes", longLeaf(1024));
-  await writeBase("nitro-short", "a chain of three", forgeDocument({ chain: shortChain() }));
-  const [role, signer] = ["03", "88"].map((digits) => digits.repeat(48));
-  const signed = forgePcrs()
-    .set(3, fromHex(role ?? ""))
-    .set(8, fromHex(signer ?? ""));
-  const withSigner = forgeDocument({ fields: { pcrs: encodePcrs(signed) } });
-  await writeBase("nitro-signer", "a role and a signer, both required", withSigner, {
-    nitro: { pcr3: { equals: role ?? "" }, pcr8: { anyOf: ["99".repeat(48), signer ?? ""] } },
-  });
+  for (const [name, base] of Object.entries({ ...forms(), ...limits(), ...moments() })) {
+    await writeBase(name, base);
+  }
   await writeGenuine("nitro-genuine", GENUINE);
   await writeGenuine("nitro-genuine-indefinite", GENUINE_INDEFINITE);
 }
 
-/** Nine certificates, all 32 PCRs and the longest fields. */
-function largest(): Uint8Array {
-  return largeDocument(NITRO_DOCUMENT_BYTES_MAX);
+/** The forms that one document may have. */
+function forms(): Readonly<Record<string, Simulated>> {
+  const pcrs = forgePcrs();
+  for (const index of [5, 6, 7, 9, 10, 11, 12, 13, 14, 15]) pcrs.delete(index);
+  const none = fromHex("f6");
+  const all = (value: Uint8Array | null) =>
+    forgeDocument({ fields: { nonce: value, user_data: value, public_key: value } });
+  const title = "a production enclave's document, signed by the simulator";
+  return {
+    [SIM_BASE]: { title, document: DOCUMENT },
+    "nitro-definite": {
+      title: "a payload map of definite length",
+      document: forgeDocument({ length: "definite" }),
+    },
+    "nitro-tagged": {
+      title: "tag 18 before the array",
+      document: Uint8Array.of(0xd2, ...DOCUMENT),
+    },
+    "nitro-high-s": {
+      title: "s in the upper half, as ECDSA allows",
+      document: highS(DOCUMENT),
+    },
+    "nitro-sparse": {
+      title: "PCRs 0 to 4 and 8 only",
+      document: forgeDocument({ fields: { pcrs: encodePcrs(pcrs) } }),
+    },
+    "nitro-null": {
+      title: "null optional fields",
+      document: all(none),
+      policy: UNBOUND_POLICY,
+    },
+    "nitro-absent": {
+      title: "no optional fields",
+      document: all(null),
+      policy: UNBOUND_POLICY,
+    },
+  };
 }
 
-async function writeBase(
-  name: string,
-  title: string,
-  document: Uint8Array,
-  policy: Parameters<typeof policyOf>[0] = {},
-): Promise<void> {
+/** The largest and smallest there may be, and a policy that requires all it can. */
+function limits(): Readonly<Record<string, Simulated>> {
+  const long = encodeCbor(new Uint8Array(1024));
+  const fields = { nonce: fromHex("40"), user_data: long, public_key: long };
+  const [role, signer] = ["03".repeat(48), "88".repeat(48)];
+  const signed = encodePcrs(forgePcrs().set(3, fromHex(role)).set(8, fromHex(signer)));
+  return {
+    "nitro-edges": {
+      title: "an empty nonce, other fields of 1024 bytes",
+      document: forgeDocument({ fields }),
+      policy: UNBOUND_POLICY,
+    },
+    "nitro-largest": {
+      title: "12 288 bytes, nine certificates, 32 PCRs",
+      document: largeDocument(NITRO_DOCUMENT_BYTES_MAX),
+      policy: UNBOUND_POLICY,
+    },
+    "nitro-leaf-largest": { title: "a leaf of 1024 bytes", document: longLeaf(1024) },
+    "nitro-short": {
+      title: "a chain of three",
+      document: forgeDocument({ chain: shortChain() }),
+    },
+    "nitro-signer": {
+      title: "a role and a signer, both required",
+      document: forgeDocument({ fields: { pcrs: signed } }),
+      policy: {
+        nonce: { anyOf: [NONCE.subarray(1), NONCE] },
+        nitro: { pcr3: { equals: role }, pcr8: { anyOf: ["99".repeat(48), signer] } },
+      },
+    },
+  };
+}
+
+/** The first and last moments at which all is still well. */
+function moments(): Readonly<Record<string, Simulated>> {
+  const window = (validFromMs: number, validUntilMs: number) => ({
+    measurements: [{ ...IMAGE, validFromMs, validUntilMs }],
+  });
+  return {
+    "nitro-ahead": {
+      title: "a clock 30 000 ms ahead, an image's first ms",
+      document: DOCUMENT,
+      policy: { judgedAtMs: NOW - 30_000, ...window(NOW - 30_000, NOW) },
+    },
+    "nitro-old": {
+      title: "a document of the greatest age, an image's last ms",
+      document: DOCUMENT,
+      policy: { judgedAtMs: NOW + 60_000, ...window(0, NOW + 60_001) },
+    },
+    "nitro-first": {
+      title: "the first ms of a leaf",
+      document: forgeDocument({ fields: { timestamp: encodeCbor(NOW - 3000) } }),
+    },
+    "nitro-last": {
+      title: "the last ms of a leaf",
+      document: DOCUMENT,
+      policy: { maxAgeMs: { unchecked: "not what this base is about" } },
+      at: { mode: "live", nowMs: NOW + 10_800_999 },
+    },
+  };
+}
+
+interface Simulated {
+  readonly title: string;
+  readonly document: Uint8Array;
+  readonly policy?: Parameters<typeof policyOf>[0];
+  readonly at?: Base["at"];
+}
+
+async function writeBase(name: string, base: Simulated): Promise<void> {
+  const { title, document, policy = {}, at = { mode: "live", nowMs: NOW } } = base;
   writeFileSync(join(FOLDER, "bases", `${name}.bin`), document);
   await writeJson(`bases/${name}.json`, {
     title,
@@ -158,7 +234,7 @@ async function writeBase(
     format: "nitro",
     parts: { document: `${name}.bin` },
     anchors: [{ platform: "sim", certificate: "sim-root.der" }],
-    at: { mode: "live", nowMs: NOW },
+    at,
     policy: plain(policyOf(policy)),
   } satisfies Base);
 }

@@ -15,6 +15,8 @@ import {
 } from "./schema.ts";
 
 const FOLDER = import.meta.dirname;
+/** Where {@link loadClaims} reads. */
+export const CLAIMS_FILE = join(FOLDER, "claims.json");
 const ROOT = join(FOLDER, "../../..");
 const SHARED = join(process.env["SYMPHONY_SHARED"] ?? join(ROOT, "../shared"), "vectors");
 const PEM = /-----BEGIN CERTIFICATE-----([A-Za-z0-9+/=\s]+)-----END CERTIFICATE-----/g;
@@ -56,6 +58,11 @@ export function loadBases(): ReadonlyMap<string, Base> {
         baseSchema.parse(JSON.parse(readFileSync(join(FOLDER, "bases", name), "utf8"))),
       ]),
   );
+}
+
+/** What each base says, by its name, as `npm run vectors -- --write-claims` wrote it. */
+export function loadClaims(): Readonly<Record<string, unknown>> {
+  return parseJson(CLAIMS_FILE, z.record(z.string(), z.json()), {});
 }
 
 /** Whether all of `references` can be read: those that begin with `shared:` may be absent. */

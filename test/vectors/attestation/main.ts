@@ -1,10 +1,11 @@
+import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 
 import * as attestation from "../../../attestation/index.ts";
 import { openCiphertextForRecipient } from "../../../enclave/adapters/cms.ts";
 import { Judge, snapshot } from "../../mutation/judges.ts";
-import { evaluateBase, evaluateVector, isAvailable, type Subject } from "./evaluate.ts";
-import { loadBases, loadChecks, loadVectors } from "./load.ts";
+import { claimsOf, evaluateBase, evaluateVector, isAvailable, type Subject } from "./evaluate.ts";
+import { CLAIMS_FILE, loadBases, loadChecks, loadVectors } from "./load.ts";
 import { proveChecks } from "./prove-checks.ts";
 import type { Base, Vector } from "./schema.ts";
 
@@ -13,13 +14,16 @@ const JUDGE_TIMEOUT_MS = 30_000;
 const subject: Subject = { attestation, openCms: openCiphertextForRecipient };
 const bases = loadBases();
 
+const OPTIONS = ["--checks", "--write-claims"];
 const words = process.argv.slice(2);
-const unknown = words.filter((word) => word !== "--checks" && !/^[A-H](-\d+)?$/.test(word));
+const wanted = words.filter((word) => !OPTIONS.includes(word));
+const unknown = wanted.filter((word) => !/^[A-H](-\d+)?$/.test(word));
 if (unknown.length > 0) {
-  console.error(`vectors: expected --checks, categories or numbers, got ${unknown.join(" ")}`);
+  const expected = `${OPTIONS.join(", ")}, categories or numbers`;
+  console.error(`vectors: expected ${expected}, got ${unknown.join(" ")}`);
   process.exit(2);
 }
-const wanted = words.filter((word) => word !== "--checks");
+if (words.includes("--write-claims")) writeClaims();
 const faults = [
   ...basesAccepted(),
   ...vectorsRefused(chosen()),
@@ -80,4 +84,10 @@ async function checksProven(vectors: readonly Vector[]): Promise<readonly string
     judge.close();
     remove();
   }
+}
+
+/** Rewrites what each base says; read the difference before you commit it. */
+function writeClaims(): void {
+  const said = [...bases].map(([name, base]) => [name, claimsOf(base, subject)]);
+  writeFileSync(CLAIMS_FILE, `${JSON.stringify(Object.fromEntries(said), null, 2)}\n`);
 }

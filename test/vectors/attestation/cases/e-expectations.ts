@@ -11,7 +11,7 @@ const empty = { stage: "appraise", code: "TEE_POLICY_EMPTY" } as const;
 const malformed = { stage: "appraise", code: "SCHEMA_CONFIG_MALFORMED" } as const;
 /** Category E: policies that cannot be used, whatever the evidence. */
 export function eExpectations(): readonly Case[] {
-  return [...emptyPolicies(), ...malformedPolicies(), ...sections()];
+  return [...emptyPolicies(), ...malformedPolicies(), ...sections(), ...forms()];
 }
 
 /** Policies that would accept by saying nothing; where refusing evidence would follow anyway, it is not counted. */
@@ -198,6 +198,43 @@ function malformedPolicies(): readonly Case[] {
       check: null,
     },
     { title: "a time that is a fraction", policy: { judgedAtMs: NOW + 0.5 }, ...whole },
+  ];
+}
+
+/** Forms that compile and that the type does not have. */
+function forms(): readonly Case[] {
+  const both = { ...malformed, check: "one-form" };
+  const fields = ["platforms", "measurements", "revokedMeasurements", "revokedIdentities", "nonce"];
+  const others = ["userData", "publicKey", "maxAgeMs", "judgedAtMs", "nitro", "snp", "tdx"];
+  return [
+    ...["nonce", "userData", "publicKey"].map((field) => ({
+      title: `${field} in two forms`,
+      policy: { [field]: { equals: { $hex: "00" }, unchecked: "not what this vector is about" } },
+      ...both,
+    })),
+    {
+      title: "PCR8 in two forms",
+      policy: { nitro: { pcr8: { equals: OTHER, unchecked: "not what this vector is about" } } },
+      ...both,
+    },
+    {
+      title: "an age in two forms",
+      policy: { maxAgeMs: { atMost: 60_000, unchecked: "not what this vector is about" } },
+      ...malformed,
+      check: "age-one-form",
+    },
+    ...["nonce", "maxAgeMs"].map((field) => ({
+      title: `${field} in no form`,
+      policy: { [field]: {} },
+      ...malformed,
+      check: null,
+    })),
+    ...[...fields, ...others].map((field) => ({
+      title: `${field} absent`,
+      policy: { [field]: { $absent: true } },
+      ...empty,
+      check: null,
+    })),
   ];
 }
 
