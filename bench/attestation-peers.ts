@@ -8,6 +8,7 @@ import { NITRO_FILE, TDX_AT_MS, TDX_COLLATERAL_FILE, TDX_FILE } from "./attestat
 export type Peer = "@evervault/attestation-bindings" | "@phala/dcap-qvl";
 
 const FOLDER = join(import.meta.dirname, "peers");
+const INSTALL_MS_MAX = 120_000;
 const FAKETIME = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1";
 /** Two minutes after the document was signed: this peer judges by the system's clock alone. */
 const CLOCK = "@2023-09-18 15:05:00";
@@ -31,8 +32,9 @@ export function peerSeconds(sources: Sources): ReadonlyMap<Peer, number | null> 
 function isInstalled(): boolean {
   if (existsSync(join(FOLDER, "node_modules/.package-lock.json"))) return true;
   process.stderr.write("bench: installing the peers into bench/peers\n");
-  const args = ["ci", "--ignore-scripts", "--no-audit", "--no-fund"];
-  const { status, stderr } = spawnSync("npm", args, { cwd: FOLDER, encoding: "utf8" });
+  const args = ["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--fetch-retries=0"];
+  const options = { cwd: FOLDER, encoding: "utf8", timeout: INSTALL_MS_MAX } as const;
+  const { status, stderr } = spawnSync("npm", args, options);
   if (status === 0) return true;
   process.stderr.write(`bench: peers are skipped, npm ci in bench/peers failed: ${stderr ?? ""}\n`);
   return false;

@@ -12,6 +12,7 @@ const BENCHES: ReadonlyMap<string, () => Promise<readonly Figure[]>> = new Map([
 const HELP = `npm run bench -- [NAME...] [--json]
 
 Measures ${[...BENCHES.keys()].join(", ")} (all when none is named). Ratios compare two runs of the same process.
+attestation runs on one core (taskset), and compares with the verifiers in bench/peers, which it installs when it can.
 `;
 
 async function main(argv: readonly string[]): Promise<number> {
@@ -35,7 +36,7 @@ async function main(argv: readonly string[]): Promise<number> {
 function print(bench: string, { name, value, unit }: Figure, json: boolean): void {
   const line = json
     ? JSON.stringify({ bench, name, value, unit })
-    : `${bench.padEnd(12)} ${name.padEnd(56)} ${value.toPrecision(3).padStart(8)} ${unit}`;
+    : `${bench.padEnd(12)} ${name.padEnd(60)} ${`${Number(value.toPrecision(3))}`.padStart(8)} ${unit}`;
   process.stdout.write(`${line}\n`);
 }
 

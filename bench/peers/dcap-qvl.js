@@ -2,13 +2,13 @@ import { readFileSync } from "node:fs";
 
 import { verify } from "@phala/dcap-qvl";
 
-import { printMedian } from "./median.js";
+import { printQuartile } from "./quartile.js";
 
 const [quoteFile, collateralFile, seconds] = process.argv.slice(2);
 const quote = new Uint8Array(readFileSync(quoteFile));
 const collateral = JSON.parse(readFileSync(collateralFile, "utf8"));
 
-printMedian(() => {
+printQuartile(() => {
   const { status } = verify(quote, collateral, Number(seconds));
   if (status !== "UpToDate") throw new Error(`quote: expected UpToDate, got ${status}`);
 });
