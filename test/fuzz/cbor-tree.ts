@@ -99,9 +99,15 @@ function sortedPairs(items: readonly CborTree[]): readonly CborTree[] {
     .flatMap(({ key, value }) => [key, value]);
 }
 
-/** Reads well-formed bytes of our own making, so that they can be changed as a tree. */
+const trees = new WeakMap<Uint8Array, CborTree>();
+
+/** Reads well-formed bytes of our own making, which do not change, so that they can be changed as a tree. */
 export function readCbor(bytes: Uint8Array): CborTree {
-  return readItem(bytes, 0).tree;
+  const known = trees.get(bytes);
+  if (known !== undefined) return known;
+  const { tree } = readItem(bytes, 0);
+  trees.set(bytes, tree);
+  return tree;
 }
 
 interface Item {

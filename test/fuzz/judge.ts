@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { SymphonyError } from "../../protocol/index.ts";
 import { ACCEPTED, type Opened, type Target } from "./target.ts";
 
-/** How one input ended: the index of the stage it stopped in, and what is wrong with that, if anything. */
+/** How one input ended: the index of the stage it stopped in where asked for, and what is wrong, if anything. */
 export interface Verdict {
   readonly stage: number;
   readonly fault: string | null;
@@ -20,8 +20,8 @@ const STACK_FRAMES = 64;
 export function createJudge(
   target: Target,
   { run }: Opened,
-): (input: Uint8Array) => Promise<Verdict> {
-  captureFunctionNames();
+): (input: Uint8Array, stack?: "stack") => Promise<Verdict> {
+  Error.prepareStackTrace = namesOf;
   const names = target.stages.map(({ name }) => name);
   const stages = new Map(
     target.stages.flatMap(({ functions }, at) => functions.map((name) => [name, at + 1] as const)),
@@ -30,7 +30,8 @@ export function createJudge(
     target.stages.flatMap(({ codes = [] }, at) => codes.map((code) => [code, at + 1] as const)),
   );
   const codeOf = target.codeOf ?? documentedCode;
-  return async (input) => {
+  return async (input, stack) => {
+    Error.stackTraceLimit = stack === undefined ? 0 : STACK_FRAMES;
     try {
       const result = run(input);
       const label = typeof result === "string" ? result : await result;
@@ -68,10 +69,8 @@ function describe(error: unknown): string {
 }
 
 /** Makes `stack` a list of function names: all that is asked of it here, and cheaper than text. */
-function captureFunctionNames(): void {
-  Error.stackTraceLimit = STACK_FRAMES;
-  Error.prepareStackTrace = (_error, frames) =>
-    frames.map((frame) => frame.getFunctionName() ?? "").join(" ");
+function namesOf(_error: Error, frames: readonly NodeJS.CallSite[]): string {
+  return frames.map((frame) => frame.getFunctionName() ?? "").join(" ");
 }
 
 function innermost(error: unknown, stages: ReadonlyMap<string, number>): number {

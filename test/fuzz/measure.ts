@@ -1,77 +1,32 @@
-import { Session, type Profiler } from "node:inspector";
-
 import { createJudge } from "./judge.ts";
 import { Random } from "./random.ts";
+import type { StepCounter } from "./steps.ts";
 import type { LinearBound, Opened, Target } from "./target.ts";
 
-/** The greatest measure of a target, and what it was of. */
+/** The greatest of one measure of a target. */
 export interface Peak {
+  /** The measure nearest to its bound, what part of the bound it is, and what it was of. */
   readonly value: number;
+  readonly share: number;
   readonly bytes: number;
   readonly input: string;
-  /** Value divided by its bound. */
-  readonly share: number;
+  /** The greatest per byte of inputs that are not short, and the greatest of short ones. */
+  readonly perByte: number;
+  readonly short: number;
 }
 
 /** What sampled and grown inputs took. */
 export interface MeasureFigures {
   readonly samples: number;
   readonly steps: Peak;
-  readonly stepsPerByte: number;
   readonly allocation: Peak;
-  /** What exceeded its bound, worst first. */
+  /** What exceeded its bound, in the order of inputs. */
   readonly faults: readonly string[];
 }
 
+/** Inputs shorter than this say little about a measure per byte. */
+const SHORT_BYTES = 1024;
 const GROWN_BYTES_MIN = 64;
-/** Inputs shorter than this say little about steps per byte. */
-const PER_BYTE_FROM = 256;
-const TESTS = new URL("..", import.meta.url).href;
-/** Counted although they are tests: parsers that are bad on purpose. */
-const BAD_PARSERS = new URL("bad-parsers/", import.meta.url).href;
-
-/** Counts the steps of code that was loaded after it was made. */
-export interface StepCounter {
-  count(run: () => Promise<unknown>): Promise<number>;
-}
-
-/**
- * Counts steps by V8's precise block coverage: the sum, over all code outside `test/` and Node itself, of how often
- * each block with a count of its own was entered. Blocks that run together count once, so the sum is the number of
- * executed blocks but for a factor that the source text bounds. Built-in functions count as part of their caller.
- */
-export function createStepCounter(): StepCounter {
-  const session = new Session();
-  session.connect();
-  session.post("Profiler.enable");
-  session.post("Profiler.startPreciseCoverage", { callCount: true, detailed: true });
-  const take = (): number => {
-    let steps = 0;
-    session.post("Profiler.takePreciseCoverage", (error, { result }) => {
-      if (error !== null) throw error;
-      steps = stepsOf(result);
-    });
-    return steps;
-  };
-  return {
-    count: async (run) => {
-      take();
-      await run();
-      return take();
-    },
-  };
-}
-
-function stepsOf(scripts: readonly Profiler.ScriptCoverage[]): number {
-  let steps = 0;
-  for (const { url, functions } of scripts) {
-    const isTest = url.startsWith(TESTS) && !url.startsWith(BAD_PARSERS);
-    if (isTest || url.startsWith("node:")) continue;
-    for (const { ranges } of functions) for (const { count } of ranges) steps += count;
-  }
-  return steps;
-}
-
 /** Half of the young generation (`package.json`): less than this is allocated without a collection. */
 const MEASURABLE_BYTES = 32 << 20;
 
@@ -110,38 +65,44 @@ export async function measure(
   const opened = await target.open();
   const judge = createJudge(target, opened);
   const faults: string[] = [];
-  const best = { steps: NONE, allocation: NONE, stepsPerByte: 0, samples: 0 };
+  let [samples, steps, allocation] = [0, NONE, NONE];
   for (const { name, input } of inputsOf(target, opened, args)) {
-    args.at[0] = best.samples;
+    args.at[0] = samples;
+    samples += 1;
     const run = (): Promise<unknown> => judge(input);
     await run();
-    const steps = peak(target.steps, { value: await counter.count(run), input, name });
-    const most = boundOf(target.allocation, input);
-    const allocated = most <= MEASURABLE_BYTES ? await allocationOf(run, most) : 0;
-    const allocation = peak(target.allocation, { value: allocated, input, name });
-    best.samples += 1;
-    if (steps.share > best.steps.share) best.steps = steps;
-    if (allocation.share > best.allocation.share) best.allocation = allocation;
-    if (input.length >= PER_BYTE_FROM) {
-      best.stepsPerByte = Math.max(best.stepsPerByte, steps.value / input.length);
+    const taken = { value: await counter.count(run), input, name };
+    steps = higher(steps, taken, target.steps);
+    if (taken.value > boundOf(target.steps, input)) {
+      faults.push(`took ${taken.value} steps for ${name}`);
     }
-    if (steps.share > 1) faults.push(`took ${steps.value} steps for ${name}`);
-    if (allocation.share > 1) faults.push(`allocated ${allocation.value} bytes for ${name}`);
+    const most = boundOf(target.allocation, input);
+    if (most > MEASURABLE_BYTES) continue;
+    const allocated = { value: await allocationOf(run, most), input, name };
+    allocation = higher(allocation, allocated, target.allocation);
+    if (allocated.value > most) faults.push(`allocated ${allocated.value} bytes for ${name}`);
   }
-  return { ...best, faults };
+  return { samples, steps, allocation, faults };
 }
 
-const NONE: Peak = { value: 0, bytes: 0, input: "", share: 0 };
+const NONE: Peak = { value: 0, share: 0, bytes: 0, input: "", perByte: 0, short: 0 };
 
 function boundOf({ perByte, fixed }: LinearBound, input: Uint8Array): number {
   return perByte * input.length + fixed;
 }
 
-function peak(
-  bound: LinearBound,
+function higher(
+  peak: Peak,
   { value, input, name }: { value: number; input: Uint8Array; name: string },
+  bound: LinearBound,
 ): Peak {
-  return { value, bytes: input.length, input: name, share: value / boundOf(bound, input) };
+  const share = value / boundOf(bound, input);
+  const isShort = input.length < SHORT_BYTES;
+  return {
+    ...(share > peak.share ? { value, share, bytes: input.length, input: name } : peak),
+    perByte: isShort ? peak.perByte : Math.max(peak.perByte, value / input.length),
+    short: isShort ? Math.max(peak.short, value) : peak.short,
+  };
 }
 
 function* inputsOf(

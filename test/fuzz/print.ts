@@ -27,9 +27,9 @@ export function printTarget(target: Target, result: TargetResult): string {
 }
 
 function loopLines(target: Target, loop: LoopFigures): readonly string[] {
-  const { inputs, perSecond, slowestMs, bytesMean, reached } = loop;
+  const { inputs, perSecond, slowestMs, bytesMean, staged, reached } = loop;
   const shares = [...target.stages.map(({ name }) => name), ACCEPTED].map((name, at) => {
-    const share = (100 * (reached[at] ?? 0)) / Math.max(1, inputs);
+    const share = (100 * (reached[at] ?? 0)) / Math.max(1, staged);
     return `${name} ${share.toPrecision(3)} %`;
   });
   return [
@@ -39,14 +39,16 @@ function loopLines(target: Target, loop: LoopFigures): readonly string[] {
 }
 
 function measureLines(target: Target, measured: MeasureFigures): readonly string[] {
-  const { samples, steps, stepsPerByte, allocation } = measured;
+  const { samples, steps, allocation } = measured;
   return [
-    `  steps, ${samples} measured: ${peakText(steps, target.steps)}; at most ${stepsPerByte.toFixed(1)} per byte`,
+    `  steps of ${samples} measured: ${peakText(steps, target.steps)}`,
     `  bytes allocated: ${peakText(allocation, target.allocation)}`,
   ];
 }
 
-function peakText({ value, bytes, share, input }: Peak, { perByte, fixed }: LinearBound): string {
+function peakText(peak: Peak, { perByte, fixed }: LinearBound): string {
+  const { value, bytes, share, input } = peak;
+  const per = `at most ${peak.perByte.toFixed(1)} per byte, ${peak.short.toFixed(0)} for a short input`;
   const bound = `${perByte} x length + ${fixed}`;
-  return `${value} for ${bytes} bytes is ${(100 * share).toFixed(0)} % of ${bound} (${input})`;
+  return `${per}; ${(100 * share).toFixed(0)} % of ${bound} (${value} for ${bytes} bytes: ${input})`;
 }

@@ -1,35 +1,34 @@
 import { parentPort, workerData } from "node:worker_threads";
 
-import { z } from "zod";
-
-import { createStepCounter, measure } from "./measure.ts";
+import { createStepCounter } from "./steps.ts";
 
 /** What a worker is to do, and where it says how far it is. */
-export const workSchema = z.strictObject({
-  phase: z.enum(["loop", "measure"]),
-  targets: z
-    .array(z.strictObject({ name: z.string(), inputs: z.int().min(1), samples: z.int().min(1) }))
-    .min(1),
-  seed: z.int(),
-  grown: z.int().min(1),
-  /** The index of the input being run, changed with every input. */
-  at: z.instanceof(Int32Array),
-});
-
-/** See {@link workSchema}. */
-export type Work = z.infer<typeof workSchema>;
+export interface Work {
+  readonly phase: "loop" | "measure";
+  readonly targets: readonly {
+    readonly name: string;
+    readonly inputs: number;
+    readonly samples: number;
+  }[];
+  readonly seed: number;
+  readonly grown: number;
+  /** The index of the input being run. */
+  readonly at: Int32Array;
+}
 
 if (parentPort !== null) {
-  const { phase, targets, seed, grown, at } = workSchema.parse(workerData);
-  // Only what is loaded after the counter has block counts.
+  const { phase, targets, ...args }: Work = workerData;
+  // Only code that is loaded after the counter has counts of blocks.
   const counter = phase === "measure" ? createStepCounter() : null;
   const { targetOf } = await import("./targets/index.ts");
   const { fuzz } = await import("./loop.ts");
+  const { measure } = await import("./measure.ts");
   for (const { name, ...sizes } of targets) {
     const target = targetOf(name);
-    const args = { ...sizes, seed, grown, at };
     parentPort.postMessage(
-      counter === null ? await fuzz(target, args) : await measure(target, counter, args),
+      counter === null
+        ? await fuzz(target, { ...args, ...sizes })
+        : await measure(target, counter, { ...args, ...sizes }),
     );
   }
 }

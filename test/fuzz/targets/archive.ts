@@ -49,8 +49,8 @@ export const reportReplay: Target = {
     { name: "appraisal", functions: ["appraiseEvidence"] },
     { name: "comparison", functions: [], codes: ["PROOF_COMMITMENT_MISMATCH"] },
   ],
-  steps: { perByte: 64, fixed: 50_000 },
-  allocation: { perByte: 1024, fixed: 1024 * 1024 },
+  steps: { perByte: 24, fixed: 30_000 },
+  allocation: { perByte: 256, fixed: 512 * 1024 },
   shortInputs: 1500,
   open: () => {
     const at = { mode: "live", nowMs: NOW } as const;

@@ -20,7 +20,7 @@ export const hardwareCbor: Target = {
     { name: "map keys", functions: ["walkMap"] },
   ],
   steps: { perByte: 16, fixed: 1000 },
-  allocation: { perByte: 512, fixed: 32 * 1024 },
+  allocation: { perByte: 320, fixed: 32 * 1024 },
   shortInputs: 20_000,
   open: () => {
     const seed = signedDocument().payload;

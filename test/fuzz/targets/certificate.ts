@@ -34,8 +34,8 @@ function certificateTarget(name: string, profile: CertificateProfile): Target {
       { name: "extensions", functions: ["parseExtensions"] },
       { name: "constraints", functions: ["parseBasicConstraints", "parseKeyUsage"] },
     ],
-    steps: { perByte: 8, fixed: 3000 },
-    allocation: { perByte: 400, fixed: 64 * 1024 },
+    steps: { perByte: 4, fixed: 3000 },
+    allocation: { perByte: 240, fixed: 64 * 1024 },
     shortInputs: 3000,
     open: () => {
       const seeds = plainCertificates(profile);

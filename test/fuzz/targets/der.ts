@@ -19,8 +19,8 @@ export const derElements: Target = {
     { name: "length", functions: ["readLength"] },
     { name: "content", functions: ["readElement"] },
   ],
-  steps: { perByte: 8, fixed: 500 },
-  allocation: { perByte: 400, fixed: 16 * 1024 },
+  steps: { perByte: 4, fixed: 500 },
+  allocation: { perByte: 220, fixed: 16 * 1024 },
   shortInputs: 20_000,
   open: () => ({
     generate: (random) => {
@@ -71,7 +71,7 @@ export const derTime: Target = {
     { name: "calendar", functions: ["timeOf"] },
   ],
   steps: { perByte: 1, fixed: 100 },
-  allocation: { perByte: 16, fixed: 8 * 1024 },
+  allocation: { perByte: 4, fixed: 8 * 1024 },
   shortInputs: 20_000,
   open: () => ({
     generate: timeElement,

@@ -17,8 +17,8 @@ export const eif: Target = {
     { name: "end", functions: ["finish"] },
     { name: "signer", functions: ["signerRegister", "parseSigningCertificate"] },
   ],
-  steps: { perByte: 16, fixed: 20_000 },
-  allocation: { perByte: 640, fixed: 1024 * 1024 },
+  steps: { perByte: 12, fixed: 10_000 },
+  allocation: { perByte: 800, fixed: 512 * 1024 },
   shortInputs: 3000,
   open: () => {
     const signed = [...SECTIONS, signatureSection(CHAIN[0] ?? utf8(""))];

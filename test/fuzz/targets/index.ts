@@ -8,8 +8,12 @@ import { eif } from "./eif.ts";
 import { cms, keyPolicy } from "./kms.ts";
 import { nitroDocument, nitroVerify } from "./nitro.ts";
 import { nsmRequest, nsmResponse } from "./nsm.ts";
+import { simKms } from "./sim-kms.ts";
+import { snpVerify } from "./snp-verify.ts";
 import { snpReport } from "./snp.ts";
-import { crl, pckChain, pckExtension, statements, tdxQuote } from "./tdx.ts";
+import { tdxVerify } from "./tdx-verify.ts";
+import { statements } from "./statements.ts";
+import { crl, pckChain, pckExtension, tdxQuote } from "./tdx.ts";
 
 /** Every parser of outside bytes. */
 export const TARGETS: readonly Target[] = [
@@ -20,17 +24,20 @@ export const TARGETS: readonly Target[] = [
   nitroDocument,
   nitroVerify,
   snpReport,
+  snpVerify,
   tdxQuote,
   crl,
   pckChain,
   pckExtension,
   ...statements,
+  tdxVerify,
   eif,
   reportReplay,
   nsmRequest,
   nsmResponse,
   cms,
   keyPolicy,
+  simKms,
 ];
 
 /** The target of this name, among them those that are bad on purpose. */

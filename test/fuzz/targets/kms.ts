@@ -26,8 +26,8 @@ export const cms: Target = {
     { name: "content", functions: ["parseEncrypted"] },
     { name: "key", functions: ["openCiphertextForRecipient"] },
   ],
-  steps: { perByte: 16, fixed: 5000 },
-  allocation: { perByte: 512, fixed: 64 * 1024 },
+  steps: { perByte: 8, fixed: 4000 },
+  allocation: { perByte: 240, fixed: 64 * 1024 },
   shortInputs: 3000,
   open: () => {
     const { privateKey, publicKey } = generateKeyPairSync("rsa", { modulusLength: 2048 });
@@ -121,8 +121,8 @@ export const keyPolicy: Target = {
     { name: "names", functions: ["expectSingleNames"] },
     { name: "fields", functions: ["parseKeyPolicy"] },
   ],
-  steps: { perByte: 64, fixed: 20_000 },
-  allocation: { perByte: 2048, fixed: 256 * 1024 },
+  steps: { perByte: 24, fixed: 10_000 },
+  allocation: { perByte: 900, fixed: 128 * 1024 },
   shortInputs: 3000,
   open: () => ({
     generate: (random) => {

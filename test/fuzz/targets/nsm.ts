@@ -25,8 +25,8 @@ export const nsmRequest: Target = {
     { name: "call", functions: [] },
     { name: "fields", functions: [] },
   ],
-  steps: { perByte: 32, fixed: 20_000 },
-  allocation: { perByte: 1024, fixed: 512 * 1024 },
+  steps: { perByte: 28, fixed: 10_000 },
+  allocation: { perByte: 640, fixed: 256 * 1024 },
   shortInputs: 5000,
   open: () => {
     const requests = REQUESTS.map(encodeCbor);
@@ -116,8 +116,8 @@ export const nsmResponse: Target = {
     { name: "answer", functions: ["parseResponse", "fieldsOf", "expectName"] },
     { name: "fields", functions: ["bytesOf", "parsePcr", "parseDescription"] },
   ],
-  steps: { perByte: 32, fixed: 20_000 },
-  allocation: { perByte: 1024, fixed: 512 * 1024 },
+  steps: { perByte: 14, fixed: 5000 },
+  allocation: { perByte: 256, fixed: 128 * 1024 },
   shortInputs: 3000,
   open: () => {
     const answers = ANSWERS.map(encodeCbor);

@@ -16,8 +16,8 @@ export const snpReport: Target = {
     { name: "guest policy", functions: ["parseGuestPolicy"] },
     { name: "platform and keys", functions: ["parsePlatformInfo", "parseKeys"] },
   ],
-  steps: { perByte: 1, fixed: 1000 },
-  allocation: { perByte: 16, fixed: 32 * 1024 },
+  steps: { perByte: 1, fixed: 500 },
+  allocation: { perByte: 16, fixed: 16 * 1024 },
   shortInputs: 20_000,
   open: () => ({
     generate: changedReport,
