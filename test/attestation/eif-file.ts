@@ -78,5 +78,7 @@ function text(value: string): Uint8Array {
 
 function integers(bytes: Uint8Array): Uint8Array {
   const items = [...bytes].flatMap((byte) => (byte < 24 ? [byte] : [0x18, byte]));
-  return Uint8Array.of(0x99, bytes.length >> 8, bytes.length & 0xff, ...items);
+  const { length } = bytes;
+  const head = length < 256 ? [0x98, length] : [0x99, length >> 8, length & 0xff];
+  return Uint8Array.of(...head, ...items);
 }

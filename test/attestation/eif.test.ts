@@ -79,6 +79,44 @@ test("says the architecture, and reads versions 2 and 3", () => {
   }
 });
 
+test("takes every limit to its last", () => {
+  const many = [...SECTIONS, ...Array.from({ length: 27 }, () => ({ type: 3, data: utf8("x") }))];
+  expect(measure(writeEif({ sections: many })).sections).toHaveLength(32);
+  const largest = { type: 4, data: new Uint8Array(32_768) };
+  expect(measure(writeEif({ sections: [...SECTIONS, largest] })).isSigned).toBe(true);
+  const end = BigInt(EIF_BYTES_MAX - 548 - 12 * SECTIONS.length);
+  const others = SECTIONS.slice(1).reduce((sum, { data }) => sum + BigInt(data.length), 0n);
+  const header = (size: bigint) =>
+    writeEif({
+      edit: (file) => {
+        let offset = 548n;
+        for (const [index, { data }] of SECTIONS.entries()) {
+          const bytes = index === 0 ? size : BigInt(data.length);
+          file.setBigUint64(28 + 8 * index, offset);
+          file.setBigUint64(284 + 8 * index, bytes);
+          offset += 12n + bytes;
+        }
+      },
+    }).subarray(0, 548);
+  expect(() => measure(header(end - others))).toThrow("whole sections");
+  expect(() => measure(header(end - others + 1n))).toThrow("at most 17179869184 bytes");
+});
+
+test("an empty section measures as nothing, and differs by its presence in no register", () => {
+  const empty = [...SECTIONS, { type: 3, data: new Uint8Array(0) }];
+  const { pcr0, pcr1, pcr2 } = measure(writeEif());
+  expect(measure(writeEif({ sections: empty }))).toMatchObject({ pcr0, pcr1, pcr2 });
+});
+
+test.for([
+  { title: "of 1, in an array of 23", certificate: CHAIN[0], head: 0x97 },
+  { title: "of a certificate in fewer than 256 characters", certificate: CHAIN[0]?.slice(0, 90) },
+])("reads PCR 8 $title", ({ certificate = utf8(""), head = 0x81 }) => {
+  const { data } = signatureSection(certificate);
+  const file = writeEif({ sections: [...SECTIONS, { type: 4, data: data.with(0, head) }] });
+  expect(measure(file, "unverified").pcr8Unverified).toBe(extended(certificate));
+});
+
 test("how the file is cut into chunks does not matter", () => {
   const file = writeEif({ sections: [...SECTIONS, signatureSection(CHAIN[0] ?? utf8(""))] });
   const whole = measure(file, "unverified");
@@ -195,6 +233,11 @@ const signature = signatureSection(CHAIN[0] ?? utf8("")).data;
 test.for([
   { title: "no bytes", data: new Uint8Array(1) },
   { title: "a map", data: signature.with(0, 0xa1) },
+  { title: "an empty array", data: signature.with(0, 0x80) },
+  { title: "an array of unsaid length", data: signature.with(0, 0x98) },
+  { title: "a longer array head", data: signature.with(22, 0x9a) },
+  { title: "an integer of two bytes", data: signature.with(24, 0x19) },
+  { title: "an array cut in an integer", data: signature.subarray(0, 25) },
   { title: "another key", data: signature.with(5, 0x74) },
   { title: "a byte string", data: signature.with(22, 0x59) },
   { title: "a negative integer", data: signature.with(25, 0x20) },
