@@ -2,6 +2,7 @@ import { spawn } from "node:child_process";
 import * as fs from "node:fs";
 import { join } from "node:path";
 
+const SHARED = join(import.meta.dirname, "../../../shared");
 const TIMEOUT_MS = 120_000;
 const CMS_TESTS = ["test/enclave/adapters/ber.test.ts", "test/enclave/adapters/cms.test.ts"];
 
@@ -44,11 +45,12 @@ function subjectOf(file: string): "eif" | "snp" | "tdx" | null {
 }
 
 function passes(root: string, tests: readonly string[]): Promise<boolean> {
+  const env = { SYMPHONY_SHARED: SHARED, ...process.env };
   const words = ["run", ...tests, "--bail=1", "--maxWorkers=1", "--reporter=dot"];
   const child = spawn(
     join(root, "node_modules/.bin/node"),
     [join(root, "node_modules/vitest/vitest.mjs"), ...words],
-    { cwd: root, stdio: "ignore", timeout: TIMEOUT_MS, killSignal: "SIGKILL" },
+    { cwd: root, env, stdio: "ignore", timeout: TIMEOUT_MS, killSignal: "SIGKILL" },
   );
   return new Promise((resolve, reject) => {
     child.once("error", reject);

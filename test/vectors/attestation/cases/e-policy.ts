@@ -15,7 +15,6 @@ import { GENUINE_BASE, json, type Case } from "./case.ts";
 const ZERO = "00".repeat(48);
 const OTHER = "dd".repeat(48);
 const reference = { ...IMAGE, validFromMs: 0, validUntilMs: NOW + 1 };
-const empty = { stage: "appraise", code: "TEE_POLICY_EMPTY" } as const;
 const debug = { stage: "appraise", code: "TEE_DEBUG_REFUSED", check: "debug" } as const;
 const mismatch = {
   stage: "appraise",
