@@ -180,7 +180,8 @@ async function gatherSlices(round: Round): Promise<SlicePresentation[]> {
     for (const { sender, body } of board.all("slice_attested")) {
       if (answered.has(sender) || !round.vaultIds.includes(sender)) continue;
       answered.add(sender);
-      const slice = SESSION_MANIFEST.decode(body.manifest);
+      const slice = manifestOf(body.manifest);
+      if (slice === undefined) continue;
       const nonce = peerNonce(slice.challenge, SESSION_MANIFEST.digest(round.manifest));
       const evidence = await round.client.attest(nonce, ATTEST_MS_MAX);
       round.own = { evidence, manifest: round.manifest, role: "aggregate", nonce };
@@ -193,6 +194,16 @@ async function gatherSlices(round: Round): Promise<SlicePresentation[]> {
       return presentations;
     }
     await board.poll(deadlineMs);
+  }
+}
+
+/** Undefined for what is no manifest: that costs its Vault its slice, and the round nothing. */
+function manifestOf(bytes: Uint8Array): SessionManifest | undefined {
+  try {
+    return SESSION_MANIFEST.decode(bytes);
+  } catch (error) {
+    if (error instanceof SymphonyError) return undefined;
+    throw error;
   }
 }
 

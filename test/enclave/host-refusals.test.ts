@@ -14,8 +14,8 @@ import {
   type GovernanceStatement,
 } from "../../protocol/index.ts";
 import { EnclaveSession } from "../../enclave/session.ts";
-import { bootHosted, rigEnvironment, startEnclave } from "../helpers/enclave-rig.ts";
-import { runRound, runSoleTask } from "../helpers/enclave-round.ts";
+import { bootHosted, codeOf, rigEnvironment, startEnclave } from "../helpers/enclave-rig.ts";
+import { openResult, runRound, runSoleTask, startRound } from "../helpers/enclave-round.ts";
 import { customerData } from "../helpers/network-data.ts";
 import { testTask, type TestTask } from "../helpers/network-task.ts";
 import {
@@ -253,6 +253,53 @@ describe("governance of a host's own", () => {
       code: "COORDINATION_QUORUM_NOT_MET",
     });
   });
+});
+
+describe("a host that repeats itself", () => {
+  /** A round of which nothing was asked twice yet: its aggregator enclave, and the honest `begin`. */
+  async function begun() {
+    const started = await startRound(shared);
+    const begin = {
+      method: "begin",
+      envelope: shared.envelopeBytes,
+      governance: governanceSnapshot(network),
+      round: 0,
+      attempt: 0,
+      slices: started.slices.map((slice) => slice.presentation),
+      previous: null,
+      artifact: null,
+    } as const;
+    return { aggregator: started.aggregator, begin: { ...begin, slices: [...begin.slices] } };
+  }
+
+  test("[XP-10][TT-1] begins a round once: the same documents a second time end the enclave", async () => {
+    const { aggregator, begin } = await begun();
+    expect(codeOf(await aggregator.call(begin))).toBe("begun");
+    expect(codeOf(await aggregator.call(begin))).toBe("COORDINATION_ROLE_REFUSED");
+    const finish = { method: "finish", outputs: [] } as const;
+    expect(codeOf(await aggregator.call({ ...finish, outputs: [] }))).toBe(
+      "COORDINATION_ROLE_REFUSED",
+    );
+  });
+
+  test("[XP-10][TT-1] one slice's document counts for no other slice", async () => {
+    const { aggregator, begin } = await begun();
+    const [first] = begin.slices;
+    const slices = begin.slices.map((slice) => ({ ...slice, peer: first?.peer ?? slice.peer }));
+    expect(codeOf(await aggregator.call({ ...begin, slices }))).toBe("COORDINATION_QUORUM_NOT_MET");
+  });
+
+  test("[XP-10][TT-1] what one aggregator was shown counts for no other", async () => {
+    const { begin } = await begun();
+    const other = await bootHosted(startEnclave(), "aggregate", network.genesisBytes);
+    expect(codeOf(await other.call(begin))).toBe("COORDINATION_QUORUM_NOT_MET");
+  });
+});
+
+test("[RT-3] what simulated enclaves compute says so inside, for one Vault and for many", async () => {
+  const one = await openResult(sole, await runSoleTask(sole));
+  const many = await openResult(shared, await runRound(shared));
+  expect([one.result.simulated, many.result.simulated]).toEqual([true, true]);
 });
 
 describe("what no message has room for", () => {

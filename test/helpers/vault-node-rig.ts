@@ -59,7 +59,8 @@ export interface NodeHooks {
       ) => Promise<Uint8Array> | Uint8Array)
     | undefined;
   /** What becomes of the aggregator's document on its way to the slice. */
-  aggregatorAttested?: ((document: Uint8Array) => Uint8Array) | undefined;
+  aggregatorAttested?:
+    ((document: Uint8Array, nonce: Uint8Array) => Promise<Uint8Array> | Uint8Array) | undefined;
   /** The Vault has charged the round and signed its order. */
   ordered?: () => Promise<void> | void;
   /** The key service was asked for a key. */
@@ -140,7 +141,7 @@ export function startNodeRig(fixture: Fixture, custody: KeyCustody = WILLING_CUS
     const nonce = peerNonce(slice.challenge, aggregator.manifestDigest);
     const genuine = await aggregator.attest(nonce);
     aggregatorModule = parseNitroDocument(genuine).moduleId;
-    const evidence = hooks.aggregatorAttested?.(genuine) ?? genuine;
+    const evidence = (await hooks.aggregatorAttested?.(genuine, nonce)) ?? genuine;
     const body = { kind: "aggregator_evidence", vault_id: actor.actorId, evidence } as const;
     say(network.aggregator, { ...message, sender: network.aggregator.actorId, body });
   };

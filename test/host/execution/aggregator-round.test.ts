@@ -61,6 +61,8 @@ let posted: RoundBody[];
 let requests: EnclaveRequest["method"][];
 let alive: Set<object>;
 let slices: Map<string, Slice>;
+/** The Vault whose manifest is none. */
+let garbled: string;
 /** What the test does when the aggregator's host has posted something, before any Vault hears of it. */
 let onPost: (body: RoundBody) => void;
 
@@ -82,6 +84,7 @@ beforeEach(async () => {
   requests = [];
   alive = new Set();
   slices = new Map();
+  garbled = "";
   onPost = () => undefined;
 });
 
@@ -110,13 +113,15 @@ async function attest(vault: TestActor, aggregator: SessionManifest): Promise<vo
   slices.set(vault.actorId, { vault, enclave, vaultEvidence, aggregator, moduleId, evidence });
   say(vault, {
     kind: "slice_attested",
-    manifest: enclave.manifestBytes,
+    manifest: vault.actorId === garbled ? new Uint8Array(1) : enclave.manifestBytes,
     evidence_for_aggregator: await enclave.attest(
       peerNonce(aggregator.challenge, enclave.manifestDigest),
     ),
     vault_evidence: vaultEvidence,
     vault_random: vaultRandom,
   });
+  if (vault.actorId === garbled)
+    say(vault, { kind: "failed", code: "TEE_NSM_FAILED", executing: false });
 }
 
 function orderOf({ vault, enclave, aggregator }: Slice) {
@@ -265,6 +270,12 @@ test("[TT-5] a slice that is revoked after it was begun is left out", async () =
     if (kind !== "round_secret" || decisions.length > 0) return;
     decisions.push({ type: "platform_revoked", module_id: moduleOf("vault-2") });
   };
+  expect(await aggregate()).toEqual({ ok: true });
+  expect(included()).toEqual(["vault-1", "vault-3"]);
+});
+
+test("[MV-4] a Vault that says nothing sensible costs the round its slice only", async () => {
+  garbled = "vault-2";
   expect(await aggregate()).toEqual({ ok: true });
   expect(included()).toEqual(["vault-1", "vault-3"]);
 });

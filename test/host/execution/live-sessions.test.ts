@@ -8,6 +8,7 @@ import {
   type GovernanceStatement,
   type RoundMessage,
 } from "../../../protocol/index.ts";
+import { bootHosted, startEnclave } from "../../helpers/enclave-rig.ts";
 import { startNodeRig, WILLING_CUSTODY, type NodeRig } from "../../helpers/vault-node-rig.ts";
 import { NETWORK_TIME_MS, TEST_MEASUREMENT, testSeed } from "../../helpers/network.ts";
 import { newFixture, stocked } from "../sovereignty/vault-fixture.ts";
@@ -143,6 +144,18 @@ describe("a document that was not made for this session", () => {
     rig.hooks.aggregatorAttested = () => earlier;
     const { failed, kinds } = await runSlice(SHARED);
     expect(failed).toMatchObject({ code: "TEE_NONCE_MISMATCH", executing: false });
+    expect(kinds).toEqual(["slice_attested", "failed"]);
+  });
+
+  test("[TT-1][RT-2] of another enclave in the place of a shared task's aggregator releases nothing", async () => {
+    rig.hooks.aggregatorAttested = async (_, nonce) => {
+      const { network, clock } = rig.fixture;
+      const end = startEnclave({ timeMs: clock.nowMs });
+      const other = await bootHosted(end, "aggregate", network.genesisBytes);
+      return other.attest(nonce);
+    };
+    const { failed, kinds } = await runSlice(SHARED);
+    expect(failed).toMatchObject({ code: "TEE_USER_DATA_MISMATCH", executing: false });
     expect(kinds).toEqual(["slice_attested", "failed"]);
   });
 
