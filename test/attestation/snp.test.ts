@@ -213,15 +213,11 @@ describe("claims", () => {
     [0x19, 0xa0, "Genoa"],
     [0x19, 0xaf, "Genoa"],
     [0x1a, 0x00, "Turin"],
-    [0x1a, 0x11, "Turin"],
     [0x1a, 0x1f, "Turin"],
     [0x19, 0x20, null],
     [0x19, 0x9f, null],
     [0x19, 0xb0, null],
     [0x1a, 0x20, null],
-    [0x1a, 0xa0, null],
-    [0x17, 0x00, null],
-    [0x1b, 0x00, null],
   ] as const)("family %i, model %i is of %s", ([family, model, line]) => {
     expect(productLineOfCpu({ family, model })).toBe(line);
   });
@@ -304,6 +300,43 @@ describe("appraisal", () => {
     ]);
   });
 
+  test("[TT-1] every bit is told by AMD's name for it", () => {
+    const { policy } = stored("snp-milan");
+    const { snp } = policy;
+    if (snp === null) throw new Error("expected expectations");
+    const { guestPolicy, platformInfo } = claimsOf("snp-milan").claims;
+    const flags = (bits: object) =>
+      Object.fromEntries(
+        Object.entries(bits).map(([bit, value]) => [bit, { equals: value === false }]),
+      );
+    const failures = appraisalFailures(claimsOf("snp-milan"), {
+      ...policy,
+      snp: {
+        ...snp,
+        guestPolicy: { ...snp.guestPolicy, ...flags(guestPolicy) },
+        platformInfo: { ...snp.platformInfo, ...flags(platformInfo) },
+      },
+    });
+    expect(failures.map(({ field, actual }) => `${field} ${actual}`)).toEqual([
+      "policy SMT true",
+      "policy MIGRATE_MA false",
+      "policy SINGLE_SOCKET true",
+      "policy CXL_ALLOW false",
+      "policy MEM_AES_256_XTS true",
+      "policy RAPL_DIS false",
+      "policy CIPHERTEXT_HIDING_DRAM true",
+      "policy PAGE_SWAP_DISABLE false",
+      "platform_info SMT_EN true",
+      "platform_info TSME_EN false",
+      "platform_info ECC_EN true",
+      "platform_info RAPL_DIS false",
+      "platform_info CIPHERTEXT_HIDING_DRAM_EN true",
+      "platform_info ALIAS_CHECK_COMPLETE false",
+      "platform_info IOMMU_WRITE_SAFE true",
+      "platform_info TIO_EN false",
+    ]);
+  });
+
   test("a reason accepts any TCB, version and bit", () => {
     const { policy } = stored("snp-milan");
     const { snp } = policy;
@@ -346,6 +379,8 @@ describe("any bytes", () => {
       { numRuns: 2000 },
     );
     expect(() => parseSnpReport(new Uint8Array(1184))).toThrow(SymphonyError);
+    const { document } = stored("snp-turin").evidence;
+    expect(() => parseSnpReport(document.with(0x49f, 1))).toThrow("[0x330, 0x4a0)");
   });
 
   test("[TT-1] an altered leaf certificate is refused with a typed error", () => {

@@ -89,6 +89,8 @@ interface Plan {
   readonly cspId: string | null;
   readonly mitigations: string;
   readonly bound: boolean;
+  /** The level of the microcode reported, in hex. */
+  readonly microcode: string;
 }
 
 const PLANS: readonly Plan[] = [
@@ -106,6 +108,7 @@ const PLANS: readonly Plan[] = [
     cspId: null,
     mitigations: "00",
     bound: true,
+    microcode: "dc",
   },
   {
     name: "snp-genoa",
@@ -121,6 +124,7 @@ const PLANS: readonly Plan[] = [
     cspId: "example-cloud",
     mitigations: "00",
     bound: false,
+    microcode: "dc",
   },
   {
     name: "snp-turin",
@@ -136,6 +140,7 @@ const PLANS: readonly Plan[] = [
     cspId: null,
     mitigations: filler(0x21, 16),
     bound: false,
+    microcode: "dc",
   },
   {
     name: "snp-milan-later",
@@ -151,6 +156,7 @@ const PLANS: readonly Plan[] = [
     cspId: null,
     mitigations: filler(0x31, 16),
     bound: false,
+    microcode: "7f",
   },
   {
     name: "snp-bergamo",
@@ -162,10 +168,11 @@ const PLANS: readonly Plan[] = [
     keys: 0x04,
     vmpl: 0,
     cpu: "19a002",
-    chipId: filler(0x58, 64),
+    chipId: filler(0xd8, 64),
     cspId: "c".repeat(64),
     mitigations: "00",
     bound: false,
+    microcode: "80",
   },
   {
     name: "snp-turin-dense",
@@ -181,6 +188,7 @@ const PLANS: readonly Plan[] = [
     cspId: "another-cloud",
     mitigations: "00",
     bound: false,
+    microcode: "ff",
   },
 ];
 
@@ -194,7 +202,7 @@ function makeBase(plan: Plan): SnpBase {
   const report = reportOf(plan);
   const authority = plan.cspId === null ? `SEV-${line}` : `SEV-VLEK-${line}`;
   const id = plan.cspId === null ? { hwId: fromHex(plan.chipId) } : { cspId: plan.cspId };
-  const leaf = leafValues(line, TCB[line === "Turin" ? line : "Milan"].reported, id);
+  const leaf = leafValues(line, tcbOf(plan).reported, id);
   const endorsements = [
     forgeArk(`ARK-${line}`),
     forgeAsk(authority, { issuer: `ARK-${line}` }),
@@ -217,8 +225,18 @@ function makeBase(plan: Plan): SnpBase {
   };
 }
 
+function tcbOf({ line, microcode }: Plan) {
+  const tcb = TCB[line === "Turin" ? "Turin" : "Milan"];
+  const least = Math.min(tcb.minimum.microcode, Number.parseInt(microcode, 16));
+  return {
+    ...tcb,
+    reported: tcb.reported.slice(0, -2) + microcode,
+    minimum: { ...tcb.minimum, microcode: least },
+  };
+}
+
 function reportOf(plan: Plan): ReportPatch {
-  const tcb = TCB[plan.line === "Turin" ? "Turin" : "Milan"];
+  const tcb = tcbOf(plan);
   return {
     0x00: u32(plan.version),
     0x04: u32(7),
@@ -305,7 +323,7 @@ function boundTo(bound: boolean, value: Uint8Array) {
 
 function expectations(plan: Plan) {
   const { line, guestPolicy, platformInfo, chipId, cspId, keys, vmpl } = plan;
-  const { minimum } = TCB[line === "Turin" ? "Turin" : "Milan"];
+  const { minimum } = tcbOf(plan);
   const bits = (table: readonly (readonly [string, number])[], value: number) =>
     Object.fromEntries(table.map(([bit, at]) => [bit, { equals: ((value >>> at) & 1) === 1 }]));
   return {

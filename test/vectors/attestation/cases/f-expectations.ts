@@ -72,6 +72,19 @@ function malformedCases(): readonly SnpCase[] {
     check,
   });
   const levels = { bootloader: 4, tee: 1, snp: 22, microcode: 213 };
+  const halves = (base: SnpBase, fmc: number | null): readonly SnpCase[] =>
+    Object.keys({ ...(fmc === null ? {} : { fmc }), ...levels }).map((component) =>
+      wrong(
+        `half a level of ${component}, ${base.line}`,
+        base,
+        {
+          productLines: nested(base, "productLines", {
+            [base.line]: { atLeast: { fmc, ...levels, [component]: 0.5 } },
+          }),
+        },
+        "snp-minimum-form",
+      ),
+    );
   return [
     wrong(
       "a minimum FMC for Milan, which has none",
@@ -109,24 +122,24 @@ function malformedCases(): readonly SnpCase[] {
       { productLines: without(MILAN, "productLines", "Turin") },
       null,
     ),
+    ...halves(MILAN, null),
+    ...halves(TURIN, 1),
+    ...["major", "minor", "build"].map((part) =>
+      wrong(
+        `half a ${part} of firmware`,
+        MILAN,
+        { firmware: { atLeast: { major: 1, minor: 0, build: 0, [part]: 0.5 } } },
+        "snp-minimum-form",
+      ),
+    ),
+    ...["major", "minor"].map((part) =>
+      wrong(
+        `half a ${part} of the ABI`,
+        MILAN,
+        { abi: { atLeast: { major: 31, minor: 0, [part]: 0.5 } } },
+        "snp-minimum-form",
+      ),
+    ),
     wrong("a minimum below zero", MILAN, { guestSvn: { atLeast: -1 } }, "snp-minimum-form"),
-    wrong(
-      "a minimum that is no whole number",
-      MILAN,
-      { firmware: { atLeast: { major: 1, minor: 0.5, build: 0 } } },
-      "snp-minimum-form",
-    ),
-    wrong(
-      "a minimum level that is no whole number",
-      MILAN,
-      {
-        productLines: {
-          Milan: { atLeast: { fmc: null, ...levels, tee: 0.5 } },
-          Genoa: null,
-          Turin: null,
-        },
-      },
-      "snp-minimum-form",
-    ),
   ];
 }
