@@ -8,6 +8,7 @@ import { eif } from "./eif.ts";
 import { cms, keyPolicy } from "./kms.ts";
 import { nitroDocument, nitroVerify } from "./nitro.ts";
 import { nsmRequest, nsmResponse } from "./nsm.ts";
+import { protocolTargets } from "./protocol.ts";
 import { simKms } from "./sim-kms.ts";
 import { snpVerify } from "./snp-verify.ts";
 import { snpReport } from "./snp.ts";
@@ -38,6 +39,7 @@ export const TARGETS: readonly Target[] = [
   cms,
   keyPolicy,
   simKms,
+  ...protocolTargets,
 ];
 
 /** The target of this name, among them those that are bad on purpose. */
