@@ -23,6 +23,9 @@ const SIZES_AT = OFFSETS_AT + 8 * EIF_SECTIONS_MAX;
 const PCR_BYTES = 48;
 const SECTION_TYPES = ["invalid", "kernel", "cmdline", "ramdisk", "signature", "metadata"] as const;
 
+/** The version of the format that a section came with, where it was not in the first. */
+const SINCE: Partial<Record<EifSectionType, number>> = { signature: 3, metadata: 4 };
+
 /** What a section of an image file holds. */
 export type EifSectionType = Exclude<(typeof SECTION_TYPES)[number], "invalid">;
 
@@ -191,8 +194,10 @@ export class EifMeasurer {
     if (type !== "ramdisk" && before.includes(type)) {
       throw fault("sections", `one ${type}`, "another");
     }
-    const since = { kernel: 2, cmdline: 2, ramdisk: 2, signature: 3, metadata: 4 }[type];
-    if (version < since) throw fault(`${type} section`, `version ${since} or later`, `${version}`);
+    const since = SINCE[type];
+    if (since !== undefined && version < since) {
+      throw fault(`${type} section`, `version ${since} or later`, `${version}`);
+    }
   }
 
   #hashesOf(type: EifSectionType): readonly Hash[] {

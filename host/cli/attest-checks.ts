@@ -120,7 +120,7 @@ function fixedChecks(
     ...holding,
     ...failures.map((failure) =>
       failure.code === "TEE_MEASUREMENT_MISMATCH"
-        ? asCheck(failure, `measurements ${failure.field}`)
+        ? asCheck(failure, nameOfMeasurement(failure))
         : asCheck(failure, fixed.find(([code]) => code === failure.code)?.[1]),
     ),
   ];
@@ -138,6 +138,11 @@ function tcbStatuses(
 ): readonly (readonly [ErrorCode, string, string])[] {
   if (claims.format !== "tdx" || tdx === null) return [];
   return [["TEE_TCB_REFUSED", "tdx.tcbStatuses", tdx.tcbStatuses.join(" or ")]];
+}
+
+/** A register that differs, or the whole when its time does. */
+function nameOfMeasurement({ field }: AppraisalFailure): string {
+  return field === "measurement" ? "measurements" : `measurements ${field}`;
 }
 
 function asCheck({ code, field, expected, actual }: AppraisalFailure, name?: string): PolicyCheck {

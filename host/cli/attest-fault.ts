@@ -26,7 +26,7 @@ const HINTS: Partial<Record<ErrorCode, string>> = {
   TEE_DEBUG_REFUSED:
     "the enclave was started in debug mode (nitro-cli run-enclave --debug-mode, or a debug guest policy); start it without",
   TEE_MEASUREMENT_MISMATCH:
-    "another image is running, or another build of it. `symphony attest policy-from-image` says what an image file measures to",
+    "another image is running, or another build of it, or the policy lists it for another time. `symphony attest policy-from-image` says what an image file measures to",
   TEE_MEASUREMENT_REVOKED: "this image is no longer accepted; deploy the one that replaces it",
   TEE_PLATFORM_REVOKED: "this instance, enclave or chip is no longer accepted; run elsewhere",
   TEE_PLATFORM_REFUSED:

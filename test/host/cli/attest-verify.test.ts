@@ -116,6 +116,7 @@ test.for<Refused>([
     code: "TEE_MEASUREMENT_MISMATCH",
     changes: { measurements: [{ ...IMAGE, validFromMs: 0, validUntilMs: NOW }] },
     says: [
+      "✗ measurements  ",
       "until 2026-09-21T14:13:20.000Z",
       "1970-01-01T00:00:00.000Z",
       "actual    2026-09-21T14:13:20.000Z",
