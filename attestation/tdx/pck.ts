@@ -29,9 +29,9 @@ const PPID = 1;
 const TCB = 2;
 const PCE_ID = 3;
 const FMSPC = 4;
-/** Arcs of TCB. */
-const COMPONENTS = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16] as const;
-const PCE_SVN = 17;
+/** TCB: arcs 1 to 16 are components, the next is the PCE's. */
+const COMPONENTS = 16;
+const PCE_SVN = COMPONENTS + 1;
 
 /**
  * Reads the certificates of a quote: PEM text, PCK first, root last.
@@ -100,7 +100,7 @@ export function parsePckExtension({ extensions }: Certificate): PckExtension {
   const tcb = parseFields(expectTag(fields.get(TCB), DER.sequence), TCB_OID);
   return {
     ppid: octets(fields.get(PPID), 16),
-    components: COMPONENTS.map((arc) => integer(tcb.get(arc), 0xff)),
+    components: Array.from({ length: COMPONENTS }, (_, at) => integer(tcb.get(at + 1), 0xff)),
     pceSvn: integer(tcb.get(PCE_SVN), 0xffff),
     pceId: octets(fields.get(PCE_ID), 2),
     fmspc: octets(fields.get(FMSPC), 6),

@@ -26,10 +26,8 @@ import {
   TCB_INFO,
   TDX_COLLATERAL,
   forgeCrl,
-  forgeQeIdentity,
   forgeStatement,
   forgeTcbInfo,
-  svnLevel,
   tcbLevel,
 } from "./tdx-collateral.ts";
 import {
@@ -41,7 +39,6 @@ import {
   TDX_KEYS,
   TDX_NOW,
   TDX_ROOT,
-  TDX_EXPECTATIONS,
   TD_MEASUREMENT,
   forgeIntel,
   forgeQuote,
@@ -195,107 +192,6 @@ test("[TT-1] a signature whose r or s begins with a zero verifies", () => {
   expect(codeOf(() => judge(quote))).toBe("accepted");
 });
 
-interface StatusCase {
-  readonly platform: string;
-  readonly module: string;
-  readonly enclave: string;
-  readonly status: string;
-}
-
-/** As Intel's quote verification library merges them (convergeTcbStatusWithTdxModuleStatus, ...WithQeTcbStatus). */
-test.for<StatusCase>([
-  { platform: "UpToDate", module: "UpToDate", enclave: "UpToDate", status: "UpToDate" },
-  { platform: "UpToDate", module: "OutOfDate", enclave: "UpToDate", status: "OutOfDate" },
-  { platform: "UpToDate", module: "UpToDate", enclave: "OutOfDate", status: "OutOfDate" },
-  {
-    platform: "SWHardeningNeeded",
-    module: "UpToDate",
-    enclave: "UpToDate",
-    status: "SWHardeningNeeded",
-  },
-  { platform: "SWHardeningNeeded", module: "OutOfDate", enclave: "UpToDate", status: "OutOfDate" },
-  {
-    platform: "ConfigurationNeeded",
-    module: "UpToDate",
-    enclave: "UpToDate",
-    status: "ConfigurationNeeded",
-  },
-  {
-    platform: "ConfigurationNeeded",
-    module: "OutOfDate",
-    enclave: "UpToDate",
-    status: "OutOfDateConfigurationNeeded",
-  },
-  {
-    platform: "ConfigurationAndSWHardeningNeeded",
-    module: "UpToDate",
-    enclave: "OutOfDate",
-    status: "OutOfDateConfigurationNeeded",
-  },
-  {
-    platform: "OutOfDateConfigurationNeeded",
-    module: "OutOfDate",
-    enclave: "OutOfDate",
-    status: "OutOfDateConfigurationNeeded",
-  },
-  { platform: "OutOfDate", module: "OutOfDate", enclave: "UpToDate", status: "OutOfDate" },
-  { platform: "Revoked", module: "UpToDate", enclave: "UpToDate", status: "Revoked" },
-  { platform: "UpToDate", module: "Revoked", enclave: "OutOfDate", status: "Revoked" },
-  { platform: "UpToDate", module: "UpToDate", enclave: "Revoked", status: "Revoked" },
-])("[TT-5] $platform, module $module, enclave $enclave: $status", (each) => {
-  const [third, first] = TCB_INFO.tdxModuleIdentities;
-  const ids = ["INTEL-SA-00003", "INTEL-SA-00001", "INTEL-SA-00002"] as const;
-  const moduleLevel = svnLevel(6, each.module, [ids[1]]);
-  const collateral = {
-    ...TDX_COLLATERAL,
-    tcbInfo: forgeTcbInfo({
-      tcbLevels: [tcbLevel({ tcbStatus: each.platform, advisoryIDs: [ids[0], ids[1]] })],
-      tdxModuleIdentities: [third, { ...first, tcbLevels: [moduleLevel] }],
-    }),
-    qeIdentity: forgeQeIdentity({ tcbLevels: [svnLevel(4, each.enclave, [ids[2]])] }),
-  };
-  const evidence = judge(forgeQuote(), collateral);
-  expect(evidence.claims.tcb).toMatchObject({
-    status: each.status,
-    platformStatus: each.platform,
-    moduleStatus: each.module,
-    quotingEnclaveStatus: each.enclave,
-    advisoryIds: ids.toSorted(),
-  });
-  const failures = appraisalFailures(evidence, tdxPolicyOf());
-  expect(failures.map(({ code }) => code)).toEqual(
-    each.status === "UpToDate" ? [] : ["TEE_TCB_REFUSED"],
-  );
-});
-
-test("[TT-5] a policy may accept a status, and then only that", () => {
-  const tcbInfo = forgeTcbInfo({ tcbLevels: [tcbLevel({ tcbStatus: "SWHardeningNeeded" })] });
-  const evidence = judge(forgeQuote(), { ...TDX_COLLATERAL, tcbInfo });
-  const policy = tdxPolicyOf({
-    tdx: { ...TDX_EXPECTATIONS, tcbStatuses: ["UpToDate", "SWHardeningNeeded"] },
-  });
-  expect(appraisalFailures(evidence, policy)).toEqual([]);
-});
-
-test("[TT-1] a module before TDX 1.5 is judged by the platform's components alone", () => {
-  const tcbInfo = forgeTcbInfo({ tdxModuleIdentities: undefined });
-  const document = forgeQuote({ body: { 0: "05000300" } });
-  const { tcb } = judge(document, { ...TDX_COLLATERAL, tcbInfo }).claims;
-  expect(tcb).toMatchObject({ status: "UpToDate", moduleStatus: null });
-});
-
-test("[TT-1] every failure is reported, in words", () => {
-  const document = forgeQuote({ body: { 120: "0101005000000000", 128: "00", 16: "00" } });
-  const failures = appraisalFailures(judge(document), tdxPolicyOf());
-  expect(failures.map(({ code, field }) => `${code} ${field}`)).toEqual([
-    "TEE_DEBUG_REFUSED tdattributes",
-    "TEE_CONFIGURATION_REFUSED tdattributes pks",
-    "TEE_CONFIGURATION_REFUSED tdattributes",
-    "TEE_CONFIGURATION_REFUSED xfam",
-    "TEE_CONFIGURATION_REFUSED mrseam",
-  ]);
-});
-
 test("[TT-1] keys repeated in signed JSON and members in front of it do not matter", () => {
   const body = JSON.stringify(TCB_INFO);
   const twice = body.replace('{"id":"TDX"', '{"id":"SGX","id":"TDX"');
@@ -310,6 +206,29 @@ test("[TT-1] keys repeated in signed JSON and members in front of it do not matt
 });
 
 test("limits hold", () => {
+  const padded = (bytes: number) =>
+    forgeQuote({ trailing: new Uint8Array(bytes - forgeQuote().length) });
+  expect(codeOf(() => judge(padded(16_384)))).toBe("accepted");
+  expect(codeOf(() => judge(padded(16_385)))).toBe("TEE_DOCUMENT_TOO_LARGE");
+  const statementOf = (bytes: number) =>
+    utf8(`${Buffer.from(TDX_COLLATERAL.tcbInfo).toString()}${" ".repeat(bytes)}`);
+  const room = 262_144 - TDX_COLLATERAL.tcbInfo.length;
+  const given = (tcbInfo: Uint8Array) =>
+    codeOf(() => judge(forgeQuote(), { ...TDX_COLLATERAL, tcbInfo }));
+  expect(given(statementOf(room))).toBe("accepted");
+  expect(given(statementOf(room + 1))).toBe("TEE_COLLATERAL_MALFORMED");
+  const levels = (count: number) =>
+    given(forgeTcbInfo({ tcbLevels: Array.from({ length: count }, () => tcbLevel()) }));
+  expect(levels(64)).toBe("accepted");
+  expect(levels(65)).toBe("TEE_COLLATERAL_MALFORMED");
+  const advisories = (...advisoryIDs: readonly string[]) =>
+    given(forgeTcbInfo({ tcbLevels: [tcbLevel({ advisoryIDs })] }));
+  expect(advisories(...Array.from({ length: 256 }, () => "x"))).toBe("accepted");
+  expect(advisories(...Array.from({ length: 257 }, () => "x"))).toBe("TEE_COLLATERAL_MALFORMED");
+  expect(advisories("x".repeat(64))).toBe("accepted");
+  expect(advisories("x".repeat(65))).toBe("TEE_COLLATERAL_MALFORMED");
+  expect(advisories("")).toBe("TEE_COLLATERAL_MALFORMED");
+  expect(CRL_BYTES_MAX).toBe(262_144);
   const long = (bytes: number) => utf8("x".repeat(bytes));
   expect(codeOf(() => parseStatement(long(STATEMENT_BYTES_MAX + 1), "tcbInfo"))).toBe(
     "TEE_COLLATERAL_MALFORMED",
