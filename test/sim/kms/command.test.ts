@@ -9,7 +9,6 @@ import {
   CreateKeyCommand,
   DecryptCommand,
   EncryptCommand,
-  GenerateRandomCommand,
   KMSClient,
 } from "@aws-sdk/client-kms";
 import { afterAll, beforeAll, expect, test } from "vitest";
