@@ -23,6 +23,7 @@ export interface SnpCase extends Omit<VectorInput, "number" | "source" | "edits"
 export const MILAN = baseNamed("snp-milan");
 export const GENOA = baseNamed("snp-genoa");
 export const TURIN = baseNamed("snp-turin");
+export const MILAN_LATER = baseNamed("snp-milan-later");
 
 function baseNamed(name: string): SnpBase {
   const base = SNP_BASES.get(name);

@@ -13,7 +13,7 @@ import {
   leafValues,
   type LeafValues,
 } from "../../../attestation/snp-forge.ts";
-import { GENOA, MILAN, TURIN, leafWith, resigned, type SnpCase } from "./f-case.ts";
+import { GENOA, MILAN, MILAN_LATER, TURIN, leafWith, resigned, type SnpCase } from "./f-case.ts";
 
 const ANY = { unchecked: "to show what refuses it" };
 const UNTRUSTED = { stage: "verify", code: "TEE_CHAIN_UNTRUSTED" } as const;
@@ -239,6 +239,11 @@ function extensionCases(): readonly SnpCase[] {
     leaf("a level in a longer form", { "03.03": fromHex("02020018") }, "snp-level"),
     leaf("a level with a tag of its own", { "03.03": fromHex("0a0118") }, "snp-level-tag"),
     leaf("a level that is negative", { "03.08": fromHex("0201dc") }, "snp-level"),
+    {
+      ...leaf("a level of 127 in two bytes", {}, "snp-level"),
+      base: MILAN_LATER.name,
+      endorsements: { 2: leafWith(MILAN_LATER, { "03.08": fromHex("0202007f") }) },
+    },
     leaf("a level of 128 in one byte", { "03.08": fromHex("020180") }, null),
     leaf("a level of 256 and more", { "03.08": fromHex("020201dc") }, "snp-level"),
     leaf("a level without a value", { "03.04": fromHex("0200") }, "snp-level"),
