@@ -123,13 +123,17 @@ function ownTime(found: FoundEvidence, nowMs: number): AtTime {
 
 function formatExplain(view: ExplainView, isAppraised: boolean): string {
   const { simulated, groups, certificates, verdict, missing } = view;
-  const banner = simulated && verdict?.simulated !== true ? `${SIMULATED_BANNER}\n` : "";
+  const banner = simulated ? `${SIMULATED_BANNER}\n` : "";
   const judged =
     verdict === null
       ? `not verified; ${missing ?? ""}\n`
       : formatVerdict(verdict, (one) => conclusion(one, isAppraised));
   const chain = certificates.length === 0 ? [] : [formatChain(certificates)];
-  return [`${banner}${formatGroups(groups)}`, ...chain, `${judged}${banner}`].join("\n");
+  return [
+    `${banner}${formatGroups(groups)}`,
+    ...chain,
+    `${judged}${verdict?.simulated === true ? "" : banner}`,
+  ].join("\n");
 }
 
 function conclusion({ ok, error, stage }: Verdict, isAppraised: boolean): string {
