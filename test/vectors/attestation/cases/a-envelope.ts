@@ -78,6 +78,12 @@ export function envelopeCases(document: Uint8Array, base: string): readonly Case
       ...head,
     },
     {
+      title: "a text for the payload",
+      document: withBytes(document, AT.payload - 3, fromHex("79")),
+      ...malformed,
+      check: "payload-byte-string",
+    },
+    {
       title: "a text for the signature",
       document: withBytes(document, -98, fromHex("7860")),
       ...signatureHead,

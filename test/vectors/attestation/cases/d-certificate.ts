@@ -72,11 +72,11 @@ function longLength(certificate: Uint8Array): Uint8Array {
 
 /** A good document with a leaf of so many bytes. */
 export function longLeaf(bytes: number): Uint8Array {
-  return forgeDocument({ chain: padded(bytes) });
+  return forgeDocument({ chain: longLeafChain(bytes) });
 }
 
 /** A chain with a leaf of so many bytes. */
-function padded(bytes: number): readonly Uint8Array[] {
+export function longLeafChain(bytes: number): readonly Uint8Array[] {
   const make = (spare: number): readonly Uint8Array[] => {
     const pad = { oid: "2b0601", critical: false, value: new Uint8Array(spare) };
     return forgeChain({ [LEAF]: { extensions: [...LEAF_EXTENSIONS, pad] } });
