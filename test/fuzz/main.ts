@@ -5,7 +5,7 @@ import type { MeasureFigures } from "./measure.ts";
 import { printTarget, type TargetResult } from "./print.ts";
 import { runPhase, type PhaseResult } from "./run-phase.ts";
 import type { Target } from "./target.ts";
-import { TARGETS, targetOf } from "./targets/index.ts";
+import { loadTargets } from "./targets/load.ts";
 
 const INPUTS = 1_000_000;
 const SAMPLES = 1000;
@@ -16,7 +16,9 @@ const SHORT_GROWN = 1 << 16;
 /** So many inputs must reach every stage at least once. */
 const REACHED_FROM = 10_000;
 
-const HELP = `npm run fuzz -- [PARSER...] [--inputs N] [--samples N] [--seed S] [--short] [--json]
+const HELP = (
+  names: readonly string[],
+): string => `npm run fuzz -- [PARSER...] [--inputs N] [--samples N] [--seed S] [--short] [--json]
 
 Feeds each parser N generated inputs (${INPUTS}; fewer with --short), then measures steps and allocation of a sample of
 them and of inputs grown to worst shapes. Exit code 1 when an input breaks a promise, 2 for usage.
@@ -26,7 +28,7 @@ them and of inputs grown to worst shapes. Exit code 1 when an input breaks a pro
   --patience MS  how long one input may take (${PATIENCE_MS})
   --json         one object for each parser
 
-Parsers: ${TARGETS.map(({ name }) => name).join(", ")}
+Parsers: ${names.join(", ")}
 `;
 
 interface Options {
@@ -52,8 +54,9 @@ async function main(): Promise<number> {
       help: { type: "boolean", default: false },
     },
   });
+  const targets = await loadTargets(values.help ? [] : positionals);
   if (values.help) {
-    process.stdout.write(HELP);
+    process.stdout.write(HELP(targets.map(({ name }) => name)));
     return 0;
   }
   const options = {
@@ -64,7 +67,6 @@ async function main(): Promise<number> {
     patienceMs: countOf(values.patience) ?? PATIENCE_MS,
     isShort: values.short,
   };
-  const targets = positionals.length === 0 ? TARGETS : positionals.map(targetOf);
   // A short run spends its time on inputs, a long one gives each parser a thread of its own.
   const groups =
     options.inputs === null && !options.isShort ? targets.map((one) => [one]) : [targets];

@@ -20,15 +20,14 @@ if (parentPort !== null) {
   const { phase, targets, ...args }: Work = workerData;
   // Only code that is loaded after the counter has counts of blocks.
   const counter = phase === "measure" ? createStepCounter() : null;
-  const { targetOf } = await import("./targets/index.ts");
+  const { loadTargets } = await import("./targets/load.ts");
   const { fuzz } = await import("./loop.ts");
   const { measure } = await import("./measure.ts");
-  for (const { name, ...sizes } of targets) {
-    const target = targetOf(name);
+  const loaded = await loadTargets(targets.map(({ name }) => name));
+  for (const [index, target] of loaded.entries()) {
+    const sizes = { ...args, inputs: 1, samples: 1, ...targets[index] };
     parentPort.postMessage(
-      counter === null
-        ? await fuzz(target, { ...args, ...sizes })
-        : await measure(target, counter, { ...args, ...sizes }),
+      counter === null ? await fuzz(target, sizes) : await measure(target, counter, sizes),
     );
   }
 }

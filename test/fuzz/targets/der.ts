@@ -77,7 +77,7 @@ export const derTime: Target = {
     generate: timeElement,
     run: accepting((input) => {
       const content = input.subarray(1);
-      return parseDerTime({ tag: input[0] ?? 0, content, whole: input });
+      return parseDerTime({ tag: input[0] ?? 0, content });
     }),
     grown: {
       digits: (bytes) => new Uint8Array(bytes).fill(0x30).with(0, 0x18),

@@ -1,6 +1,5 @@
 import type { Target } from "../target.ts";
 import { reportReplay } from "./archive.ts";
-import { BAD_TARGETS } from "./bad.ts";
 import { hardwareCbor } from "./cbor.ts";
 import { certificates } from "./certificate.ts";
 import { derElements, derTime } from "./der.ts";
@@ -41,10 +40,3 @@ export const TARGETS: readonly Target[] = [
   simKms,
   ...protocolTargets,
 ];
-
-/** The target of this name, among them those that are bad on purpose. */
-export function targetOf(name: string): Target {
-  const found = [...TARGETS, ...BAD_TARGETS].find((target) => target.name === name);
-  if (found === undefined) throw new Error(`parser: expected a known one, got ${name}`);
-  return found;
-}
