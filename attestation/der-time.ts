@@ -12,7 +12,7 @@ const DAY_MS = 86_400_000;
  * @throws {@link MalformedError} TEE_CHAIN_MALFORMED
  * @see RFC 5280 § 4.1.2.5
  */
-export function parseDerTime(element: DerElement | undefined): number {
+export function parseDerTime(element: Pick<DerElement, "tag" | "content"> | undefined): number {
   if (element === undefined) throw derFault("a time", "nothing");
   const text = Buffer.from(element.content).toString("latin1");
   if (element.tag === DER.utcTime && /^\d{12}Z$/.test(text)) {

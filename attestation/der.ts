@@ -1,10 +1,40 @@
 import { MalformedError } from "#protocol";
 
-/** One DER element: its identifier octet, its contents, and all its octets. Views into the input. */
-export interface DerElement {
+/** Where an element stands in the bytes it was read from, ends excluded. */
+interface Extent {
+  readonly start: number;
+  readonly contentAt: number;
+  readonly end: number;
+}
+
+/**
+ * One DER element: its identifier octet, its contents, and all its octets.
+ *
+ * The octets are views into the input, made when asked for: most elements of a list are never looked into.
+ */
+export class DerElement {
   readonly tag: number;
-  readonly content: Uint8Array;
-  readonly whole: Uint8Array;
+  readonly #bytes: Uint8Array;
+  readonly #extent: Extent;
+
+  constructor(bytes: Uint8Array, extent: Extent) {
+    this.tag = octet(bytes, extent.start);
+    this.#bytes = bytes;
+    this.#extent = extent;
+  }
+
+  /** Octets of the whole element. */
+  get length(): number {
+    return this.#extent.end - this.#extent.start;
+  }
+
+  get content(): Uint8Array {
+    return this.#bytes.subarray(this.#extent.contentAt, this.#extent.end);
+  }
+
+  get whole(): Uint8Array {
+    return this.#bytes.subarray(this.#extent.start, this.#extent.end);
+  }
 }
 
 /** Identifier octets used by X.509 (X.690 § 8.1.2). */
@@ -31,11 +61,10 @@ const LENGTH_OCTETS_MAX = 3;
  */
 export function parseDerElements(bytes: Uint8Array): readonly DerElement[] {
   const elements: DerElement[] = [];
-  let at = 0;
-  while (at < bytes.length) {
+  for (let at = 0; at < bytes.length;) {
     const element = readElement(bytes, at);
     elements.push(element);
-    at += element.whole.length;
+    at += element.length;
   }
   return elements;
 }
@@ -93,7 +122,7 @@ function readElement(bytes: Uint8Array, start: number): DerElement {
   const { length, next } = readLength(bytes, start + 1);
   const end = next + length;
   if (end > bytes.length) throw derFault("a complete element", "a truncated one");
-  return { tag, content: bytes.subarray(next, end), whole: bytes.subarray(start, end) };
+  return new DerElement(bytes, { start, contentAt: next, end });
 }
 
 function readLength(bytes: Uint8Array, at: number): { length: number; next: number } {

@@ -23,6 +23,8 @@ export interface PathClaim {
   /** Every instant at which all must be valid, milliseconds since 1970; at least one. */
   readonly instantsMs: readonly number[];
   readonly chainCache?: ChainCache | undefined;
+  /** Certificates of this profile that were parsed already: one of the chain with the same bytes is not parsed again. */
+  readonly parsed?: readonly Certificate[];
 }
 
 /** A certificate path that was verified: the anchor it starts from and the key it ends in. */
@@ -49,9 +51,12 @@ export interface VerifiedPath {
  * @see RFC 5280 § 6.1
  */
 export function verifyPath(claim: PathClaim): VerifiedPath {
-  const { profile, anchors, platforms, instantsMs, chainCache } = claim;
+  const { profile, anchors, platforms, instantsMs, chainCache, parsed = [] } = claim;
   const known = chainCache === undefined ? null : ChainCache.recall(chainCache, claim);
-  const path = known ?? claim.chain.map((der) => parseCertificate(der, profile));
+  const parse = (der: Uint8Array): Certificate =>
+    parsed.find((certificate) => equalBytes(certificate.der, der)) ??
+    parseCertificate(der, profile);
+  const path = known ?? claim.chain.map(parse);
   const [root] = path;
   const leaf = path[path.length - 1];
   if (root === undefined || leaf === undefined || path.length < 2 || instantsMs.length === 0) {

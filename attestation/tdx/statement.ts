@@ -95,15 +95,31 @@ const time = z
   });
 const advisoryIDs = z.array(z.string().min(1).max(64)).max(ADVISORIES_MAX).optional();
 const svn = (max: number) => z.uint32().max(max);
-const components = z
-  .array(
-    z.strictObject({
-      svn: svn(0xff),
-      category: z.string().optional(),
-      type: z.string().optional(),
-    }),
-  )
-  .length(COMPONENTS);
+/** One component of a TCB level; `category` and `type` are for people. */
+interface Component {
+  readonly svn: number;
+}
+const COMPONENT_KEYS: readonly string[] = ["svn", "category", "type"];
+
+/** By hand: a statement has hundreds of components, and a schema for each takes longer than its signature. */
+const components = z.custom<readonly Component[]>(
+  (value) => Array.isArray(value) && value.length === COMPONENTS && value.every(isComponent),
+  `expected ${COMPONENTS} components`,
+);
+
+function isComponent(value: unknown): value is Component {
+  if (typeof value !== "object" || value === null || !("svn" in value)) return false;
+  const { svn: number, ...names } = value;
+  return (
+    typeof number === "number" &&
+    Number.isInteger(number) &&
+    number >= 0 &&
+    number <= 0xff &&
+    Object.entries(names).every(
+      ([key, name]) => COMPONENT_KEYS.includes(key) && typeof name === "string",
+    )
+  );
+}
 
 /** Statuses of TCB levels of a platform, and of what makes up a status (PCS API, TcbStatus). */
 const STATUSES = [

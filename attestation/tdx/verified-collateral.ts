@@ -108,6 +108,13 @@ export class VerifiedCollateral {
   }
 }
 
+/** Collateral to verify, the roots to trust, and when the signing certificate is judged. */
+interface CollateralClaim {
+  readonly collateral: Collateral;
+  readonly anchors: readonly TrustAnchor[];
+  readonly at: JudgedAt;
+}
+
 /** From when to when a part is current, both ends in, milliseconds since 1970. */
 interface CurrentWindow {
   readonly subject: string;
@@ -134,12 +141,20 @@ export function verifyCollateral(
   anchors: readonly TrustAnchor[],
   at: JudgedAt,
 ): VerifiedCollateral {
+  return verifyCollateralBeside([], { collateral, anchors, at });
+}
+
+/** As {@link verifyCollateral}, beside a quote whose certificates are parsed already: the root is the same. */
+export function verifyCollateralBeside(
+  parsed: readonly Certificate[],
+  { collateral, anchors, at }: CollateralClaim,
+): VerifiedCollateral {
   const raw = copyOf(collateral);
   const tcbStatement = parseStatement(raw.tcbInfo, "tcbInfo");
   const qeStatement = parseStatement(raw.qeIdentity, "enclaveIdentity");
   const rootCrl = parseCrl(raw.rootCrl, INTEL_PROFILE);
   const pckCrl = parseCrl(raw.pckCrl, INTEL_PROFILE);
-  const { root, signer } = verifySigner(raw.tcbSigningChain, anchors, at);
+  const { root, signer } = verifySigner(raw.tcbSigningChain, parsed, { anchors, at });
   verifyCrl(rootCrl, root);
   verifyNotRevoked(signer, rootCrl);
   verifyStatement(tcbStatement, signer, "tcb_info");
@@ -168,8 +183,8 @@ function copyOf({ tcbInfo, qeIdentity, tcbSigningChain, pckCrl, rootCrl }: Colla
 
 function verifySigner(
   chain: readonly Uint8Array[],
-  anchors: readonly TrustAnchor[],
-  at: JudgedAt,
+  parsed: readonly Certificate[],
+  { anchors, at }: Omit<CollateralClaim, "collateral">,
 ): { root: Certificate; signer: Certificate } {
   if (chain.length !== CHAIN_LENGTH) {
     throw refused("tcb_signing_chain", "a root and a leaf", `${chain.length} certificates`);
@@ -181,6 +196,7 @@ function verifySigner(
     platforms: ["intel-tdx"],
     instantsMs: [instantOf(at)],
     chainCache: at.chainCache,
+    parsed,
   });
   if (!Buffer.from(leaf.subject).includes(SIGNER_NAME, 0, "latin1")) {
     throw refused("tcb_signing_chain", `a leaf named ${SIGNER_NAME}`, "another name");

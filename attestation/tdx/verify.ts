@@ -18,7 +18,7 @@ import { parsePckChain, parsePckExtension, type PckExtension } from "./pck.ts";
 import { parseTdxQuote, type QeReport, type TdReport, type TdxQuote } from "./quote.ts";
 import type { QeIdentity, TcbInfo } from "./statement.ts";
 import { moduleOf, tcbOf, type TcbClaims, type TdxModule } from "./tcb.ts";
-import { VerifiedCollateral, verifyCollateral } from "./verified-collateral.ts";
+import { VerifiedCollateral, verifyCollateralBeside } from "./verified-collateral.ts";
 
 /** A TDX quote as it is presented. */
 export interface TdxEvidence {
@@ -71,7 +71,7 @@ export function verifyTdxQuote(
   const endorsed =
     collateral instanceof VerifiedCollateral
       ? collateral
-      : verifyCollateral(collateral, anchors, at);
+      : verifyCollateralBeside(path.certificates, { collateral, anchors, at });
   endorsed.verifyCurrent(judgedAtMs);
   endorsed.verifyPckPath(...threeOf(path));
   verifySignatures(quote, path.leaf);
