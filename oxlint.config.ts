@@ -50,7 +50,6 @@ const TABLE = {
     "@aws-sdk/client-kms": ["host/adapters/kms.ts"],
     "@resvg/resvg-js": ["sim/data/receipts.ts"],
     "@tesseract.js-data/eng": ["enclave/adapters/ocr.ts"],
-    "cbor-x": ["attestation/cbor.ts"],
     cborg: ["protocol/cbor.ts"],
     "dejavu-fonts-ttf": ["sim/data/receipts.ts"],
     fastify: ["host/http/**"],

@@ -1,5 +1,5 @@
-import { attestHelp, runAttest } from "./attest.ts";
-import { runDoctor, DOCTOR_HELP } from "./doctor.ts";
+import { attestHelp, runAttest } from "./attest/command.ts";
+import { runDoctor, DOCTOR_HELP } from "./doctor/command.ts";
 import { EXIT, UsageError, type CliIo } from "./io.ts";
 import { KEYGEN_HELP, runKeygen } from "./keygen.ts";
 import { SUBMIT_HELP, runSubmit } from "./submit.ts";

@@ -9,7 +9,7 @@ import {
   type VerificationReport,
 } from "../evidence/index.ts";
 import { readBoundedFile, readBoundedText } from "./bounded-file.ts";
-import { TRUST_FILE_BYTES_MAX } from "./attest-trust.ts";
+import { TRUST_FILE_BYTES_MAX } from "./attest/trust.ts";
 import { EXIT, UsageError, reportError, type CliIo } from "./io.ts";
 
 export const VERIFY_HELP = `symphony verify FILE --trust ROOTS [--json]

@@ -37,7 +37,7 @@ const WATCH_MS = 500;
 /**
  * The enclave sessions that one piece of work relies on. What was accepted once is judged again, under the newest
  * governance and at the time it is then: before each release, and while enclaves run. So a measurement, a platform
- * or a validity window that ends, ends them (ADR 17).
+ * or a validity window that ends, ends them (ADR 18).
  */
 export class LiveSessions {
   readonly #context: {

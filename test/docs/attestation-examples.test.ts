@@ -16,7 +16,7 @@ import {
 } from "../../examples/attestation/verify-nitro.ts";
 import { hex, utf8 } from "../../protocol/index.ts";
 import { ANCHOR, IMAGE, NONCE, NOW, forgeDocument } from "../attestation/forge.ts";
-import { VECTORS, vectorsAbsent } from "../host/cli/attest-rig.ts";
+import { VECTORS, vectorsAbsent } from "../host/cli/attest/rig.ts";
 
 const ROOT = path.join(import.meta.dirname, "../..");
 const read = (name: string): string => fs.readFileSync(path.join(ROOT, name), "utf8");

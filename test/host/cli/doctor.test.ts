@@ -4,8 +4,8 @@ import path from "node:path";
 
 import { afterAll, expect, test } from "vitest";
 
-import { thisMachine, type Machine } from "../../../host/cli/doctor-machine.ts";
-import { runDoctor } from "../../../host/cli/doctor.ts";
+import { thisMachine, type Machine } from "../../../host/cli/doctor/machine.ts";
+import { runDoctor } from "../../../host/cli/doctor/command.ts";
 import { reportError } from "../../../host/cli/io.ts";
 import { runSymphony } from "../../helpers/symphony-process.ts";
 
