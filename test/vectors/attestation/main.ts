@@ -23,7 +23,7 @@ if (unknown.length > 0) {
   console.error(`vectors: expected ${expected}, got ${unknown.join(" ")}`);
   process.exit(2);
 }
-if (words.includes("--write-claims")) writeClaims();
+if (words.includes("--write-claims")) await writeClaims();
 const faults = [
   ...basesAccepted(),
   ...vectorsRefused(chosen()),
@@ -87,7 +87,11 @@ async function checksProven(vectors: readonly Vector[]): Promise<readonly string
 }
 
 /** Rewrites what each base says; read the difference before you commit it. */
-function writeClaims(): void {
-  const said = [...bases].map(([name, base]) => [name, claimsOf(base, subject)]);
-  writeFileSync(CLAIMS_FILE, `${JSON.stringify(Object.fromEntries(said), null, 2)}\n`);
+async function writeClaims(): Promise<void> {
+  const { format, resolveConfig } = await import("prettier");
+  const said = Object.fromEntries(
+    [...bases].map(([name, base]) => [name, claimsOf(base, subject)]),
+  );
+  const options = { ...(await resolveConfig(CLAIMS_FILE)), filepath: CLAIMS_FILE };
+  writeFileSync(CLAIMS_FILE, await format(JSON.stringify(said), options));
 }
