@@ -51,6 +51,7 @@ export async function fuzz(
     if (isStaged) stopped[stage] = (stopped[stage] ?? 0) + 1;
     if (fault !== null) failure = await failureOf(input, fault, judge);
   }
+  opened.close?.();
   const seconds = (performance.now() - started) / 1000;
   return {
     inputs: index,

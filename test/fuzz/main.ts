@@ -9,10 +9,10 @@ import { loadTargets } from "./targets/load.ts";
 
 const INPUTS = 1_000_000;
 const SAMPLES = 1000;
-const SHORT_SAMPLES = 60;
+const SHORT_SAMPLES = 20;
 const PATIENCE_MS = 60_000;
 const GROWN = 1 << 20;
-const SHORT_GROWN = 1 << 16;
+const SHORT_GROWN = 1 << 14;
 /** So many inputs must reach every stage at least once. */
 const REACHED_FROM = 10_000;
 

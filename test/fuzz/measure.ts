@@ -82,6 +82,7 @@ export async function measure(
     allocation = higher(allocation, allocated, target.allocation);
     if (allocated.value > most) faults.push(`allocated ${allocated.value} bytes for ${name}`);
   }
+  opened.close?.();
   return { samples, steps, allocation, faults };
 }
 

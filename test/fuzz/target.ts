@@ -43,6 +43,8 @@ export interface Opened {
   readonly generate: (random: Random) => Uint8Array;
   /** Throws what the parser throws; returns {@link ACCEPTED} or the name of a stage. */
   readonly run: (input: Uint8Array) => string | Promise<string>;
+  /** Removes what `open` made outside of memory. */
+  readonly close?: () => void;
   /** Worst shapes by name: about as many bytes as asked for. */
   readonly grown: Readonly<Record<string, (bytes: number) => Uint8Array>>;
 }

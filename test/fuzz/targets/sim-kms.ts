@@ -1,5 +1,5 @@
 import { generateKeyPairSync } from "node:crypto";
-import { mkdtempSync } from "node:fs";
+import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
@@ -69,6 +69,7 @@ async function openSimKms(): Promise<Opened> {
   const operations = createKmsOperations(options);
   const requests = await goodRequests(operations);
   return {
+    close: () => rmSync(directory, { recursive: true }),
     generate: (random) => requestOf(random, requests),
     run: async (input) => {
       let request: unknown;
