@@ -56,7 +56,7 @@ export const tdxVerify: Target = {
     { name: "PCK chain", functions: ["parsePckChain"] },
     ...PATH_STAGES,
     { name: "PCK extension", functions: ["parsePckExtension"] },
-    { name: "collateral", functions: ["verifyCollateral", "parseStatement", "parseCrl"] },
+    { name: "collateral", functions: ["verifyCollateralBeside", "parseStatement", "parseCrl"] },
     { name: "collateral bodies", functions: ["parseBody", "parseJson"] },
     { name: "current and not revoked", functions: ["verifyCurrent", "verifyPckPath"] },
     { name: "signatures", functions: ["verifySignatures"] },
