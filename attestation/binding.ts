@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
 
-import { encodeCbor } from "#protocol";
+import { VerificationError, encodeCbor, equalBytes, hex } from "#protocol";
 
 /**
  * Values that a session binds into evidence. A Nitro document has a field for each; SNP and TDX have 64 bytes of
@@ -18,4 +18,19 @@ const DOMAIN = "symphony/report-data/v1";
 export function reportDataOf({ nonce, userData, publicKey }: ReportBinding): Uint8Array {
   const bytes = encodeCbor([DOMAIN, nonce, userData, publicKey]);
   return new Uint8Array(createHash("sha512").update(bytes).digest());
+}
+
+/**
+ * Verifies that REPORTDATA is the digest of `binding`; null says that it is bound to something else.
+ *
+ * @throws {@link VerificationError} TEE_REPORT_DATA_MISMATCH
+ */
+export function verifyBinding(reportData: Uint8Array, binding: ReportBinding | null): void {
+  if (binding === null) return;
+  const expected = reportDataOf(binding);
+  if (equalBytes(expected, reportData)) return;
+  throw new VerificationError(
+    { code: "TEE_REPORT_DATA_MISMATCH" },
+    `report_data: expected ${hex(expected)}, the digest of the values bound, got ${hex(reportData)}`,
+  );
 }

@@ -3,7 +3,7 @@ import { verify } from "node:crypto";
 import { MalformedError, VerificationError, equalBytes, hex } from "#protocol";
 
 import type { TrustAnchor } from "../anchor.ts";
-import { reportDataOf, type ReportBinding } from "../binding.ts";
+import { verifyBinding, type ReportBinding } from "../binding.ts";
 import type { Certificate } from "../certificate.ts";
 import { VerifiedEvidence } from "../evidence.ts";
 import { instantOf, type JudgedAt } from "../judged-at.ts";
@@ -66,7 +66,7 @@ export function verifySnpReport(
   const endorsement = readEndorsement(threeOf(path), report.signingKey);
   verifySignature(report, path.leaf);
   verifyEndorsed(report, endorsement);
-  verifyBinding(report, binding);
+  verifyBinding(report.reportData, binding);
   return new VerifiedEvidence({
     platform: path.anchor.platform,
     identity: identityOf(report, endorsement),
@@ -128,15 +128,6 @@ function verifyEndorsed({ cpu, chipId, reportedTcb }: SnpReport, leaf: SnpEndors
     throw new VerificationError(
       { code: "TEE_TCB_REFUSED", field: "reported_tcb" },
       `report reported_tcb: expected the leaf's ${hex(tcb)}, got ${hex(reportedTcb)}`,
-    );
-  }
-}
-
-function verifyBinding({ reportData }: SnpReport, binding: ReportBinding | null): void {
-  if (binding !== null && !equalBytes(reportDataOf(binding), reportData)) {
-    throw new VerificationError(
-      { code: "TEE_REPORT_DATA_MISMATCH" },
-      `report report_data: expected ${hex(reportDataOf(binding))}, got ${hex(reportData)}`,
     );
   }
 }

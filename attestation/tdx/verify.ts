@@ -3,7 +3,7 @@ import { verify } from "node:crypto";
 import { MalformedError, VerificationError, equalBytes, fromHex, hex, sha256 } from "#protocol";
 
 import type { TrustAnchor } from "../anchor.ts";
-import { reportDataOf, type ReportBinding } from "../binding.ts";
+import { verifyBinding, type ReportBinding } from "../binding.ts";
 import type { Certificate } from "../certificate.ts";
 import { VerifiedEvidence } from "../evidence.ts";
 import { instantOf, type JudgedAt } from "../judged-at.ts";
@@ -186,14 +186,6 @@ function verifyModule(report: TdReport, tcbInfo: TcbInfo): TdxModule {
 function masked(bytes: Uint8Array, mask: string): string {
   const masks = fromHex(mask);
   return hex(bytes.map((octet, index) => octet & (masks[index] ?? 0)));
-}
-
-function verifyBinding(reportData: Uint8Array, binding: ReportBinding | null): void {
-  if (binding === null || equalBytes(reportDataOf(binding), reportData)) return;
-  throw new VerificationError(
-    { code: "TEE_REPORT_DATA_MISMATCH" },
-    "quote report_data: expected the digest of the values bound, got another one",
-  );
 }
 
 function measurementOf({ report: { mrTd, rtmrs } }: TdxQuote) {

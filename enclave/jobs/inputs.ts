@@ -61,7 +61,7 @@ export interface InputRows {
  *
  * @throws {@link VerificationError} EXECUTION_INPUT_MISMATCH for other batches, PROOF_COMMITMENT_MISMATCH for another
  *   consent, INTERNAL_OPEN_FAILED for keys that do not open
- * @throws {@link MalformedError} SCHEMA_BATCH_MALFORMED, TEE_KMS_MALFORMED
+ * @throws {@link MalformedError} SCHEMA_BATCH_MALFORMED
  */
 export function verifyInputs(enclave: BootedEnclave, presented: PresentedInputs): VerifiedInputs {
   const headers = presented.batches.map(parseBatchHeader);
@@ -140,10 +140,24 @@ function dataKeyOf(
   if (cms === undefined || secret === undefined || released.length + secrets.length !== 2) {
     throw inputMismatch("one key and one secret for each batch");
   }
-  const wrapped = enclave.environment.openCms(cms.cms, enclave.recipient.privateKey);
+  const wrapped = openReleased(enclave, cms.cms);
   const dataKey = decryptOnce(secret.secret, batchWrapInfo(id), wrapped);
   wrapped.fill(0);
   return dataKey;
+}
+
+/** What the key service released. A host learns the same of an envelope that does not open as of one with another key. */
+function openReleased({ environment, recipient }: BootedEnclave, cms: Uint8Array): Uint8Array {
+  try {
+    return environment.openCms(cms, recipient.privateKey);
+  } catch (cause) {
+    if (!(cause instanceof MalformedError)) throw cause;
+    throw new VerificationError(
+      { code: "INTERNAL_OPEN_FAILED" },
+      "sealed value: expected one sealed under this key for this purpose",
+      { cause },
+    );
+  }
 }
 
 /**
