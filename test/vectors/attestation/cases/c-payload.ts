@@ -398,6 +398,12 @@ function identities(): readonly Case[] {
       check: "module-id",
     })),
     {
+      title: "the module_id of a NitroTPM, PCR4 of no instance",
+      document: named(`${instance}-tpm0000000000000000`, ""),
+      ...refused,
+      check: "module-id",
+    },
+    {
       title: "PCR4 of another instance",
       document: named("i-0123456789abcdef-enc0123456789abcdef", "i-0123456789abcdee"),
       ...refused,
