@@ -5,12 +5,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
-import {
-  CreateKeyCommand,
-  DecryptCommand,
-  EncryptCommand,
-  KMSClient,
-} from "@aws-sdk/client-kms";
+import { CreateKeyCommand, DecryptCommand, EncryptCommand, KMSClient } from "@aws-sdk/client-kms";
 import { afterAll, beforeAll, expect, test } from "vitest";
 
 import { parseAnchor, verifyNitroDocument } from "../../../attestation/index.ts";
