@@ -19,6 +19,7 @@ import {
 import { aEnvelope } from "./cases/a-envelope.ts";
 import { bMalleable } from "./cases/b-malleable.ts";
 import { cCbor } from "./cases/c-cbor.ts";
+import { cIdentity } from "./cases/c-identity.ts";
 import { cPayload, largeDocument, shortChain } from "./cases/c-payload.ts";
 import { dCertificate, longLeaf } from "./cases/d-certificate.ts";
 import { dChain } from "./cases/d-chain.ts";
@@ -60,7 +61,7 @@ await writeBases();
 const bases = loadBases();
 await writeCategory("A", "a-envelope", aEnvelope(readReference(GENUINE)));
 await writeCategory("B", "b-malleable", bMalleable(readReference(GENUINE)));
-await writeCategory("C", "c-payload", [...cPayload(), ...cCbor()]);
+await writeCategory("C", "c-payload", [...cPayload(), ...cIdentity(), ...cCbor()]);
 await writeCategory("D", "d-chain", [
   ...dRoots(),
   ...dChain(true),

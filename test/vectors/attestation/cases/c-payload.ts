@@ -1,4 +1,4 @@
-import { concat, encodeCbor, fromHex, sha384, utf8 } from "../../../../protocol/index.ts";
+import { concat, encodeCbor, fromHex, utf8 } from "../../../../protocol/index.ts";
 import { NITRO_DOCUMENT_BYTES_MAX } from "../../../../attestation/index.ts";
 import { encodePcrs } from "../../../../sim/cose.ts";
 import {
@@ -21,14 +21,7 @@ const anyAge = { maxAgeMs: unchecked };
 
 /** Category C: payloads that the platform's key signed but that the platform does not write. */
 export function cPayload(): readonly Case[] {
-  return [
-    ...digests(),
-    ...timestamps(),
-    ...registers(),
-    ...bundles(),
-    ...optionals(),
-    ...identities(),
-  ];
+  return [...digests(), ...timestamps(), ...registers(), ...bundles(), ...optionals()];
 }
 
 /** A document with these fields, encoded; null leaves one out. */
@@ -131,7 +124,8 @@ const MEASUREMENT = {
   validUntilMs: 8_000_000_000_000,
 };
 
-function pcrs(change: (pcrs: Map<number, Uint8Array>) => void): Uint8Array {
+/** A document with its PCRs changed. */
+export function pcrs(change: (pcrs: Map<number, Uint8Array>) => void): Uint8Array {
   const changed = forgePcrs();
   change(changed);
   return withFields({ pcrs: encodePcrs(changed) });
@@ -365,65 +359,6 @@ function wrongTypes(): readonly Case[] {
       policy: { userData: unchecked },
       ...malformed,
       check,
-    },
-  ];
-}
-
-/** A module_id, and PCR4 as its instance would have it. */
-function named(moduleId: string, instanceId: string): Uint8Array {
-  const pcr4 = sha384(new Uint8Array(48), utf8(instanceId));
-  return withFields({
-    module_id: encodeCbor(moduleId),
-    pcrs: encodePcrs(forgePcrs().set(4, pcr4)),
-  });
-}
-
-function identities(): readonly Case[] {
-  const refused = { stage: "appraise", code: "TEE_IDENTITY_MISMATCH" } as const;
-  const instance = "i-0123456789abcdef";
-  const names: readonly (readonly [string, string])[] = [
-    ["the module_id of a NitroTPM", `${instance}-tpm0000000000000000`],
-    ["the module_id of an instance", instance],
-    ["a module_id in upper case", `${instance.toUpperCase()}-ENC0123456789ABCDEF`],
-    ["a module_id with an enclave id of 15 digits", `${instance}-enc0123456789abcde`],
-    ["a module_id with an enclave id of 17 digits", `${instance}-enc0123456789abcdef0`],
-    ["a module_id after something else", `x-${instance}-enc0123456789abcdef`],
-    ["a module_id with an instance id of 7 digits", "i-0123456-enc0123456789abcdef"],
-  ];
-  return [
-    ...names.map(([title, moduleId]) => ({
-      title,
-      document: named(moduleId, instance),
-      ...refused,
-      check: "module-id",
-    })),
-    {
-      title: "the module_id of a NitroTPM, PCR4 of no instance",
-      document: named(`${instance}-tpm0000000000000000`, ""),
-      ...refused,
-      check: "module-id",
-    },
-    {
-      title: "PCR4 of another instance",
-      document: named("i-0123456789abcdef-enc0123456789abcdef", "i-0123456789abcdee"),
-      ...refused,
-      check: "pcr4",
-    },
-    {
-      title: "PCR4 of the module_id and not of the instance",
-      document: named(
-        "i-0123456789abcdef-enc0123456789abcdef",
-        "i-0123456789abcdef-enc0123456789abcdef",
-      ),
-      ...refused,
-      check: "pcr4",
-    },
-    { title: "no PCR4", document: pcrs((each) => each.delete(4)), ...refused, check: "pcr4" },
-    {
-      title: "PCR4 of zeros",
-      document: pcrs((each) => each.set(4, new Uint8Array(48))),
-      ...refused,
-      check: "pcr4",
     },
   ];
 }
