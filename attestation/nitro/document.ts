@@ -56,7 +56,7 @@ const SIGNATURE_BYTES = 96;
  *     [d2] 84                         COSE_Sign1, tag 18 optional
  *     44 a1 01 38 22                  protected header {1: -35}
  *     a0                              unprotected header, empty
- *     58 nn | 59 nn nn  payload       byte string, 1 to 12 288 bytes
+ *     59 nn nn          payload       byte string, 256 to 12 288 bytes: five certificates do not fit in less
  *     58 60             signature     r then s, 48 bytes each
  *
  * Only this encoding is accepted, because every genuine document has it and any other would be a second
@@ -105,9 +105,8 @@ function parseEnvelope(document: Uint8Array): Envelope {
 
 function payloadLength(document: Uint8Array, at: number): { length: number; next: number } {
   const [head, high = 0, low = 0] = document.subarray(at, at + 3);
-  if (head === 0x58 && high >= 24) return { length: high, next: at + 2 };
   if (head === 0x59 && high > 0) return { length: high * 256 + low, next: at + 3 };
-  throw fault("payload", "a byte string of 24 to 12 288 bytes", "another item");
+  throw fault("payload", "a byte string of 256 to 12 288 bytes", "another item");
 }
 
 function startsWith(bytes: Uint8Array, start: Uint8Array): boolean {
