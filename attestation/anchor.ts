@@ -1,6 +1,6 @@
 import { VerificationError, equalBytes, hex, sha256 } from "#protocol";
 
-import { parseCertificate, type Certificate } from "./certificate.ts";
+import { isSignedBy, namesIssuer, parseCertificate, type Certificate } from "./certificate.ts";
 import { AMD_PROFILE, INTEL_PROFILE, NITRO_PROFILE } from "./profile.ts";
 
 /** Platforms whose evidence this module verifies. `sim` is the make-believe one: no hardware behind it. */
@@ -62,12 +62,19 @@ export function verifyAnchored(
 }
 
 /**
- * Makes an anchor of a certificate in DER; the platform follows from its subject name.
+ * Makes an anchor of a root certificate in DER, which signs itself; the platform follows from its subject name.
  *
  * @throws {@link MalformedError} TEE_CHAIN_MALFORMED
+ * @throws {@link VerificationError} TEE_CHAIN_UNTRUSTED for a certificate that another one issued.
  */
 export function parseAnchor(certificate: Uint8Array): TrustAnchor {
   const { platform, parsed } = parseRoot(certificate);
+  if (!namesIssuer(parsed, parsed) || !isSignedBy(parsed, parsed)) {
+    throw new VerificationError(
+      { code: "TEE_CHAIN_UNTRUSTED", sha256: hex(sha256(parsed.der)) },
+      "anchor: expected a root, which signs itself, got another certificate",
+    );
+  }
   return { platform, certificate: parsed.der };
 }
 

@@ -66,9 +66,17 @@ export function appraiseValue<T extends string | number | boolean | bigint>(
  */
 export function verifyExpected<T>(field: string, expected: Expected<T>): void {
   verifyOneForm(field, expected);
-  const values = expectedValues(expected);
-  const says = values === null ? "unchecked" in expected && expected.unchecked : values.length;
-  if (says === "" || says === 0) throw emptyPolicy(field);
+  if ("unchecked" in expected) verifyReason(field, expected);
+  if (expectedValues(expected)?.length === 0) throw emptyPolicy(field);
+}
+
+/**
+ * Refuses an expectation that is not judged and does not say why.
+ *
+ * @throws {@link AppraisalError} TEE_POLICY_EMPTY
+ */
+export function verifyReason(field: string, { unchecked }: { readonly unchecked: string }): void {
+  if (typeof unchecked !== "string" || unchecked.trim() === "") throw emptyPolicy(field);
 }
 
 /**

@@ -18,15 +18,35 @@ export type JudgedAt = (
 ) & { readonly chainCache?: ChainCache | undefined };
 
 /**
+ * The times at which endorsements of evidence that signs its own time are judged, milliseconds since 1970.
+ *
+ * @throws {@link VerificationError} TEE_POLICY_EMPTY for no mode that there is.
+ */
+export function instantsOf(at: JudgedAt, signedMs: number): readonly number[] {
+  switch (at.mode) {
+    case "live":
+      return [at.nowMs, signedMs];
+    case "replay":
+      return [signedMs];
+    default:
+      throw unsaid("mode", "live or replay");
+  }
+}
+
+/**
  * The time at which evidence without a time of its own is judged, milliseconds since 1970.
  *
  * @throws {@link VerificationError} TEE_POLICY_EMPTY for a replay without `recordedMs`.
  */
 export function instantOf(at: JudgedAt): number {
   if (at.mode === "live") return at.nowMs;
-  if (at.recordedMs !== undefined) return at.recordedMs;
-  throw new VerificationError(
-    { code: "TEE_POLICY_EMPTY", field: "recordedMs" },
-    "replay: expected the time the evidence was recorded at, got none",
+  if (at.mode === "replay" && at.recordedMs !== undefined) return at.recordedMs;
+  throw unsaid("recordedMs", "the time the evidence was recorded at");
+}
+
+function unsaid(field: string, expected: string): VerificationError {
+  return new VerificationError(
+    { code: "TEE_POLICY_EMPTY", field },
+    `time of judgement ${field}: expected ${expected}, got none`,
   );
 }

@@ -4,6 +4,7 @@ import {
   malformedPolicy,
   verifyExpectedBytes,
   verifyOneForm,
+  verifyReason,
   type Expected,
 } from "./expected.ts";
 import { verifyNitroExpectations, type NitroExpectations } from "./nitro/policy.ts";
@@ -69,6 +70,9 @@ export interface AppraisalPolicy {
 }
 
 const REGISTER_HEX = /^[0-9a-f]{96}$/;
+/** A Nitro instance or enclave, an SNP chip or VLEK, a TDX platform: in another form a revocation would match nothing. */
+const IDENTITY =
+  /^(?:i-[0-9a-f]{8,32}(?:-enc[0-9a-f]{16})?|[0-9a-f]{128}|vlek:[\x21-\x7e]{1,64}|[0-9a-f]{32})$/;
 const REGISTER_SETS: readonly (readonly string[])[] = [
   ["pcr0", "pcr1", "pcr2"],
   ["measurement"],
@@ -106,13 +110,15 @@ export function verifyPolicy(policy: AppraisalPolicy): void {
   }
   measurements.forEach(verifyReference);
   for (const register of revokedMeasurements) expectRegister("revokedMeasurements", register);
-  if (revokedIdentities.includes("")) throw malformedPolicy("revokedIdentities", "non-empty text");
+  for (const identity of revokedIdentities) {
+    if (!IDENTITY.test(identity)) throw malformedPolicy("revokedIdentities", "identities");
+  }
   verifyExpectedBytes("nonce", nonce);
   verifyExpectedBytes("userData", userData);
   verifyExpectedBytes("publicKey", publicKey);
   verifyOneForm("maxAgeMs", maxAgeMs);
   if ("atMost" in maxAgeMs) expectWhole("maxAgeMs", maxAgeMs.atMost);
-  else if (maxAgeMs.unchecked === "") throw emptyPolicy("maxAgeMs");
+  else verifyReason("maxAgeMs", maxAgeMs);
   expectWhole("judgedAtMs", judgedAtMs);
   verifySections(policy);
 }

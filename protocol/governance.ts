@@ -58,8 +58,15 @@ export const governanceStatementSchema = z.strictObject({
   time_ms: unixMs,
   decision: z.discriminatedUnion("type", [
     z.strictObject({ type: z.literal("artifact_registered"), artifact: artifactSchema }),
-    z.strictObject({ type: z.literal("measurement_revoked"), pcr0: z.string().length(96) }),
-    z.strictObject({ type: z.literal("platform_revoked"), module_id: z.string().max(128) }),
+    z.strictObject({
+      type: z.literal("measurement_revoked"),
+      pcr0: z.string().regex(/^[0-9a-f]{96}$/),
+    }),
+    z.strictObject({
+      type: z.literal("platform_revoked"),
+      /** An instance, which revokes all its enclaves, or one enclave, as a document spells it. */
+      module_id: z.string().regex(/^i-[0-9a-f]{8,32}(-enc[0-9a-f]{16})?$/),
+    }),
     z.strictObject({ type: z.literal("actor_suspended"), actor_id: identifier }),
     z.strictObject({
       type: z.literal("challenge_resolved"),

@@ -4,7 +4,7 @@ import { VerificationError, concat, encodeCbor, fromHex, hex } from "#protocol";
 
 import type { TrustAnchor } from "../anchor.ts";
 import { VerifiedEvidence } from "../evidence.ts";
-import type { JudgedAt } from "../judged-at.ts";
+import { instantsOf, type JudgedAt } from "../judged-at.ts";
 import { verifyPath } from "../path.ts";
 import type { NitroMeasurement } from "../policy.ts";
 import { NITRO_PROFILE } from "../profile.ts";
@@ -43,14 +43,13 @@ export function verifyNitroDocument(
   at: JudgedAt,
 ): VerifiedEvidence<NitroClaims> {
   const parsed = parseNitroDocument(document);
-  const instantsMs = at.mode === "live" ? [at.nowMs, parsed.timestampMs] : [parsed.timestampMs];
   const chain = [...parsed.cabundle, parsed.certificate];
   const { anchor, leaf, certificates } = verifyPath({
     chain,
     profile: NITRO_PROFILE,
     anchors,
     platforms: ["aws-nitro", "sim"],
-    instantsMs,
+    instantsMs: instantsOf(at, parsed.timestampMs),
     chainCache: at.chainCache,
   });
   const signed = concat(SIGNED_START, parsed.payloadItem);

@@ -4,6 +4,7 @@ import {
   verifyExpected,
   verifyExpectedBytes,
   verifyOneForm,
+  verifyReason,
   type Expected,
 } from "../expected.ts";
 import { SNP_PRODUCT_LINES, type SnpProductLine } from "./product.ts";
@@ -127,7 +128,7 @@ function verifyMinimum<T>(
 ): void {
   verifyOneForm(field, minimum);
   if ("unchecked" in minimum) {
-    if (minimum.unchecked === "") throw emptyPolicy(field);
+    verifyReason(field, minimum);
     return;
   }
   if (!numbers(minimum.atLeast).every((value) => Number.isSafeInteger(value) && value >= 0)) {

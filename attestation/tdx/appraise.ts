@@ -1,4 +1,5 @@
 import { appraiseBytes, appraiseValue, failure, type AppraisalFailure } from "../expected.ts";
+import { TD_ATTRIBUTES } from "./attributes.ts";
 import type { TdxClaims } from "./claims.ts";
 import type { TdxExpectations } from "./policy.ts";
 
@@ -55,11 +56,11 @@ function appraiseTcb(
 
 function appraiseAttributes(claims: TdxClaims, expectations: TdxExpectations): Failures {
   const { attributes, hasReservedAttributes, tdAttributes } = claims;
-  const actual = new Map(Object.entries(attributes));
   const code = "TEE_CONFIGURATION_REFUSED";
-  const chosen = Object.entries(expectations.attributes).map(([name, expected]) =>
-    appraiseValue({ code, field: `tdattributes ${name}` }, expected, actual.get(name) ?? null),
-  );
+  const chosen = TD_ATTRIBUTES.map((name) => {
+    const field = `tdattributes ${name}`;
+    return appraiseValue({ code, field }, expectations.attributes[name], attributes[name]);
+  });
   if (!hasReservedAttributes) return chosen;
   const expected = "no reserved bits";
   return [...chosen, failure(code, { field: "tdattributes", expected, actual: tdAttributes })];

@@ -9,7 +9,7 @@ export interface DecodedAttributes {
 
 /** Bits 0 to 7: the group "TD under debug" (Intel TDX module ABI, ATTRIBUTES.TUD). */
 const DEBUG = 0xffn;
-const BITS = {
+const BITS: Readonly<Record<(typeof TD_ATTRIBUTES)[number] & keyof TdAttributes, bigint>> = {
   lass: 27n,
   septVeDisable: 28n,
   migratable: 29n,
@@ -17,7 +17,17 @@ const BITS = {
   keyLocker: 31n,
   tpa: 62n,
   perfmon: 63n,
-} as const satisfies Record<keyof TdAttributes, bigint>;
+};
+/** The names of the bits that a policy says something about, each of them. */
+export const TD_ATTRIBUTES = [
+  "lass",
+  "septVeDisable",
+  "migratable",
+  "pks",
+  "keyLocker",
+  "tpa",
+  "perfmon",
+] as const;
 const KNOWN = Object.values(BITS).reduce((mask, bit) => mask | (1n << bit), DEBUG);
 
 /**

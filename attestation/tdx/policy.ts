@@ -6,6 +6,7 @@ import {
   verifyExpectedBytes,
   type Expected,
 } from "../expected.ts";
+import { TD_ATTRIBUTES } from "./attributes.ts";
 import type { TdAttributes } from "./claims.ts";
 import type { TcbStatus } from "./tcb.ts";
 
@@ -47,6 +48,7 @@ const ACCEPTABLE: ReadonlySet<string> = new Set<AcceptableTcbStatus>([
 ]);
 const XFAM_DIGITS = 16;
 const MEASURE_DIGITS = 96;
+const MEASURES = ["mrSeam", "mrConfigId", "mrOwner", "mrOwnerConfig", "mrServiceTd"] as const;
 
 /**
  * Refuses expectations that say nothing or cannot be met.
@@ -55,8 +57,7 @@ const MEASURE_DIGITS = 96;
  * @throws {@link MalformedError} SCHEMA_CONFIG_MALFORMED
  */
 export function verifyTdxExpectations(expectations: TdxExpectations): void {
-  const { tcbStatuses, tcbEvaluationDataNumber, attributes, xfam, reportData, ...measures } =
-    expectations;
+  const { tcbStatuses, tcbEvaluationDataNumber, attributes, xfam, reportData } = expectations;
   if (tcbStatuses.length === 0) throw emptyPolicy("tcbStatuses");
   for (const status of tcbStatuses) {
     if (!ACCEPTABLE.has(status)) throw malformedPolicy("tcbStatuses", "statuses to accept");
@@ -66,11 +67,9 @@ export function verifyTdxExpectations(expectations: TdxExpectations): void {
   } else if (!Number.isSafeInteger(tcbEvaluationDataNumber.atLeast)) {
     throw malformedPolicy("tcbEvaluationDataNumber", "a whole number");
   }
-  for (const [field, expected] of Object.entries(attributes)) verifyExpected(field, expected);
+  for (const name of TD_ATTRIBUTES) verifyExpected(name, attributes[name]);
   verifyHex("xfam", xfam, XFAM_DIGITS);
-  for (const [field, expected] of Object.entries(measures)) {
-    verifyHex(field, expected, MEASURE_DIGITS);
-  }
+  for (const name of MEASURES) verifyHex(name, expectations[name], MEASURE_DIGITS);
   verifyExpectedBytes("reportData", reportData);
 }
 

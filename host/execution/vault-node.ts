@@ -179,7 +179,10 @@ async function releaseAfterWindow(
   for (;;) {
     requireUnrevoked(archived, { governance: held.newest, anchors });
     try {
-      return await vault.releaseShare(release);
+      const share = await vault.releaseShare(release);
+      // What was revoked while the share was being made keeps it here too.
+      requireUnrevoked(archived, { governance: held.newest, anchors });
+      return share;
     } catch (error) {
       const early = error instanceof RefusedError && error.code === "SETTLEMENT_NOT_FINAL";
       if (!early || nowMs() >= deadlineMs) throw error;

@@ -322,10 +322,10 @@ async function runEnclave(
       noise_share: plan.noiseShare,
     }),
   });
-  slice.sessions.requireFresh();
   const batchKeys = [];
   const batches = [];
   for (const batch of plan.batches) {
+    slice.sessions.requireFresh();
     const cms = await slice.custody.release(batch.blob, slice.vaultEvidence);
     batchKeys.push({ batch_id: batch.batchId, cms });
     batches.push(await batch.read());

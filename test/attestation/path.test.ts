@@ -2,7 +2,7 @@ import { generateKeyPairSync } from "node:crypto";
 
 import { expect, test } from "vitest";
 
-import { AWS_NITRO_ROOT_G1, verifyNitroDocument } from "../../attestation/index.ts";
+import { AWS_NITRO_ROOT_G1, parseAnchor, verifyNitroDocument } from "../../attestation/index.ts";
 import { concat, fromHex } from "../../protocol/index.ts";
 import { basicConstraints, issueCertificate, keyUsage } from "../../sim/x509.ts";
 import {
@@ -239,4 +239,15 @@ test("[TT-1] refuses a document signed by another key than its leaf's", () => {
   expect(() => verifyNitroDocument(document, [ANCHOR], { mode: "replay" })).toThrow(
     expect.objectContaining({ code: "TEE_SIGNATURE_INVALID" }),
   );
+});
+
+test("[TT-1] an intermediate, a leaf or an altered root is no anchor", () => {
+  const [root = new Uint8Array(0), ...below] = CHAIN;
+  expect(parseAnchor(root)).toEqual(ANCHOR);
+  const altered = root.with(-1, (root.at(-1) ?? 0) ^ 1);
+  for (const certificate of [...below, altered]) {
+    expect(() => parseAnchor(certificate)).toThrow(
+      expect.objectContaining({ code: "TEE_CHAIN_UNTRUSTED" }),
+    );
+  }
 });

@@ -5,6 +5,7 @@ import {
   verifyNitroDocument,
   type AppraisalPolicy,
   type Expected,
+  type JudgedAt,
 } from "../../attestation/index.ts";
 import { utf8 } from "../../protocol/index.ts";
 import { ANCHOR, IMAGE, NONCE, NOW, PUBLIC_KEY, forgeDocument, policyOf } from "./forge.ts";
@@ -129,6 +130,21 @@ describe("[TT-1] a policy that would accept anything by omission is refused", ()
       policy: { maxAgeMs: { atMost: Number.NaN } },
     },
     {
+      title: "a reason that is no text",
+      code: "TEE_POLICY_EMPTY",
+      policy: JSON.parse('{"nonce":{"unchecked":null}}'),
+    },
+    { title: "a blank reason", code: "TEE_POLICY_EMPTY", policy: { nonce: { unchecked: " " } } },
+    ...[
+      ["in upper case", "I-0123456789ABCDEF"],
+      ["with a space", "i-0123456789abcdef "],
+      ["as a certificate names it", "i-0123456789abcdef-enc0123456789abcdef.eu-west-1.aws"],
+    ].map(([title, identity = ""]) => ({
+      title: `a revoked identity ${title}`,
+      code: "SCHEMA_CONFIG_MALFORMED",
+      policy: { revokedIdentities: [identity] },
+    })),
+    {
       title: "a time that is no number",
       code: "SCHEMA_CONFIG_MALFORMED",
       policy: { judgedAtMs: Number.POSITIVE_INFINITY },
@@ -137,3 +153,13 @@ describe("[TT-1] a policy that would accept anything by omission is refused", ()
     expect(() => appraise(policyOf(policy))).toThrow(expect.objectContaining({ code }));
   });
 });
+
+test.for([{ nowMs: NOW }, { mode: "Live", nowMs: NOW }, { mode: "recorded" }])(
+  "[TT-2] a time of judgement without a mode that exists is none: %j",
+  (at) => {
+    const judged: JudgedAt = JSON.parse(JSON.stringify(at));
+    expect(() => verifyNitroDocument(forgeDocument(), [ANCHOR], judged)).toThrow(
+      expect.objectContaining({ code: "TEE_POLICY_EMPTY" }),
+    );
+  },
+);

@@ -285,3 +285,15 @@ test("[TT-1] a quote damaged anywhere before its end is refused", () => {
   });
   fc.assert(property, { seed: 2, numRuns: 300 });
 });
+
+test.for(["lass", "septVeDisable", "migratable", "pks", "keyLocker", "tpa", "perfmon"])(
+  "[TT-1] a policy that leaves out what it asks of %s is refused",
+  (name) => {
+    const { tdx } = tdxPolicyOf();
+    const attributes = { ...tdx?.attributes, [name]: undefined };
+    const policy = { ...tdxPolicyOf(), tdx: Object.assign({ ...tdx }, { attributes }) };
+    expect(codeOf(() => appraiseEvidence(judge(), Object.assign(tdxPolicyOf(), policy)))).toBe(
+      "SCHEMA_CONFIG_MALFORMED",
+    );
+  },
+);

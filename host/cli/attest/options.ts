@@ -20,7 +20,8 @@ export const EVIDENCE_OPTIONS = {
 /** What the options mean, for help texts. */
 export const EVIDENCE_OPTIONS_HELP = `  --policy POLICY       what the evidence must say: a JSON file, see docs/attestation.md
   --nonce HEX           what the nonce must be, in place of the policy's
-  --at signed|TIME      judge at the signed time, or at an ISO 8601 time such as 2026-01-31T12:00:00Z
+  --at signed|TIME      judge at the signed time, or at an ISO 8601 time such as 2026-01-31T12:00:00Z;
+                        --at recorded judges an archive, at the time that it says it was recorded
   --anchor FILE         a root to trust, PEM or DER; may be repeated; replaces the vendors' roots
   --trust ROOTS         a trust file whose roots to trust; replaces the vendors' roots
   --endorsements FILE   SEV-SNP: VCEK or VLEK, ASK and ARK, PEM or DER in any order; may be repeated
@@ -43,11 +44,11 @@ export function oneFile(positionals: readonly string[], what: string): string {
   return file;
 }
 
-/** The time that `--at` names; now without it. @throws UsageError */
+/** The time that `--at` names; now without it. An archive's own time is `recorded`. @throws UsageError */
 export function parseAt(text: string | undefined, nowMs: number): AtTime {
   if (text === undefined) return { kind: "now", nowMs };
-  if (text === "signed") return { kind: "signed" };
-  return { kind: "time", nowMs: parseTime("--at", text, "signed or ") };
+  if (text === "signed" || text === "recorded") return { kind: "signed" };
+  return { kind: "time", nowMs: parseTime("--at", text, "signed, recorded or ") };
 }
 
 /** Refuses `--at signed` for evidence whose platform signs no time. @throws UsageError */

@@ -22,8 +22,8 @@ export const ATTEST_VERIFY_HELP = `symphony attest verify FILE --policy POLICY [
 
 Verifies attestation evidence and appraises it against a policy, offline. FILE is an AWS Nitro document, an AMD SEV-SNP
 report, an Intel TDX quote (raw, hex or base64), or an archive. Believes the vendors' published roots, and a
-simulator's only when you name it. Judges at the time now, an archive at the time it was recorded. Exits 0 when it is
-accepted, 1 when not, 2 when called wrongly.
+simulator's only when you name it. Judges at the time now; an archive only with --at recorded. Exits 0 when it is accepted,
+1 when not, 2 when called wrongly.
 
 ${EVIDENCE_OPTIONS_HELP}  --archive OUT         once accepted, write everything needed to verify again in ten years
 `;
@@ -67,15 +67,22 @@ function expectOptions(
 ): void {
   if (found.kind === "evidence") {
     if (found.missing !== null) throw new UsageError(found.missing);
+    if (at === RECORDED) {
+      throw new UsageError("--at: expected recorded with an archive only, which this is not");
+    }
     return;
   }
-  if (at !== undefined) {
-    throw new UsageError("--at: expected none with an archive, which says when it was judged");
+  if (at !== RECORDED) {
+    const expected = "--at recorded, because it is judged at a time of its own";
+    throw new UsageError(`FILE: an archive takes ${expected}, got ${at ?? "none"}`);
   }
   if (archive !== undefined) {
     throw new UsageError("--archive: expected none with an archive, which is one already");
   }
 }
+
+/** Said by whoever verifies, so that nobody passes old evidence off as new by its form. */
+const RECORDED = "recorded";
 
 async function writeNew(path: string, bytes: Uint8Array): Promise<void> {
   try {

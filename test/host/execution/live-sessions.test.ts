@@ -336,7 +336,7 @@ describe("governance newer than the work's", () => {
   };
 
   test.for<{ title: string; decision: Decision }>([
-    { title: "a platform", decision: { type: "platform_revoked", module_id: "i-0a" } },
+    { title: "a platform", decision: { type: "platform_revoked", module_id: "i-0000000a" } },
     { title: "a measurement", decision: { type: "measurement_revoked", pcr0: "ab".repeat(48) } },
     { title: "an actor", decision: { type: "actor_suspended", actor_id: "vault-2" } },
   ])(

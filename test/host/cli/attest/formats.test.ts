@@ -89,7 +89,9 @@ test.for(NAMES)(
     expect(verified.stderr).toBe("");
     expect(verified.stdout).toMatch(/^accepted$/m);
     expect(verified.exit).toBe(0);
-    expect((await attest(["verify", archive, ...again], Date.UTC(2040, 0, 1))).exit).toBe(0);
+    expect(
+      (await attest(["verify", archive, ...again, "--at", "recorded"], Date.UTC(2040, 0, 1))).exit,
+    ).toBe(0);
     const explained = await attest(["explain", ...first.slice(1), "--json"]);
     expect(JSON.parse(explained.stdout)).toMatchObject({ verdict: { ok: true }, missing: null });
   },

@@ -239,7 +239,7 @@ test("a changed byte is no authentic document", async () => {
 test("[TT-2] an archive is verified again from itself alone, years later, and not when altered", async () => {
   const archive = path.join(folder.path, "archive.cbor");
   expect((await attest([...good, "--archive", archive])).exit).toBe(0);
-  const again = ["verify", archive, ...good.slice(2)];
+  const again = ["verify", archive, ...good.slice(2), "--at", "recorded"];
   const years = NOW + 10 * 365 * 86_400_000;
   const { exit, stdout } = await attest(again, years);
   expect(exit).toBe(0);
@@ -250,9 +250,21 @@ test("[TT-2] an archive is verified again from itself alone, years later, and no
     "altered.cbor",
     encodeCbor({ ...report, enclave_identity: "i-0-enc1" }),
   );
-  const refused = await attest(["verify", altered, ...good.slice(2)], years);
+  const refused = await attest(["verify", altered, ...good.slice(2), "--at", "recorded"], years);
   expect(refused.exit).toBe(1);
   expect(refused.stdout).toContain("PROOF_COMMITMENT_MISMATCH");
+});
+
+test("[TT-2] old evidence passes for new in no form: an archive is judged only when asked for one", async () => {
+  const archive = path.join(folder.path, "asked.cbor");
+  expect((await attest([...good, "--archive", archive])).exit).toBe(0);
+  const years = NOW + 10 * 365 * 86_400_000;
+  const unasked = await attest(["verify", archive, ...good.slice(2)], years);
+  expect(unasked.exit).toBe(2);
+  expect(unasked.stderr).toContain("an archive takes --at recorded");
+  const document = await attest([...good, "--at", "recorded"], years);
+  expect(document.exit).toBe(2);
+  expect(document.stderr).toContain("expected recorded with an archive only");
 });
 
 test("an archive is never replaced, and not made of what is refused", async () => {
@@ -277,7 +289,7 @@ test.for([
   { title: "a missing policy", words: [...good, "--policy", word("no")], says: "no" },
   { title: "half a nonce", words: [...good, "--nonce", "abc"], says: "--nonce: expected hex" },
   { title: "an empty nonce", words: [...good, "--nonce", ""], says: "--nonce: expected hex" },
-  { title: "no time", words: [...good, "--at", "yesterday"], says: "--at: expected signed or a" },
+  { title: "no time", words: [...good, "--at", "yesterday"], says: "--at: expected signed, recorded or a" },
   { title: "a time without zone", words: [...good, "--at", "2026-01-01T00:00"], says: "--at" },
   {
     title: "--trust and --anchor",
@@ -393,7 +405,7 @@ test.skipIf(vectorsAbsent).for([
   const first = await attest(["verify", ...example.words, ...options, "--archive", archive]);
   expect([first.exit, first.stderr]).toEqual([0, ""]);
   expect(first.stdout).not.toContain("SIMULATED");
-  const again = await attest(["verify", archive, ...options], NOW * 2);
+  const again = await attest(["verify", archive, ...options, "--at", "recorded"], NOW * 2);
   expect([again.exit, again.stderr]).toEqual([0, ""]);
 });
 
