@@ -26,10 +26,10 @@ const COMPARISONS: ReadonlyMap<string, { readonly negated: boolean; readonly com
     ["stringnotequalsignorecase", { negated: true, compare: equalsIgnoringCase }],
     ["stringlike", { negated: false, compare: isLike }],
     ["stringnotlike", { negated: true, compare: isLike }],
-    ["arnequals", { negated: false, compare: isLike }],
-    ["arnlike", { negated: false, compare: isLike }],
-    ["arnnotequals", { negated: true, compare: isLike }],
-    ["arnnotlike", { negated: true, compare: isLike }],
+    ["arnequals", { negated: false, compare: isArnLike }],
+    ["arnlike", { negated: false, compare: isArnLike }],
+    ["arnnotequals", { negated: true, compare: isArnLike }],
+    ["arnnotlike", { negated: true, compare: isArnLike }],
     ["bool", { negated: false, compare: equalsIgnoringCase }],
   ]);
 
@@ -115,6 +115,21 @@ export function isLike(text: string, pattern: string): boolean {
   }
   while (pattern[in0] === "*") in0 += 1;
   return in0 === pattern.length;
+}
+
+/** A wildcard stays in its part of the ARN (IAM user guide, "Amazon Resource Name (ARN) condition operators"). */
+function isArnLike(arn: string, pattern: string): boolean {
+  const [parts, wanted] = [partsOf(arn), partsOf(pattern)];
+  return (
+    parts.length === wanted.length &&
+    parts.every((part, index) => isLike(part, wanted[index] ?? ""))
+  );
+}
+
+/** The six parts of an ARN; the last may have colons of its own. */
+function partsOf(arn: string): readonly string[] {
+  const parts = arn.split(":");
+  return parts.length <= 6 ? parts : [...parts.slice(0, 5), parts.slice(5).join(":")];
 }
 
 function equals(actual: string, wanted: string): boolean {

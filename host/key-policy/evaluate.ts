@@ -33,7 +33,7 @@ function covers(statement: KeyPolicyStatement, use: KeyUse): boolean {
   const isPrincipal =
     Principal !== undefined
       ? includesPrincipal(Principal, use.principalArn)
-      : NotPrincipal !== undefined && !includesPrincipal(NotPrincipal, use.principalArn);
+      : NotPrincipal !== undefined && !isExempt(NotPrincipal, statement.Effect, use.principalArn);
   return (
     isPrincipal &&
     includesAction(statement, use.action) &&
@@ -74,6 +74,17 @@ function includesPrincipal({ AWS = [] }: PrincipalSet, arn: string): boolean {
     (named) =>
       named === "*" || named === arn || named === roleOf(arn) || accountOf(named) === account,
   );
+}
+
+/**
+ * Whether NotPrincipal keeps a statement off a principal. A Deny exempts only whom it names exactly: an account's
+ * root stands for itself, not for the account, and a role not for its sessions.
+ *
+ * @see IAM user guide, "AWS JSON policy elements: NotPrincipal"
+ */
+function isExempt(named: PrincipalSet, effect: KeyPolicyStatement["Effect"], arn: string): boolean {
+  if (effect === "Allow") return includesPrincipal(named, arn);
+  return (named.AWS ?? []).some((each) => each === "*" || each === arn);
 }
 
 /** The role of an assumed role's session. */

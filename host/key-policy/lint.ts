@@ -1,6 +1,6 @@
 import { conditionHolds, parseOperator, type Condition, type Holds } from "./condition.ts";
 import { accountOf, conditionsOf, includesAction } from "./evaluate.ts";
-import { inverted, isAttestationKey, measuredBy, pcrOf } from "./measured.ts";
+import { inverted, isAttestationKey, isInstanceKey, measuredBy, pcrOf } from "./measured.ts";
 import { parseKeyPolicy, type KeyPolicy, type KeyPolicyStatement } from "./policy.ts";
 
 /**
@@ -52,6 +52,11 @@ const CHANGES: ReadonlyMap<string, string> = new Map([
   ["kms:ReplicateKey", "a replica has the same key and a policy of its own"],
   ["kms:ImportKeyMaterial", "whoever imports key material knows it"],
 ]);
+/** What a request has in `Recipient`: nothing, the document of an instance's NitroTPM, or one of an enclave. */
+type Carried = "nothing" | "instance" | "enclave";
+
+const PIN_REMEDY =
+  "add StringEqualsIgnoreCase on kms:RecipientAttestation:ImageSha384, PCR1 and PCR2";
 const SEVERITIES = ["critical", "high", "warning", "note"] as const;
 
 /**
@@ -99,18 +104,20 @@ function judgeAllow(place: Place): readonly KeyPolicyFinding[] {
   const { policy, statement } = place;
   const covered = (actions: Iterable<string>): string[] =>
     [...actions].filter((action) => includesAction(statement, action));
-  const open = conditionsOf(statement).every((each) => holdsUnattested(each) !== false);
-  const unstopped = (actions: Iterable<string>): string[] =>
-    covered(actions).filter((action) => open && !isStopped(policy, statement, action));
-  const released = unstopped(ATTESTABLE);
+  const reached = (actions: Iterable<string>, carried: Carried): string[] => {
+    const open = conditionsOf(statement).every((each) => holdsFor(each, carried) !== false);
+    return covered(actions).filter(
+      (action) => open && !isStopped(policy, statement, { action, carried }),
+    );
+  };
+  const released = reached(ATTESTABLE, "nothing");
+  const attested = covered(ATTESTABLE).filter((action) => !released.includes(action));
   return [
     ...judgeUnattested(place, released),
-    ...judgeIndirect(place, unstopped(INDIRECT.keys())),
-    ...judgeMeasured(
-      place,
-      covered(ATTESTABLE).filter((action) => !released.includes(action)),
-    ),
-    ...unstopped(CHANGES.keys()).map((action) =>
+    ...judgeInstances(place, reached(attested, "instance")),
+    ...judgeIndirect(place, reached(INDIRECT.keys(), "nothing")),
+    ...judgeMeasured(place, attested, reached(attested, "enclave")),
+    ...reached(CHANGES.keys(), "nothing").map((action) =>
       find(place, "high", action, {
         reason: `${whoOf(statement)} may change who decrypts: ${CHANGES.get(action) ?? ""}`,
         remedy:
@@ -131,9 +138,16 @@ function judgeUnattested(place: Place, actions: readonly string[]): readonly Key
   return reasons.map((reason) =>
     find(place, "critical", actions.join(", "), {
       reason: `${whoOf(statement)} gets plaintext without an enclave: ${reason}`,
-      remedy: "add StringEqualsIgnoreCase on kms:RecipientAttestation:ImageSha384, PCR1 and PCR2",
+      remedy: PIN_REMEDY,
     }),
   );
+}
+
+/** A document of a NitroTPM is enough: of an instance, whose operators read its memory. */
+function judgeInstances(place: Place, actions: readonly string[]): readonly KeyPolicyFinding[] {
+  if (actions.length === 0) return [];
+  const reason = "an EC2 instance with a NitroTPM, which is no enclave, gets plaintext";
+  return [find(place, "critical", actions.join(", "), { reason, remedy: PIN_REMEDY })];
 }
 
 function whyWeak({ operator, key, values }: Condition): string {
@@ -148,12 +162,9 @@ function whyWeak({ operator, key, values }: Condition): string {
 }
 
 function judgeIndirect(place: Place, actions: readonly string[]): readonly KeyPolicyFinding[] {
-  const { policy, statement } = place;
-  const everyone: KeyPolicyStatement = { ...statement, Principal: { AWS: ["*"] } };
-  const targets = [...ATTESTABLE, "kms:ReEncryptFrom"];
-  const grantsHelp = targets.some((action) => !isStopped(policy, everyone, action));
+  const { statement } = place;
   return actions
-    .filter((action) => action !== "kms:CreateGrant" || grantsHelp)
+    .filter((action) => action !== "kms:CreateGrant" || !areGrantsPinned(place))
     .map((action) =>
       find(place, "critical", action, {
         reason: `${whoOf(statement)} gets round attestation: ${INDIRECT.get(action) ?? ""}`,
@@ -162,26 +173,45 @@ function judgeIndirect(place: Place, actions: readonly string[]): readonly KeyPo
     );
 }
 
+/**
+ * Whether denials for everyone leave a grantee nothing but enclaves of chosen images. The Allow's own conditions
+ * bind who grants, not who then decrypts.
+ */
+function areGrantsPinned({ policy, statement }: Place): boolean {
+  const everyone: KeyPolicyStatement = { ...statement, Principal: { AWS: ["*"] } };
+  const stops = (action: string, carried: Carried): boolean =>
+    isStopped(policy, everyone, { action, carried });
+  const isPinned = (action: string): boolean =>
+    stops(action, "enclave") || pinnedBy(denials(policy, everyone, [action])).has(0);
+  return (
+    stops("kms:ReEncryptFrom", "nothing") &&
+    ATTESTABLE.every(
+      (action) => stops(action, "nothing") && stops(action, "instance") && isPinned(action),
+    )
+  );
+}
+
+function pinnedBy(conditions: readonly Condition[]): ReadonlySet<number> {
+  return new Set(conditions.flatMap((each) => [...measuredBy(each).pinned]));
+}
+
 /** What is left once a request needs a document: whether the image is one that somebody chose. */
-function judgeMeasured(place: Place, actions: readonly string[]): readonly KeyPolicyFinding[] {
+function judgeMeasured(
+  place: Place,
+  actions: readonly string[],
+  toEnclaves: readonly string[],
+): readonly KeyPolicyFinding[] {
   if (actions.length === 0) return [];
   const { policy, statement } = place;
   const about = actions.join(", ");
   const own = conditionsOf(statement).filter(({ key }) => isAttestationKey(key));
-  const measured = own.map((each) => measuredBy(each));
-  const faults = measured.flatMap((each) => each.faults);
-  const deniedButFor = denials(policy, statement, actions).map((each) =>
-    measuredBy(inverted(each)),
-  );
-  const pinned = new Set([...measured, ...deniedButFor].flatMap((each) => [...each.pinned]));
-  const dead = faults.some(({ kind }) => kind === "dead") && pinned.size === 0;
-  const weak = own.filter((each) => holdsUnattested(each) !== false);
+  const faults = own.flatMap((each) => measuredBy(each).faults);
+  const pinned = pinnedBy([...own, ...denials(policy, statement, toEnclaves)]);
+  const isOpen = toEnclaves.length > 0 && !pinned.has(0);
+  const weak = own.filter((each) => holdsFor(each, "nothing") !== false);
   return [
     ...faults.map(({ kind, reason, remedy }) =>
-      find(place, kind === "open" && !pinned.has(0) ? "critical" : "warning", about, {
-        reason,
-        remedy,
-      }),
+      find(place, kind === "open" && isOpen ? "critical" : "warning", about, { reason, remedy }),
     ),
     ...weak.map((each) =>
       find(place, "warning", about, {
@@ -189,7 +219,7 @@ function judgeMeasured(place: Place, actions: readonly string[]): readonly KeyPo
         remedy: "use StringEqualsIgnoreCase",
       }),
     ),
-    ...(dead ? [] : judgePinned(place, about, pinned)),
+    ...(toEnclaves.length === 0 ? [] : judgePinned(place, toEnclaves.join(", "), pinned)),
   ];
 }
 
@@ -198,8 +228,7 @@ function judgePinned(
   about: string,
   pinned: ReadonlySet<number>,
 ): readonly KeyPolicyFinding[] {
-  const remedy =
-    "add StringEqualsIgnoreCase on kms:RecipientAttestation:ImageSha384, PCR1 and PCR2";
+  const remedy = PIN_REMEDY;
   if (pinned.has(0) && pinned.has(1) && pinned.has(2)) return [];
   if (pinned.has(0)) {
     const reason =
@@ -222,7 +251,7 @@ function judgeDeny(place: Place): readonly KeyPolicyFinding[] {
   const conditions = conditionsOf(statement);
   const actions = ATTESTABLE.filter((action) => includesAction(statement, action));
   const isAbout = conditions.some(({ key }) => isAttestationKey(key)) && actions.length > 0;
-  if (!isAbout || conditions.every((each) => holdsUnattested(each) === true)) return [];
+  if (!isAbout || conditions.every((each) => holdsFor(each, "nothing") === true)) return [];
   return [
     find(place, "note", actions.join(", "), {
       reason: "this Deny does not surely stop a request without a document, so it is not counted",
@@ -249,20 +278,26 @@ function judgeWhole(policy: KeyPolicy): readonly KeyPolicyFinding[] {
   ];
 }
 
-/** Whether a condition holds for a request without a document. What is not about attestation may hold. */
-function holdsUnattested(condition: Condition): Holds {
-  if (!isAttestationKey(condition.key) || condition.values.length === 0) return "unknown";
-  return conditionHolds(condition, null);
+/** Whether a condition holds for a request that carries this. What is not about attestation may hold. */
+function holdsFor(condition: Condition, carried: Carried): Holds {
+  const { key, values } = condition;
+  if (!isAttestationKey(key) || values.length === 0) return "unknown";
+  const isFilled = carried === "enclave" ? pcrOf(key) !== null : isInstanceKey(key);
+  return conditionHolds(condition, isFilled && carried !== "nothing" ? "unknown" : null);
 }
 
-/** Whether some Deny surely stops `action` without a document for everyone whom `allow` is about. */
-function isStopped(policy: KeyPolicy, allow: KeyPolicyStatement, action: string): boolean {
+/** Whether some Deny surely stops such a request from everyone whom `allow` is about. */
+function isStopped(
+  policy: KeyPolicy,
+  allow: KeyPolicyStatement,
+  { action, carried }: { readonly action: string; readonly carried: Carried },
+): boolean {
   return surelyDenying(policy, allow, [action]).some((deny) =>
-    conditionsOf(deny).every((each) => holdsUnattested(each) === true),
+    conditionsOf(deny).every((each) => holdsFor(each, carried) === true),
   );
 }
 
-/** Conditions that, each alone in a Deny for all of `allow`, keep out every other value of a PCR. */
+/** What each Deny for all of `allow` that keeps out every other value of a PCR would be in an Allow. */
 function denials(
   policy: KeyPolicy,
   allow: KeyPolicyStatement,
@@ -271,7 +306,8 @@ function denials(
   return surelyDenying(policy, allow, actions)
     .map((deny) => conditionsOf(deny))
     .flatMap(([only, ...others]) => (only === undefined || others.length > 0 ? [] : [only]))
-    .filter((each) => parseOperator(each.operator).negated && pcrOf(each.key) !== null);
+    .filter((each) => parseOperator(each.operator).negated && pcrOf(each.key) !== null)
+    .map((each) => inverted(each));
 }
 
 function surelyDenying(

@@ -1,4 +1,4 @@
-import { parseOperator, type Condition } from "./condition.ts";
+import { conditionHolds, parseOperator, type Condition } from "./condition.ts";
 
 /** What a condition on recipient attestation says of the enclaves it lets through. */
 export interface Measured {
@@ -16,8 +16,11 @@ export interface Fault {
   readonly remedy: string;
 }
 
-const NITRO_KEY = /^kms:recipientattestation:(?:pcr(\d{1,2})|imagesha384)$/i;
+const NITRO_KEY = /^kms:recipientattestation:(?:pcr(0|[1-9]\d?)|imagesha384)$/i;
+const INSTANCE_KEY = /^kms:recipientattestation:nitrotpmpcr/i;
 const PCR_COUNT = 32;
+/** Every enclave has PCR 0 to 2 in its document; of the others a document may be without. */
+const LAST_CERTAIN_PCR = 2;
 const REMEDY = "list the measurements of the images you chose, in full lower-case hex";
 
 /** Whether `key` is about the document in `Recipient`; a request without one has no value for it. */
@@ -33,9 +36,19 @@ export function pcrOf(key: string): number | null {
   return index < PCR_COUNT ? index : null;
 }
 
-/** The same condition as a Deny has it: `StringNotEquals` in a Deny is `StringEquals` in an Allow. */
+/** Whether `key` is about an EC2 instance with a NitroTPM: no enclave fills it, but a document without one does. */
+export function isInstanceKey(key: string): boolean {
+  return INSTANCE_KEY.test(key);
+}
+
+/**
+ * What an Allow would have to say instead of a Deny with this negated condition alone. A Deny that lets a request
+ * without the key pass becomes `IfExists`: `ForAnyValue:StringNotEquals` turns into `StringEqualsIfExists`.
+ */
 export function inverted(condition: Condition): Condition {
-  return { ...condition, operator: condition.operator.replace(/not/i, "") };
+  const positive = parseOperator(condition.operator).base.replace("not", "");
+  const deniesAbsent = conditionHolds(condition, null) === true;
+  return { ...condition, operator: `${positive}${deniesAbsent ? "" : "IfExists"}` };
 }
 
 /**
@@ -43,20 +56,27 @@ export function inverted(condition: Condition): Condition {
  *
  * @see KMS developer guide, "Condition keys for AWS Nitro Enclaves": values are SHA-384 in lower-case hex
  */
-export function measuredBy({ operator, key, values }: Condition): Measured {
+export function measuredBy(condition: Condition): Measured {
+  const { operator, key, values } = condition;
   const { base, negated } = parseOperator(operator);
+  const isDemanded = conditionHolds(condition, null) === false;
   const none = new Set<number>();
   const isText =
     base === "stringequals" || base === "stringequalsignorecase" || base === "stringlike";
   if (negated || !isText) return { pinned: none, faults: [] };
   const pcr = pcrOf(key);
-  if (pcr === null) return { pinned: none, faults: [foreignKey(key)] };
+  if (pcr === null) return { pinned: none, faults: [foreignKey(key, isDemanded)] };
   const faults = values.flatMap((value) => faultsOf(value, base, key));
-  const pins = values.length > 0 && faults.every(({ kind }) => kind === "dead");
+  const isPresent = isDemanded || pcr <= LAST_CERTAIN_PCR;
+  const pins = isPresent && values.length > 0 && faults.every(({ kind }) => kind === "dead");
   return { pinned: pins ? new Set([pcr]) : none, faults };
 }
 
 function faultsOf(value: string, base: string, key: string): readonly Fault[] {
+  if (value.includes("${")) {
+    const reason = `whoever sets the policy variable in ${value} for ${key} chooses the image`;
+    return [{ kind: "open", reason, remedy: REMEDY }];
+  }
   if (base === "stringlike" && /[*?]/.test(value)) {
     return [
       {
@@ -78,10 +98,10 @@ function faultsOf(value: string, base: string, key: string): readonly Fault[] {
   return [{ kind: "dead", reason, remedy: "write 96 lower-case hex digits" }];
 }
 
-function foreignKey(key: string): Fault {
-  const isTpm = /^kms:recipientattestation:nitrotpmpcr/i.test(key);
-  const reason = isTpm
+function foreignKey(key: string, isDemanded: boolean): Fault {
+  const kind = isDemanded && !isInstanceKey(key) ? "dead" : "open";
+  const reason = isInstanceKey(key)
     ? `${key} is of instances with a NitroTPM, not of enclaves`
     : `KMS has no condition key ${key}, so no request carries it`;
-  return { kind: "dead", reason, remedy: "use kms:RecipientAttestation:ImageSha384 or :PCR0" };
+  return { kind, reason, remedy: "use kms:RecipientAttestation:ImageSha384 or :PCR0" };
 }

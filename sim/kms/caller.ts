@@ -29,6 +29,8 @@ export interface SignedRequest {
 
 /** How far a signature's time may be off (AWS general reference, "Elements of a request signature"). */
 const SKEW_MS_MAX = 300_000;
+/** Without its target a request of one operation would be one of every other. */
+const COVERED = ["host", "x-amz-date", "x-amz-target"];
 const SCHEME =
   /^AWS4-HMAC-SHA256 Credential=([^/,\s]+)\/(\d{8})\/([^/,\s]+)\/([^/,\s]+)\/aws4_request, ?SignedHeaders=([a-z0-9;-]+), ?Signature=([0-9a-f]{64})$/;
 
@@ -54,7 +56,8 @@ export function readCredentials(path: string): Credentials {
  * The ARN of who signed `request`.
  *
  * Without `credentials`, the access key id is believed: it names a user of the simulator's account, and the
- * signature is not looked at. With them, the Signature Version 4 is verified, at most five minutes old.
+ * signature is not looked at. With them, the Signature Version 4 is verified: of this request and
+ * its target, for `kms` in {@link SIM_REGION}, at most five minutes old.
  *
  * @throws {@link KmsFault} MissingAuthenticationTokenException, UnrecognizedClientException,
  * InvalidSignatureException
@@ -85,8 +88,9 @@ export function identifyCaller(
   const toSign = ["AWS4-HMAC-SHA256", time, scope.join("/"), sha256(canonical)].join("\n");
   const key = scope.reduce(hmac, Buffer.from(`AWS4${known.secret_access_key}`));
   const isSigned = timingSafeEqual(hmac(key, toSign), Buffer.from(given, "hex"));
-  const isCovered = ["host", "x-amz-date"].every((name) => names.split(";").includes(name));
-  const isNow = time.startsWith(day) && Math.abs(msOf(time) - nowMs) <= SKEW_MS_MAX;
+  const isCovered = COVERED.every((name) => names.split(";").includes(name));
+  const isForHere = service === "kms" && region === SIM_REGION;
+  const isNow = isForHere && time.startsWith(day) && Math.abs(msOf(time) - nowMs) <= SKEW_MS_MAX;
   if (!isSigned || !isCovered || !isNow) {
     throw new KmsFault("InvalidSignatureException", "the signature is not of this request, now");
   }

@@ -33,7 +33,10 @@ const PUBLIC_KEY_BYTES_MAX = 8192;
 const RANDOM_BYTES_MAX = 1024;
 const IV_BYTES = 12;
 
-const context = z.record(z.string(), z.string()).default({});
+/** Kept as it was parsed: `z.record` leaves a pair named `__proto__` out, which would then be bound to nothing. */
+const context = z
+  .custom<EncryptionContext>(isEncryptionContext, "expected names and values that are text")
+  .default({});
 const algorithm = z
   .enum(["SYMMETRIC_DEFAULT", "RSAES_OAEP_SHA_1", "RSAES_OAEP_SHA_256"])
   .default("SYMMETRIC_DEFAULT");
@@ -87,6 +90,15 @@ export const CRYPTOGRAPHY: Readonly<Record<string, Operation>> = {
   GenerateRandom: generateRandom,
   DeriveSharedSecret: deriveSharedSecret,
 };
+
+function isEncryptionContext(given: unknown): boolean {
+  return (
+    typeof given === "object" &&
+    given !== null &&
+    !Array.isArray(given) &&
+    Object.values(given).every((value) => typeof value === "string")
+  );
+}
 
 function encrypt(call: Call): object {
   const request = parse(encryptSchema, call.request);

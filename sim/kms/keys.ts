@@ -14,6 +14,8 @@ import { z } from "zod";
 
 import { MalformedError, base64, fromBase64 } from "#protocol";
 
+import { SIM_ACCOUNT, SIM_REGION } from "./caller.ts";
+
 /** What a key of the simulated KMS can be. */
 export const KEY_SPECS = [
   "SYMMETRIC_DEFAULT",
@@ -46,6 +48,7 @@ export interface SimKey {
 }
 
 const NAME = /^key-([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})\.json$/;
+const ARN_PREFIX = `arn:aws:kms:${SIM_REGION}:${SIM_ACCOUNT}:key/`;
 const WARNING = "SIMULATED KMS key";
 const fileSchema = z.strictObject({
   warning: z.literal(WARNING),
@@ -89,9 +92,9 @@ export class SimKeyStore {
     renameSync(this.#write(key), this.#path(key.keyId));
   }
 
-  /** By key id, or by the ARN that ends in it. */
+  /** By key id, or by its ARN in the simulator's own account and region. */
   find(keyIdOrArn: string): SimKey | undefined {
-    const id = keyIdOrArn.split("key/").pop() ?? keyIdOrArn;
+    const id = keyIdOrArn.startsWith(ARN_PREFIX) ? keyIdOrArn.slice(ARN_PREFIX.length) : keyIdOrArn;
     if (!NAME.test(`key-${id}.json`)) return undefined;
     const text = readOrNull(this.#path(id));
     return text === null ? undefined : parseKey(text, this.#path(id));

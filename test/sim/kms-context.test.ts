@@ -14,6 +14,7 @@ test.for([
   { title: "text in another normalization form", name: "e\u0301" },
   { title: "half a character", name: "\ud800" },
   { title: "no text", name: "" },
+  { title: "a name that JavaScript keeps for itself", name: "__proto__" },
 ])("an encryption context may hold $title", async ({ name }) => {
   const directory = mkdtempSync(join(tmpdir(), "symphony-context-"));
   onTestFinished(() => rmSync(directory, { recursive: true }));
@@ -33,7 +34,12 @@ test.for([
       Plaintext: "AA==",
     },
   );
-  await expect(kms("Decrypt", { CiphertextBlob })).rejects.toMatchObject({
-    type: "InvalidCiphertextException",
-  });
+  await expect(
+    kms("Encrypt", { ...request, EncryptionContext: { [name]: 1 } }),
+  ).rejects.toMatchObject({ type: "ValidationException" });
+  for (const less of [{}, { other: "value" }]) {
+    await expect(kms("Decrypt", { CiphertextBlob, EncryptionContext: less })).rejects.toMatchObject(
+      { type: "InvalidCiphertextException" },
+    );
+  }
 });

@@ -63,6 +63,29 @@ test.for<{ title: string; principal: object; allowed: boolean; who?: string }>([
   expect(allows([principal], { principalArn: who })).toBe(allowed);
 });
 
+test.for<{ title: string; named: string; who?: string; allowed: boolean }>([
+  { title: "the user", named: USER, allowed: true },
+  { title: "everybody", named: "*", allowed: true },
+  { title: "the account's root", named: "arn:aws:iam::111122223333:root", allowed: false },
+  { title: "the account", named: "111122223333", allowed: false },
+  {
+    title: "the root, for itself",
+    named: "arn:aws:iam::111122223333:root",
+    who: "arn:aws:iam::111122223333:root",
+    allowed: true,
+  },
+  {
+    title: "a role, for its session",
+    named: "arn:aws:iam::111122223333:role/enclave",
+    who: "arn:aws:sts::111122223333:assumed-role/enclave/i-0123",
+    allowed: false,
+  },
+])("a Deny for all but $title lets pass whom it names exactly: $allowed", (given) => {
+  const { named, who = USER, allowed } = given;
+  const deny = { Effect: "Deny", Principal: undefined, NotPrincipal: { AWS: named } };
+  expect(allows([{}, deny], { principalArn: who })).toBe(allowed);
+});
+
 test.for<{ title: string; statement: object; allowed: boolean }>([
   { title: "the action", statement: { Action: "kms:Decrypt" }, allowed: true },
   { title: "the action in other case", statement: { Action: "KMS:decrypt" }, allowed: true },
@@ -117,6 +140,10 @@ const HOLDS: readonly [string, readonly string[], readonly string[] | null, bool
     ["StringNotLike", ["b*"], ["abcd"], true],
     ["ArnLike", ["arn:*:x"], ["arn:aws:x"], true],
     ["ArnNotEquals", ["arn:*:x"], ["arn:aws:x"], false],
+    ["ArnLike", ["arn:aws:*:user/a"], ["arn:aws:iam::111122223333:user/a"], false],
+    ["ArnEquals", ["*"], ["arn:aws:iam::111122223333:user/a"], false],
+    ["ArnLike", ["arn:aws:iam::*:user/a"], ["arn:aws:iam::111122223333:user/a"], true],
+    ["ArnLike", ["arn:aws:logs:*:*:group:*"], ["arn:aws:logs:r:1:group:a:b"], true],
     ["Bool", ["True"], ["true"], true],
     ["Bool", ["true"], null, false],
     ["Null", ["true"], null, true],

@@ -213,6 +213,30 @@ const CRITICAL: readonly { title: string; statement: object; finds: string }[] =
     statement: { Condition: { StringEquals: { [KEY("PCR3")]: B, [KEY("PCR4")]: C } } },
     finds: "only PCR 3, 4",
   },
+  ...[{ StringEquals: { [KEY("NitroTPMPCR4")]: A } }, { StringEqualsIfExists: IMAGE }].map(
+    (pins) => ({
+      title: `an instance let in by ${Object.keys(pins).join("")}`,
+      statement: { Condition: { ...pins, Null: { [KEY("NitroTPMPCR4")]: "false" } } },
+      finds: "an EC2 instance with a NitroTPM, which is no enclave, gets plaintext",
+    }),
+  ),
+  ...["ImageSHA", "PCR00", "NitroTPMPCR4"].map((name) => ({
+    title: `any image, behind IfExists on ${name}`,
+    statement: {
+      Condition: { StringEqualsIfExists: { [KEY(name)]: A }, Null: { [KEY("PCR0")]: "false" } },
+    },
+    finds: "any image at all is let in: no condition pins PCR 0",
+  })),
+  {
+    title: "a policy variable beside a demand for any document",
+    statement: {
+      Condition: {
+        StringEquals: { [KEY("PCR0")]: [A, "${aws:PrincipalTag/pcr0}"] },
+        Null: { [KEY("PCR0")]: "false" },
+      },
+    },
+    finds: "whoever sets the policy variable",
+  },
 ];
 
 test.for(CRITICAL)("finds $title", ({ statement, finds }) => {
@@ -264,11 +288,6 @@ const WARNED: readonly { title: string; condition: object; finds: string }[] = [
     title: "a SHA-256",
     condition: { StringEqualsIgnoreCase: { [KEY("PCR0")]: "ab".repeat(32) } },
     finds: "warning: no enclave has the value",
-  },
-  {
-    title: "a NitroTPM's register",
-    condition: { StringEquals: { [KEY("NitroTPMPCR4")]: A } },
-    finds: "not of enclaves",
   },
   {
     title: "a key KMS does not have",
@@ -323,6 +342,23 @@ test.for<{ title: string; deny: object }>([
 ])("a Deny that $title is not relied on", ({ deny }) => {
   const report = lint({}, { ...DENY_UNATTESTED, ...deny });
   expect(report.verdict).toBe("decryptable-without-attestation");
+});
+
+test("a Deny of requests without a document does not make a grant harmless", () => {
+  const any = { ...DENY_UNATTESTED, Condition: { Null: { [KEY("ImageSha384")]: "true" } } };
+  expect(lint({ Action: "kms:CreateGrant" }, any).verdict).toBe("decryptable-without-attestation");
+  expect(lint({ Action: "kms:ReEncryptFrom" }, any).verdict).toBe("attested-only");
+  const pcr8 = { ...DENY_UNATTESTED, Condition: { StringNotEquals: { [KEY("PCR8")]: A } } };
+  expect(lint({ Action: "kms:CreateGrant" }, pcr8).verdict).toBe("decryptable-without-attestation");
+  expect(lint({ Action: "kms:CreateGrant" }, any, DENY_UNATTESTED).verdict).toBe("attested-only");
+});
+
+test("a Deny of other values, if there is one, pins what a document is demanded for", () => {
+  const Condition = { "ForAnyValue:StringNotEquals": { [KEY("PCR0")]: A } };
+  const deny = { ...DENY_UNATTESTED, Condition };
+  const demand = (name: string) => ({ Condition: { Null: { [KEY(name)]: "false" } } });
+  expect(lint(demand("ImageSha384"), deny).verdict).toBe("attested-only");
+  expect(lint(demand("NitroTPMPCR4"), deny).verdict).toBe("decryptable-without-attestation");
 });
 
 test("a Deny of debug images, or of two PCRs at once, pins no image", () => {

@@ -322,7 +322,12 @@ test("refuses what is no key, no ciphertext, and another key's", async () => {
   const [KeyId, other] = [await create(), await create()];
   const { CiphertextBlob = utf8("") } = await kms.send(plain(KeyId));
   const absent = "12345678-1234-1234-1234-123456789012";
-  for (const id of ["none", "../key", absent, `arn:aws:kms:sim-local-1:${ACCOUNT}:key/${absent}`]) {
+  const foreign = ["sim-local-1:111122223333", `eu-west-1:${ACCOUNT}`].map(
+    (place) => `arn:aws:kms:${place}:key/${KeyId}`,
+  );
+  const local = `arn:aws:kms:sim-local-1:${ACCOUNT}:key/`;
+  await expect(kms.send(plain(`${local}${KeyId}`))).resolves.toHaveProperty("CiphertextBlob");
+  for (const id of ["none", "../key", absent, `${local}${absent}`, `key/${KeyId}`, ...foreign]) {
     await expect(kms.send(plain(id))).rejects.toMatchObject(named("NotFoundException"));
   }
   const damaged = CiphertextBlob.with(-1, (CiphertextBlob.at(-1) ?? 0) ^ 1);

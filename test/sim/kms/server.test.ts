@@ -1,3 +1,4 @@
+import { createHash, createHmac } from "node:crypto";
 import { mkdirSync, readFileSync, readdirSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 
@@ -9,7 +10,7 @@ import {
 } from "@aws-sdk/client-kms";
 import { afterAll, beforeAll, expect, test } from "vitest";
 
-import { readCredentials } from "../../../sim/kms/caller.ts";
+import { identifyCaller, readCredentials } from "../../../sim/kms/caller.ts";
 import { KmsRig, policyOf } from "./rig.ts";
 
 const rig = new KmsRig();
@@ -93,7 +94,7 @@ test("[RT-5] with access keys, a signature is verified and names its principal",
     secretAccessKey: string,
     more: KMSClientConfig = {},
   ): KMSClientConfig => ({
-    region: "eu-west-1",
+    region: "sim-local-1",
     endpoint: rig.endpoint,
     maxAttempts: 1,
     credentials: { accessKeyId, secretAccessKey },
@@ -104,6 +105,7 @@ test("[RT-5] with access keys, a signature is verified and names its principal",
   const { KeyMetadata } = await owner.send(new CreateKeyCommand({ Policy }));
   const describe = new DescribeKeyCommand({ KeyId: KeyMetadata?.KeyId });
   expect(await owner.send(describe)).toHaveProperty("KeyMetadata");
+  const abroad = { region: "eu-west-1" };
   const late = { systemClockOffset: -301_000 };
   for (const [client, name] of [
     [new KMSClient(config("OTHER", "another secret")), "AccessDeniedException"],
@@ -111,6 +113,7 @@ test("[RT-5] with access keys, a signature is verified and names its principal",
     [new KMSClient(config("NOBODY", "a secret")), "UnrecognizedClientException"],
     [new KMSClient(config("toString", "a secret")), "UnrecognizedClientException"],
     [new KMSClient(config("AKID", "a secret", late)), "InvalidSignatureException"],
+    [new KMSClient(config("AKID", "a secret", abroad)), "InvalidSignatureException"],
   ] as const) {
     await expect(client.send(describe)).rejects.toMatchObject({ name });
     client.destroy();
@@ -123,7 +126,7 @@ test("[RT-5] a signature of one request is none of another", async () => {
   await rig.start({ directory, credentials: CREDENTIALS, nowMs: Date.now });
   const seen: { headers: Record<string, string>; body: string }[] = [];
   const client = new KMSClient({
-    region: "eu-west-1",
+    region: "sim-local-1",
     endpoint: rig.endpoint,
     credentials: { accessKeyId: "AKID", secretAccessKey: "a secret" },
   });
@@ -150,6 +153,37 @@ test("[RT-5] a signature of one request is none of another", async () => {
   expect(await post({ "x-amz-target": "TrentService.ListKeys" }, body)).toMatchObject(refused);
   const other = await fetch(`${rig.endpoint}/other`, { method: "POST", headers: sent, body });
   expect(await other.json()).toMatchObject(refused);
+});
+
+/** A signed request whose signature covers `names`, with the scope's service. */
+function signed({ names = "host;x-amz-date;x-amz-target", service = "kms" }) {
+  const sha256 = (text: string): string => createHash("sha256").update(text).digest("hex");
+  const hmac = (key: Uint8Array, text: string): Buffer =>
+    createHmac("sha256", key).update(text).digest();
+  const fields = new Map([
+    ["host", "127.0.0.1"],
+    ["x-amz-date", "20260102T030405Z"],
+    ["x-amz-target", "TrentService.Decrypt"],
+  ]);
+  const lines = names.split(";").map((name) => `${name}:${fields.get(name) ?? ""}\n`);
+  const canonical = ["POST", "/", "", lines.join(""), names, sha256("{}")].join("\n");
+  const scope = ["20260102", "sim-local-1", service, "aws4_request"];
+  const key = scope.reduce(hmac, Buffer.from("AWS4a secret"));
+  const text = ["AWS4-HMAC-SHA256", "20260102T030405Z", scope.join("/"), sha256(canonical)];
+  const signature = hmac(key, text.join("\n")).toString("hex");
+  const authorization = `AWS4-HMAC-SHA256 Credential=AKID/${scope.join("/")}, SignedHeaders=${names}, Signature=${signature}`;
+  const headers = { ...Object.fromEntries(fields), authorization };
+  return { method: "POST", path: "/", headers, body: Buffer.from("{}") };
+}
+
+test("[RT-5] a signature covers the operation, and is for this service", () => {
+  const now = Date.parse("2026-01-02T03:04:05Z");
+  expect(identifyCaller(signed({}), CREDENTIALS, now)).toBe(ROLE);
+  for (const given of [{ names: "host;x-amz-date" }, { service: "s3" }]) {
+    expect(() => identifyCaller(signed(given), CREDENTIALS, now)).toThrow(
+      expect.objectContaining({ type: "InvalidSignatureException" }),
+    );
+  }
 });
 
 test("reads access keys from a file, and nothing else", () => {
