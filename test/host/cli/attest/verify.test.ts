@@ -289,7 +289,11 @@ test.for([
   { title: "a missing policy", words: [...good, "--policy", word("no")], says: "no" },
   { title: "half a nonce", words: [...good, "--nonce", "abc"], says: "--nonce: expected hex" },
   { title: "an empty nonce", words: [...good, "--nonce", ""], says: "--nonce: expected hex" },
-  { title: "no time", words: [...good, "--at", "yesterday"], says: "--at: expected signed, recorded or a" },
+  {
+    title: "no time",
+    words: [...good, "--at", "yesterday"],
+    says: "--at: expected signed, recorded or a",
+  },
   { title: "a time without zone", words: [...good, "--at", "2026-01-01T00:00"], says: "--at" },
   {
     title: "--trust and --anchor",
