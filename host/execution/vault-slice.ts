@@ -110,8 +110,22 @@ export async function runSlice(work: SliceWork, context: SliceContext): Promise<
   } catch (error) {
     if (!(error instanceof SymphonyError)) throw error;
     const failure = { code: error.code, executing: progress.executing };
-    await context.board.post({ kind: "failed", ...failure });
+    await tellFailure(context.board, failure);
     return { ok: false, ...failure };
+  }
+}
+
+/** A round that has ended meanwhile need not hear of a failure, and the failure stays what it was. */
+async function tellFailure(
+  board: RoundBoard,
+  failure: { readonly code: ErrorCode; readonly executing: boolean },
+): Promise<void> {
+  try {
+    await board.post({ kind: "failed", ...failure });
+  } catch (error) {
+    const isOver =
+      error instanceof Error && "code" in error && error.code === "COORDINATION_CONFLICT";
+    if (!isOver) throw error;
   }
 }
 
