@@ -79,7 +79,7 @@ function collateralOf(
 }
 
 test.for(NAMES)(
-  "%s: the command accepts what the verifier does, and its archive",
+  "[TT-2] %s: the command accepts what the verifier does, and its archive",
   async (name, context) => {
     const base = BASES.get(name);
     context.skip(base === undefined || !isAvailable(base), "the folder SYMPHONY_SHARED is absent");
