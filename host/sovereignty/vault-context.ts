@@ -2,11 +2,11 @@ import type { BoxKeyPair, SigningKey } from "#protocol";
 
 import type { ActorLog } from "../evidence/actor-log.ts";
 import type { Store } from "../store/index.ts";
-import type { BatchFiles } from "./batch-files.ts";
-import type { Books } from "./books.ts";
-import type { KeyCustody } from "./key-custody.ts";
+import type { BatchFiles } from "./records/batch-files.ts";
+import type { Books } from "./ledger/books.ts";
+import type { KeyCustody } from "./custody/key-custody.ts";
 import type { VaultSchema } from "./schema.ts";
-import type { VaultSecrets } from "./secrets.ts";
+import type { VaultSecrets } from "./custody/secrets.ts";
 
 /** Everything the parts of one Vault share. */
 export interface VaultContext {

@@ -12,27 +12,31 @@ import {
 
 import { openActorLog, type ActorLog } from "../evidence/actor-log.ts";
 import { openStore, storeUnavailable } from "../store/index.ts";
-import { BatchFiles } from "./batch-files.ts";
-import { Books } from "./books.ts";
-import { decide } from "./decide.ts";
-import type { RoundReference } from "./dispatch.ts";
+import { BatchFiles } from "./records/batch-files.ts";
+import { Books } from "./ledger/books.ts";
+import { decide } from "./tasks/decide.ts";
+import type { RoundReference } from "./tasks/dispatch.ts";
 import {
   beginExecution,
   prepareSlice,
   sessionsOf,
   type Beginning,
   type SlicePlan,
-} from "./execution.ts";
-import { governanceHead, recordGovernanceHead, type GovernanceHead } from "./governance-head.ts";
-import { addGrant, revokeGrant, type AccessGrant } from "./grants.ts";
+} from "./tasks/execution.ts";
+import {
+  governanceHead,
+  recordGovernanceHead,
+  type GovernanceHead,
+} from "./tasks/governance-head.ts";
+import { addGrant, revokeGrant, type AccessGrant } from "./access/grants.ts";
 import {
   ingestCsv,
   ingestDocuments,
   type CsvIngest,
   type DocumentIngest,
   type IngestReport,
-} from "./ingest.ts";
-import type { KeyCustody } from "./key-custody.ts";
+} from "./records/ingest.ts";
+import type { KeyCustody } from "./custody/key-custody.ts";
 import {
   ledgerStatement,
   recordCommitments,
@@ -40,13 +44,13 @@ import {
   type LedgerLine,
   type RecordCommitment,
   type VaultStatus,
-} from "./operator-view.ts";
+} from "./operator/operator-view.ts";
 import { metaOf } from "./queries.ts";
-import { releaseShare, type Release } from "./release.ts";
+import { releaseShare, type Release } from "./tasks/release.ts";
 import { VAULT_MIGRATIONS, type VaultSchema } from "./schema.ts";
-import { openSecrets, requireSameSecrets } from "./secrets.ts";
-import { abort, settle, verifyRound } from "./settle.ts";
-import { setConsent, type ConsentChange } from "./set-consent.ts";
+import { openSecrets, requireSameSecrets } from "./custody/secrets.ts";
+import { abort, settle, verifyRound } from "./tasks/settle.ts";
+import { setConsent, type ConsentChange } from "./consent/set-consent.ts";
 import type { VaultContext } from "./vault-context.ts";
 
 /** What {@link openVault} needs. */

@@ -1,9 +1,12 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
 
-import { parseAttributeValue } from "../../../host/sovereignty/attribute-value.ts";
-import { CSV_CELL_MAX, readCsv, type CsvRow } from "../../../host/sovereignty/csv.ts";
-import { IMAGE_BYTES_MAX, parseImageHeader } from "../../../host/sovereignty/document-image.ts";
+import { parseAttributeValue } from "../../../host/sovereignty/records/attribute-value.ts";
+import { CSV_CELL_MAX, readCsv, type CsvRow } from "../../../host/sovereignty/records/csv.ts";
+import {
+  IMAGE_BYTES_MAX,
+  parseImageHeader,
+} from "../../../host/sovereignty/records/document-image.ts";
 import { SymphonyError, utf8, type CanonicalAttribute } from "../../../protocol/index.ts";
 import { PNG } from "./vault-fixture.ts";
 

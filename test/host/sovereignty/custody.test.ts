@@ -7,7 +7,7 @@ import { afterEach, beforeEach, describe, expect, test } from "vitest";
 
 import { openCiphertextForRecipient } from "../../../enclave/adapters/cms.ts";
 import { createKms, recipientKeyPolicy, type Kms } from "../../../host/adapters/kms.ts";
-import { openSecrets } from "../../../host/sovereignty/secrets.ts";
+import { openSecrets } from "../../../host/sovereignty/custody/secrets.ts";
 import type { KeyCustody, SlicePlan } from "../../../host/sovereignty/index.ts";
 import {
   SEALED_ORDER,

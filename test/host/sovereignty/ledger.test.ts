@@ -1,8 +1,8 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
 
-import { setDigestOf } from "../../../host/sovereignty/books.ts";
-import { Ledger, type LedgerEntry } from "../../../host/sovereignty/ledger.ts";
+import { setDigestOf } from "../../../host/sovereignty/ledger/books.ts";
+import { Ledger, type LedgerEntry } from "../../../host/sovereignty/ledger/ledger.ts";
 import {
   decodeOrdinals,
   encodeOrdinals,
@@ -10,7 +10,7 @@ import {
   ordinalBytes,
   ordinalSet,
   ordinalsOf,
-} from "../../../host/sovereignty/subject-set.ts";
+} from "../../../host/sovereignty/ledger/subject-set.ts";
 
 const ALLOWANCE = 100;
 

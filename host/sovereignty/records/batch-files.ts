@@ -10,8 +10,8 @@ import {
   parseBatchHeader,
 } from "#protocol";
 
-import { storeUnavailable } from "../store/index.ts";
-import { writeDurably } from "./secrets.ts";
+import { storeUnavailable } from "../../store/index.ts";
+import { writeDurably } from "../custody/secrets.ts";
 
 /** The sealed batches of a Vault: one file each, named by batch id. */
 export class BatchFiles {

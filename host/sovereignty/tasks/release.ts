@@ -25,9 +25,9 @@ import {
 
 import { decodePlan } from "./decide.ts";
 import { requireSameEnvelope } from "./dispatch.ts";
-import { decisionOf, releasedOf, settledOf } from "./queries.ts";
+import { decisionOf, releasedOf, settledOf } from "../queries.ts";
 import { verifyRound } from "./settle.ts";
-import type { VaultContext } from "./vault-context.ts";
+import type { VaultContext } from "../vault-context.ts";
 
 const DIGEST_BYTES = 32;
 

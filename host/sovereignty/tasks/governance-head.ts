@@ -1,8 +1,8 @@
 import { ConflictError, decodeCbor, encodeCbor, equalBytes, parseWith } from "#protocol";
 import { z } from "zod";
 
-import { metaOf } from "./queries.ts";
-import type { VaultContext } from "./vault-context.ts";
+import { metaOf } from "../queries.ts";
+import type { VaultContext } from "../vault-context.ts";
 
 /** The head of the governance log that this Vault has accepted last; it never goes back. */
 export interface GovernanceHead {

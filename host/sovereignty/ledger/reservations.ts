@@ -1,8 +1,8 @@
 import { ConflictError, usageScope } from "#protocol";
 
 import type { LedgerNote } from "./books.ts";
-import type { Writing } from "./queries.ts";
-import type { VaultContext } from "./vault-context.ts";
+import type { Writing } from "../queries.ts";
+import type { VaultContext } from "../vault-context.ts";
 
 /** How long after its expiry an executing reservation waits for its settlement before the estimate is committed. */
 export const SETTLEMENT_GRACE_MS = 600_000;

@@ -1,8 +1,8 @@
 import type { UsageScope } from "#protocol";
 
-import type { BudgetSummary } from "./ledger.ts";
-import { subjectCount } from "./queries.ts";
-import type { VaultContext } from "./vault-context.ts";
+import type { BudgetSummary } from "../ledger/ledger.ts";
+import { subjectCount } from "../queries.ts";
+import type { VaultContext } from "../vault-context.ts";
 
 const COMMITMENT_BYTES = 32;
 const STATEMENT_LINES_MAX = 1_000;

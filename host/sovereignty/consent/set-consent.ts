@@ -1,9 +1,9 @@
 import { LimitError, unixMs, type UsageScope } from "#protocol";
 
 import type { ConsentDecision } from "./consent.ts";
-import { allocateOrdinals, subjectCount } from "./queries.ts";
-import { encodeOrdinals, firstOrdinals, ordinalSet } from "./subject-set.ts";
-import type { VaultContext } from "./vault-context.ts";
+import { allocateOrdinals, subjectCount } from "../queries.ts";
+import { encodeOrdinals, firstOrdinals, ordinalSet } from "../ledger/subject-set.ts";
+import type { VaultContext } from "../vault-context.ts";
 
 /** Consent of some subjects for one purpose. */
 export interface ConsentChange {

@@ -14,14 +14,14 @@ import {
 
 import { decodePlan, type DecisionPlan } from "./decide.ts";
 import { requireSameEnvelope } from "./dispatch.ts";
-import { decisionOf, executionsOf, settledOf, type Writing } from "./queries.ts";
+import { decisionOf, executionsOf, settledOf, type Writing } from "../queries.ts";
 import {
   commitReservation,
   estimateMicro,
   releaseReservation,
   type LogPosition,
-} from "./reservations.ts";
-import type { VaultContext } from "./vault-context.ts";
+} from "../ledger/reservations.ts";
+import type { VaultContext } from "../vault-context.ts";
 
 const BUNDLE_BYTES_MAX = 128 * 1024;
 const BUNDLES_MAX = 100;

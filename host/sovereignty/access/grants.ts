@@ -9,8 +9,8 @@ import {
 } from "#protocol";
 import { z } from "zod";
 
-import { grantsOf, type Reading } from "./queries.ts";
-import type { VaultContext } from "./vault-context.ts";
+import { grantsOf, type Reading } from "../queries.ts";
+import type { VaultContext } from "../vault-context.ts";
 
 const accessGrantSchema = z.strictObject({
   grant_id: identifier,

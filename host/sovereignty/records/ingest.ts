@@ -21,7 +21,7 @@ import { parseAttributeValue } from "./attribute-value.ts";
 import { BatchWriter } from "./batch-writer.ts";
 import { readCsv, type CsvRow } from "./csv.ts";
 import { parseImageHeader } from "./document-image.ts";
-import type { VaultContext } from "./vault-context.ts";
+import type { VaultContext } from "../vault-context.ts";
 
 /** Most records of a batch, and quarantined rows that a report names. */
 export const INGEST_BATCH_ROWS_MAX = 10_000;

@@ -1,6 +1,6 @@
 import type { UsageScope } from "#protocol";
 
-import type { Ordinals } from "./subject-set.ts";
+import type { Ordinals } from "../ledger/subject-set.ts";
 
 /** What a data subject, or the operator on their behalf, decided for one purpose (CO-1, CO-2). */
 export type ConsentDecision =

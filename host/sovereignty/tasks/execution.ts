@@ -11,9 +11,9 @@ import {
 } from "#protocol";
 
 import { requireDispatchable, type Dispatch, type RoundReference } from "./dispatch.ts";
-import { batchesNamed, executionsOf } from "./queries.ts";
-import { noteOf } from "./reservations.ts";
-import type { VaultContext } from "./vault-context.ts";
+import { batchesNamed, executionsOf } from "../queries.ts";
+import { noteOf } from "../ledger/reservations.ts";
+import type { VaultContext } from "../vault-context.ts";
 
 /** One encrypted batch of a slice, and what its enclave needs to open it. */
 export interface PlannedBatch {

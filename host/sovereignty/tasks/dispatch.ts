@@ -15,15 +15,15 @@ import {
 } from "#protocol";
 
 import { decodePlan, shareCommitmentsOf, type DecisionPlan } from "./decide.ts";
-import { findGrant } from "./grants.ts";
-import { decisionOf, executionsOf, type Reading } from "./queries.ts";
+import { findGrant } from "../access/grants.ts";
+import { decisionOf, executionsOf, type Reading } from "../queries.ts";
 import {
   roundsOfRequest,
   taskIdOf,
   verifyRequest,
   type AuthenticRequest,
 } from "./request-rules.ts";
-import type { VaultContext } from "./vault-context.ts";
+import type { VaultContext } from "../vault-context.ts";
 
 /** How far the coordinator's clock may be from the Vault's own. */
 const CLOCK_SKEW_MS = 60_000;

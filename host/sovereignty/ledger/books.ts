@@ -1,10 +1,10 @@
 import { ConflictError, hex, usageScope, type UsageScope } from "#protocol";
 
-import { afterWrite, type Store } from "../store/index.ts";
-import { Consents, type ConsentDecision } from "./consent.ts";
+import { afterWrite, type Store } from "../../store/index.ts";
+import { Consents, type ConsentDecision } from "../consent/consent.ts";
 import { Ledger, type LedgerEntry } from "./ledger.ts";
-import type { Reading, Writing } from "./queries.ts";
-import type { VaultSchema } from "./schema.ts";
+import type { Reading, Writing } from "../queries.ts";
+import type { VaultSchema } from "../schema.ts";
 import { decodeOrdinals, encodeOrdinals, ordinalsDigest, type Ordinals } from "./subject-set.ts";
 
 /** What a ledger row says besides its entry. */

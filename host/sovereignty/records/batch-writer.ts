@@ -13,9 +13,9 @@ import {
   type CanonicalRecord,
 } from "#protocol";
 
-import { allocateOrdinals, splitSubjectIds, type Writing } from "./queries.ts";
-import { ordinalBytes } from "./subject-set.ts";
-import type { VaultContext } from "./vault-context.ts";
+import { allocateOrdinals, splitSubjectIds, type Writing } from "../queries.ts";
+import { ordinalBytes } from "../ledger/subject-set.ts";
+import type { VaultContext } from "../vault-context.ts";
 
 /** A batch is sealed when its records hold this many bytes, whatever their number. */
 const BATCH_CONTENT_BYTES = 16 * 1024 * 1024;

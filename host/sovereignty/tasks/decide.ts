@@ -22,9 +22,9 @@ import {
 } from "#protocol";
 import { z } from "zod";
 
-import { setDigestOf } from "./books.ts";
-import { findGrant } from "./grants.ts";
-import { batchesOf, decisionOf, findRecord, type StoredBatch, type Writing } from "./queries.ts";
+import { setDigestOf } from "../ledger/books.ts";
+import { findGrant } from "../access/grants.ts";
+import { batchesOf, decisionOf, findRecord, type StoredBatch, type Writing } from "../queries.ts";
 import {
   requireAdmissible,
   requireDeliveryKey,
@@ -33,9 +33,9 @@ import {
   verifyRequest,
   type AuthenticRequest,
 } from "./request-rules.ts";
-import { endOverdue } from "./reservations.ts";
-import { ordinalSet, ordinalsOf, setBit, type Ordinals } from "./subject-set.ts";
-import type { VaultContext } from "./vault-context.ts";
+import { endOverdue } from "../ledger/reservations.ts";
+import { ordinalSet, ordinalsOf, setBit, type Ordinals } from "../ledger/subject-set.ts";
+import type { VaultContext } from "../vault-context.ts";
 
 /** Bounds of a sealed order: batches, and bytes of the consent bitmap. protocol/work-order.ts */
 const BATCHES_MAX = 4096;
