@@ -41,6 +41,10 @@ export const microEpsilon = z.int().min(0).max(1_000_000_000);
 export const usageScope = z.enum(["personal_use", "marketing", "analytics", "training"]);
 export type UsageScope = z.infer<typeof usageScope>;
 
+/** What a subject can consent to: the purposes, and that an audience names them to its submitter (PB-6). */
+export const consentPurpose = z.enum([...usageScope.options, "identifiable_targeting"]);
+export type ConsentPurpose = z.infer<typeof consentPurpose>;
+
 /** The four task classes (SCP core spec, part 2). */
 export const taskClass = z.enum(["parse", "query", "compute", "train"]);
 export type TaskClass = z.infer<typeof taskClass>;

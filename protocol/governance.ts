@@ -9,6 +9,9 @@ import {
   identifier,
   natural,
   unixMs,
+  microEpsilon,
+  usageScope,
+  type UsageScope,
 } from "./fields.ts";
 import { digestOfBytes } from "./hash.ts";
 import { RefusedError, VerificationError } from "./errors.ts";
@@ -68,6 +71,13 @@ export const governanceStatementSchema = z.strictObject({
       module_id: z.string().regex(/^i-[0-9a-f]{8,32}(-enc[0-9a-f]{16})?$/),
     }),
     z.strictObject({ type: z.literal("actor_suspended"), actor_id: identifier }),
+    /** Gives each subject back at most this much of what was consumed for a purpose, at the beginning of an epoch (PB-5). */
+    z.strictObject({
+      type: z.literal("budget_replenished"),
+      usage_scope: usageScope,
+      epoch_id: natural,
+      epsilon_micro: microEpsilon,
+    }),
     z.strictObject({
       type: z.literal("challenge_resolved"),
       task_id: identifier,
@@ -118,9 +128,18 @@ export interface GovernanceState {
   readonly revokedMeasurements: readonly string[];
   readonly revokedModuleIds: readonly string[];
   readonly challengeResolutions: ReadonlyMap<string, ChallengeResolution>;
+  /** In the order of the log; of one purpose, each of a later epoch than the one before. */
+  readonly replenishments: readonly Replenishment[];
   /** Digest of the last event; zeros before the first. */
   readonly head: Uint8Array;
   readonly sequence: number;
+}
+
+/** A budget that governance gave back, see {@link GOVERNANCE_STATEMENT}. */
+export interface Replenishment {
+  readonly usageScope: UsageScope;
+  readonly epochId: number;
+  readonly epsilonMicro: number;
 }
 
 /** How governance ended a challenge. */
@@ -139,6 +158,7 @@ export function genesisState(genesisBytes: Uint8Array): GovernanceState {
     revokedMeasurements: [],
     revokedModuleIds: [],
     challengeResolutions: new Map(),
+    replenishments: [],
     head: new Uint8Array(32),
     sequence: 0,
   };
@@ -220,12 +240,39 @@ function decide(state: GovernanceState, statement: GovernanceStatement): Governa
       actors.set(actor.actor_id, { ...actor, status: "suspended" });
       return { ...state, actors };
     }
+    case "budget_replenished":
+      return {
+        ...state,
+        replenishments: [...state.replenishments, replenishmentOf(state, decision)],
+      };
     case "challenge_resolved": {
       const challengeResolutions = new Map(state.challengeResolutions);
       challengeResolutions.set(decision.task_id, decision.resolution);
       return { ...state, challengeResolutions };
     }
   }
+}
+
+/** @throws {@link VerificationError} GOVERNANCE_EVENT_INVALID for more than policy allows, or an epoch that had its own */
+function replenishmentOf(
+  { policy, replenishments }: GovernanceState,
+  decision: Extract<GovernanceStatement["decision"], { type: "budget_replenished" }>,
+): Replenishment {
+  const { usage_scope: usageScope, epoch_id: epochId, epsilon_micro: epsilonMicro } = decision;
+  const budget = policy.privacy.budgets.find((each) => each.usage_scope === usageScope);
+  const max = budget?.replenish_epsilon_micro_max ?? 0;
+  const last = replenishments.findLast((each) => each.usageScope === usageScope)?.epochId ?? -1;
+  if (epsilonMicro <= max && epochId > last) return { usageScope, epochId, epsilonMicro };
+  throw new VerificationError(
+    {
+      code: "GOVERNANCE_EVENT_INVALID",
+      epsilon_micro: epsilonMicro,
+      max,
+      epoch_id: epochId,
+      after: last,
+    },
+    `budget_replenished: expected at most ${max} micro-epsilon and an epoch after ${last}, got ${epsilonMicro} and ${epochId}`,
+  );
 }
 
 /** Folds all `events` over the genesis. @throws as {@link applyGovernanceEvent} */

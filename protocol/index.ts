@@ -54,8 +54,17 @@ export {
   type ActorRole,
   type TaskClass,
   type UsageScope,
+  consentPurpose,
+  type ConsentPurpose,
 } from "./fields.ts";
-export { policyDigest, policySchema, type Policy, type ReferenceValue } from "./policy.ts";
+export {
+  allowanceMicro,
+  policyDigest,
+  policySchema,
+  type Budget,
+  type Policy,
+  type ReferenceValue,
+} from "./policy.ts";
 export {
   canonicalAttributeSchema,
   domainSchema,
@@ -99,6 +108,7 @@ export {
   type GovernanceEvent,
   type GovernanceState,
   type GovernanceStatement,
+  type Replenishment,
 } from "./governance.ts";
 export {
   GOVERNANCE_SNAPSHOT,

@@ -8,6 +8,7 @@ import {
   sessionPlatformName,
   unixMs,
   usageScope,
+  type UsageScope,
 } from "./fields.ts";
 
 const hexPcr = z.string().regex(/^[0-9a-f]{96}$/, { error: "expected 96 lower-case hex digits" });
@@ -35,6 +36,25 @@ const classConstraintsSchema = z.strictObject({
 });
 
 /**
+ * The privacy budget of one purpose. Each amount is a whole allowance: what may be consumed since the last replenishment.
+ *
+ * `class_allowances` lowers a subject's allowance for sensitive work: a task is measured against the entry with the
+ * highest `privacy_class` that is not above its own, and against `epsilon_micro` when there is none.
+ */
+export const budgetSchema = z.strictObject({
+  usage_scope: usageScope,
+  /** Of one subject. */
+  epsilon_micro: microEpsilon,
+  class_allowances: z
+    .array(z.strictObject({ privacy_class: z.int().min(0).max(9), epsilon_micro: microEpsilon }))
+    .max(10),
+  /** Of one record scope as a whole, whoever its subjects are; null for no bound but theirs. */
+  record_scope_epsilon_micro: natural.nullable(),
+  /** The most that governance may give back to each subject at one epoch boundary; null for never. */
+  replenish_epsilon_micro_max: microEpsilon.nullable(),
+});
+
+/**
  * A policy version as one complete document (PV-1, PV-2). Nothing is optional and nothing has a default.
  *
  * `privacy.budgets` gives the whole allowance of one subject for one scope; without an entry there is none.
@@ -51,9 +71,7 @@ export const policySchema = z.strictObject({
     train: classConstraintsSchema,
   }),
   privacy: z.strictObject({
-    budgets: z
-      .array(z.strictObject({ usage_scope: usageScope, epsilon_micro: microEpsilon }))
-      .max(16),
+    budgets: z.array(budgetSchema).max(16),
     minimum_result_cardinality: natural,
     minimum_local_cardinality: natural,
     delta_pico: natural,
@@ -93,8 +111,22 @@ export const policySchema = z.strictObject({
   }),
 });
 
+export type Budget = z.infer<typeof budgetSchema>;
 export type Policy = z.infer<typeof policySchema>;
 export type ReferenceValue = z.infer<typeof referenceValueSchema>;
+
+/**
+ * What one subject may have consumed and reserved for a purpose, micro-epsilon, when a task of `privacyClass` is admitted;
+ * 0 when the policy has no budget for the purpose. See {@link budgetSchema}.
+ */
+export function allowanceMicro(policy: Policy, scope: UsageScope, privacyClass: number): number {
+  const budget = policy.privacy.budgets.find((each) => each.usage_scope === scope);
+  if (budget === undefined) return 0;
+  const entry = budget.class_allowances
+    .filter((each) => each.privacy_class <= privacyClass)
+    .toSorted((a, b) => b.privacy_class - a.privacy_class)[0];
+  return Math.min(budget.epsilon_micro, entry?.epsilon_micro ?? budget.epsilon_micro);
+}
 
 /** Digest that envelopes and orders bind to: equal documents have equal digests. */
 export function policyDigest(policy: Policy): Uint8Array {

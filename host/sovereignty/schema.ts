@@ -1,8 +1,20 @@
 import { ACTOR_LOG_STATEMENTS, type ActorLogSchema } from "../evidence/actor-log.ts";
-import type { Generated, Migration } from "../store/index.ts";
+import { SQLITE_WORDS, type Generated, type Migration } from "../store/index.ts";
+import { recordsStatements, type RecordsTables } from "./records/tables.ts";
+import { ledgerStatements, type LedgerTables } from "./ledger/tables.ts";
+import { custodyStatements, type CustodyTables } from "./custody/tables.ts";
+import { witnessStatements, type WitnessTables } from "./witness/tables.ts";
+import { operatorStatements, type OperatorTables } from "./operator/tables.ts";
 
 /** Tables of a Vault's store. Sets of subjects are ordinals; nothing names a subject but `subject`. */
-export interface VaultSchema extends ActorLogSchema {
+export interface VaultSchema
+  extends
+    ActorLogSchema,
+    RecordsTables,
+    LedgerTables,
+    CustodyTables,
+    WitnessTables,
+    OperatorTables {
   vault_meta: { name: string; value: Uint8Array };
   /** The pseudonym behind each ordinal. */
   subject: { ordinal: number; subject_id: Uint8Array };
@@ -97,13 +109,6 @@ export interface VaultSchema extends ActorLogSchema {
   released: { request_digest: Uint8Array; output_commitment: Uint8Array; share: Uint8Array };
 }
 
-const appendOnly = (table: string): string[] => [
-  `create trigger ${table}_no_update before update on ${table}
-     begin select raise(abort, '${table} is append-only'); end`,
-  `create trigger ${table}_no_delete before delete on ${table}
-     begin select raise(abort, '${table} is append-only'); end`,
-];
-
 /** See {@link VaultSchema}. */
 export const VAULT_MIGRATIONS: readonly Migration[] = [
   {
@@ -132,7 +137,7 @@ export const VAULT_MIGRATIONS: readonly Migration[] = [
          position integer primary key autoincrement, usage_scope text not null,
          state text not null, expires_ms integer, subjects blob not null,
          at_ms integer not null) strict`,
-      ...appendOnly("consent_event"),
+      ...SQLITE_WORDS.appendOnly("consent_event"),
       `create table subject_set (digest blob primary key, subjects blob not null) strict`,
       `create table ledger (
          position integer primary key autoincrement, kind text not null,
@@ -141,7 +146,7 @@ export const VAULT_MIGRATIONS: readonly Migration[] = [
          round integer, epsilon_micro integer not null, privacy_class integer not null,
          epoch_id integer, expires_ms integer, at_ms integer not null) strict`,
       `create index ledger_reservation on ledger (reservation_id)`,
-      ...appendOnly("ledger"),
+      ...SQLITE_WORDS.appendOnly("ledger"),
       `create table decision (
          request_digest blob primary key, task_id text not null, signed blob not null,
          decision_digest blob not null, decided_ms integer not null, plan blob) strict`,
@@ -151,17 +156,27 @@ export const VAULT_MIGRATIONS: readonly Migration[] = [
          order_digest blob not null, executor_manifest blob not null,
          result_signing_key blob not null, at_ms integer not null,
          primary key (request_digest, round)) strict`,
-      ...appendOnly("execution"),
+      ...SQLITE_WORDS.appendOnly("execution"),
       `create table settled (
          request_digest blob primary key references decision (request_digest),
          envelope_digest blob not null, record blob not null, record_digest blob not null,
          output_commitment blob, bundles blob not null, at_ms integer not null) strict`,
-      ...appendOnly("settled"),
+      ...SQLITE_WORDS.appendOnly("settled"),
       `create table released (
          request_digest blob primary key references settled (request_digest),
          output_commitment blob not null, share blob not null) strict`,
-      ...appendOnly("released"),
+      ...SQLITE_WORDS.appendOnly("released"),
     ],
   },
   { version: 2, statements: [`alter table execution add column sessions blob`] },
+  {
+    version: 3,
+    statements: [
+      ...recordsStatements(SQLITE_WORDS),
+      ...ledgerStatements(SQLITE_WORDS),
+      ...custodyStatements(SQLITE_WORDS),
+      ...witnessStatements(SQLITE_WORDS),
+      ...operatorStatements(SQLITE_WORDS),
+    ],
+  },
 ];

@@ -1,4 +1,4 @@
 export { afterWrite, openStore, type AfterWrite, type Store } from "./store.ts";
 export { storeUnavailable } from "./store-errors.ts";
-export { type Migration } from "./migrate.ts";
+export { SQLITE_WORDS, type Migration, type SchemaWords } from "./migrate.ts";
 export type { Generated, Kysely, Transaction } from "kysely";

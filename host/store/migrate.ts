@@ -3,6 +3,33 @@ import type { DatabaseSync } from "node:sqlite";
 import { ConflictError, UnavailableError } from "#protocol";
 import { z } from "zod";
 
+/** What the two databases spell differently in the definition of a table. */
+export interface SchemaWords {
+  /** Column types. Integers are 64 bits. */
+  readonly blob: string;
+  readonly integer: string;
+  /** Type of a column that counts rows up and is their primary key. */
+  readonly position: string;
+  /** What follows the closing bracket of a table. */
+  readonly strict: string;
+  /** Statements that make a table refuse updates and deletions. */
+  readonly appendOnly: (table: string) => readonly string[];
+}
+
+/** See {@link SchemaWords}. */
+export const SQLITE_WORDS: SchemaWords = {
+  blob: "blob",
+  integer: "integer",
+  position: "integer primary key autoincrement",
+  strict: "strict",
+  appendOnly: (table) => [
+    `create trigger ${table}_no_update before update on ${table}
+       begin select raise(abort, '${table} is append-only'); end`,
+    `create trigger ${table}_no_delete before delete on ${table}
+       begin select raise(abort, '${table} is append-only'); end`,
+  ],
+};
+
 /** One step of a schema. Its statements run in one transaction, once per file. */
 export interface Migration {
   /** Counts from 1 without gaps. */

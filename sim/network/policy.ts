@@ -1,5 +1,5 @@
 import type { NitroMeasurement } from "#attestation";
-import type { Policy } from "#protocol";
+import type { Budget, Policy, UsageScope } from "#protocol";
 
 const SECOND = 1_000;
 const MINUTE = 60 * SECOND;
@@ -30,6 +30,17 @@ function simulatedClasses(): Policy["classes"] {
   };
 }
 
+/** A plain budget: one allowance for every privacy class, never replenished, no bound on a record scope. */
+export function budgetOf(usage_scope: UsageScope, epsilon_micro: number): Budget {
+  return {
+    usage_scope,
+    epsilon_micro,
+    class_allowances: [],
+    record_scope_epsilon_micro: null,
+    replenish_epsilon_micro_max: null,
+  };
+}
+
 /** The policy of a simulated network: every number written down, small enough to watch. */
 export function simulatedPolicy(measurement: NitroMeasurement, nowMs: number): Policy {
   return {
@@ -40,10 +51,10 @@ export function simulatedPolicy(measurement: NitroMeasurement, nowMs: number): P
     classes: simulatedClasses(),
     privacy: {
       budgets: [
-        { usage_scope: "marketing", epsilon_micro: 10_000_000 },
-        { usage_scope: "analytics", epsilon_micro: 10_000_000 },
-        { usage_scope: "training", epsilon_micro: 20_000_000 },
-        { usage_scope: "personal_use", epsilon_micro: 0 },
+        budgetOf("marketing", 10_000_000),
+        budgetOf("analytics", 10_000_000),
+        budgetOf("training", 20_000_000),
+        budgetOf("personal_use", 0),
       ],
       minimum_result_cardinality: 20,
       minimum_local_cardinality: 5,

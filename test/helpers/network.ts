@@ -16,6 +16,7 @@ import { GOVERNANCE_SNAPSHOT, governanceOrigin } from "../../protocol/governance
 import { signingKeyFromSeed, type SigningKey } from "../../protocol/signing.ts";
 import type { ActorRole } from "../../protocol/fields.ts";
 import type { Policy } from "../../protocol/policy.ts";
+import { budgetOf } from "../../sim/network/policy.ts";
 import { testSemantics } from "./network-data.ts";
 
 /** The time every generated object is from: 2026-01-01T00:00:00Z. */
@@ -156,9 +157,9 @@ export function testPolicy(measurement: Measurement, vaultCount: number): Policy
     },
     privacy: {
       budgets: [
-        { usage_scope: "marketing", epsilon_micro: 20_000_000 },
-        { usage_scope: "analytics", epsilon_micro: 20_000_000 },
-        { usage_scope: "training", epsilon_micro: 40_000_000 },
+        budgetOf("marketing", 20_000_000),
+        budgetOf("analytics", 20_000_000),
+        budgetOf("training", 40_000_000),
       ],
       minimum_result_cardinality: 10,
       minimum_local_cardinality: 5,

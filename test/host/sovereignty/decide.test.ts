@@ -1,5 +1,6 @@
 import { expect, test } from "vitest";
 
+import { budgetOf } from "../../../sim/network/policy.ts";
 import { TASK_REQUEST, hex, parseEvent, type Policy } from "../../../protocol/index.ts";
 import {
   bytesIn,
@@ -73,7 +74,7 @@ test("[AP-4] a budget that one affected subject lacks declines the task for all"
 
 /** A policy with a budget for personal use, so that parse can be priced and exhausted. */
 function personalBudget(policy: Policy): Policy {
-  const budgets = [{ usage_scope: "personal_use" as const, epsilon_micro: 5 }];
+  const budgets = [budgetOf("personal_use", 5)];
   return { ...policy, privacy: { ...policy.privacy, budgets } };
 }
 
