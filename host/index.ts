@@ -12,7 +12,7 @@ export {
   type EnclaveLauncher,
 } from "./execution/index.ts";
 export { createGovernanceEvent } from "./governance/index.ts";
-export { OperatorClient, TaskClient } from "./http/index.ts";
+export { TaskClient, VaultClient } from "./http/index.ts";
 export { runAggregator } from "./run/aggregator.ts";
 export {
   KEY_POLICY_BYTES_MAX,

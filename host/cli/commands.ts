@@ -4,7 +4,8 @@ import { EXIT, UsageError, type CliIo } from "./io.ts";
 import { KEYGEN_HELP, runKeygen } from "./keygen.ts";
 import { SUBMIT_HELP, runSubmit } from "./submit.ts";
 import { EXPORT_HELP, STATUS_HELP, runExport, runStatus } from "./task-commands.ts";
-import { INGEST_HELP, VAULT_HELP, runIngest, runVault } from "./vault-commands.ts";
+import { INGEST_HELP, runIngest } from "./vault/ingest.ts";
+import { runVault, vaultHelp } from "./vault/index.ts";
 import { VERIFY_HELP, runVerify } from "./verify.ts";
 
 interface Command {
@@ -26,7 +27,7 @@ const COMMANDS: ReadonlyMap<string, Command> = new Map([
   ["attest", { run: runAttest, help: attestHelp, summary: "verify and explain attestation" }],
   [
     "vault",
-    { run: runVault, help: () => VAULT_HELP, summary: "a Vault's operator: consent, grants" },
+    { run: runVault, help: vaultHelp, summary: "a Vault's operator: consent, grants, audit" },
   ],
   ["keygen", { run: runKeygen, help: () => KEYGEN_HELP, summary: "create an actor's keys" }],
   ["doctor", { run: runDoctor, help: () => DOCTOR_HELP, summary: "say what this machine can run" }],

@@ -1,7 +1,7 @@
 export { NodeClient, type NodeIdentity } from "./node-client.ts";
 export { addNodeRoutes, type NodeRoutesContext, type TaskRounds } from "./node-routes.ts";
-export { OperatorClient } from "./operator-client.ts";
-export { addOperatorRoutes, type OperatorRoutesContext } from "./operator-routes.ts";
+export { VaultClient, type VaultQuery } from "./vault/client.ts";
+export { addVaultRoutes, type VaultRoutesContext } from "./vault/index.ts";
 export { plainJson } from "./plain-json.ts";
 export { createServer, listen, type Listen, type RunningServer } from "./server.ts";
 export { RemoteProblem, TaskClient } from "./task-client.ts";

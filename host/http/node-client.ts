@@ -43,7 +43,7 @@ export class NodeClient {
     readonly random: (bytes: number) => Uint8Array;
     readonly giveUpMs: number;
   }) {
-    this.#url = `${args.url}/v1/vault/call`;
+    this.#url = `${args.url}/v1/nodes/call`;
     this.#identity = args.identity;
     this.#nowMs = args.nowMs;
     this.#random = args.random;

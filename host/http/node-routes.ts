@@ -69,7 +69,7 @@ const AGGREGATOR_KINDS: ReadonlySet<RoundMessage["body"]["kind"]> = new Set([
  */
 export function addNodeRoutes(server: FastifyInstance, context: NodeRoutesContext): void {
   const nonces = new NonceWindow();
-  server.post("/v1/vault/call", async (request, reply) => {
+  server.post("/v1/nodes/call", async (request, reply) => {
     if (!(request.body instanceof Uint8Array)) {
       throw new MalformedError(
         { code: "SCHEMA_MALFORMED", field: "body" },

@@ -9,7 +9,7 @@ import {
 } from "#protocol";
 import { createKms, type Kms } from "../adapters/kms.ts";
 import { runVaultNode } from "../execution/index.ts";
-import { NodeClient, addOperatorRoutes, createServer, listen } from "../http/index.ts";
+import { NodeClient, addVaultRoutes, createServer, listen } from "../http/index.ts";
 import { openVault, type KeyCustody } from "../sovereignty/index.ts";
 import { readSeed, type VaultConfig } from "./config.ts";
 import { COORDINATOR_AWAY_MS_MAX, reporterOf, type EnclaveEnvironment } from "./environment.ts";
@@ -43,7 +43,7 @@ export async function runVault(
   });
   const token = hex(random(32));
   const server = createServer({ report: (id, error) => environment.report(unexpected(id, error)) });
-  addOperatorRoutes(server, { vault, token, scope: scopeReader(footing.genesis.semantics) });
+  addVaultRoutes(server, { vault, token, scope: scopeReader(footing.genesis.semantics) });
   const running = await listen(server, config.operator_listen);
   try {
     const operator = `${JSON.stringify({ url: running.url, token })}\n`;

@@ -2,13 +2,7 @@ import { existsSync } from "node:fs";
 import { mkdir, readFile, readdir, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 
-import {
-  OperatorClient,
-  UsageError,
-  createGovernanceEvent,
-  readSeed,
-  type TaskClient,
-} from "#host";
+import { VaultClient, UsageError, createGovernanceEvent, readSeed, type TaskClient } from "#host";
 import { fromHex, sha256, signingKeyFromSeed, usageScope, type GovernanceState } from "#protocol";
 import { z } from "zod";
 import { measureSimImage } from "../measure.ts";
@@ -110,12 +104,9 @@ async function cosignedState(
 const operatorSchema = z.object({ url: z.string(), token: z.string() });
 
 /** The operator of one of the network's Vaults. */
-export async function operatorOf(
-  network: RunningNetwork,
-  vaultId: string,
-): Promise<OperatorClient> {
+export async function operatorOf(network: RunningNetwork, vaultId: string): Promise<VaultClient> {
   const text = await readFile(join(network.directory, vaultId, "operator.json"), "utf8");
-  return new OperatorClient(operatorSchema.parse(JSON.parse(text)));
+  return new VaultClient(operatorSchema.parse(JSON.parse(text)));
 }
 
 /** Fills the Vaults as their operators would: records in, consent recorded, the analyst granted. */

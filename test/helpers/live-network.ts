@@ -17,7 +17,7 @@ import {
   runVault,
   vaultConfigSchema,
   type EnclaveLauncher,
-  type OperatorClient,
+  type VaultClient,
 } from "../../host/index.ts";
 import { boxKeyPairFromSeed } from "../../protocol/sealed-box.ts";
 import { signingKeyFromSeed } from "../../protocol/signing.ts";
@@ -70,7 +70,7 @@ export interface LiveNetwork {
   readonly isolation: Isolation;
   readonly client: TaskClient;
   readonly context: PlannedContext;
-  operator(vaultId: string): Promise<OperatorClient>;
+  operator(vaultId: string): Promise<VaultClient>;
   /** Submits a planned task and returns its identifier. `change` edits the request before it is signed. */
   submit(task: PlannedTask, change?: (request: TaskRequest) => TaskRequest): Promise<string>;
   follow(taskId: string): Promise<EndedTask>;
@@ -145,7 +145,7 @@ class Live implements LiveNetwork {
     this.context = parts.context;
   }
 
-  operator(vaultId: string): Promise<OperatorClient> {
+  operator(vaultId: string): Promise<VaultClient> {
     return operatorOf(this.network, vaultId);
   }
 

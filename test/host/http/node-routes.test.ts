@@ -85,7 +85,7 @@ function signedCall(
 }
 
 async function send(body: Uint8Array | string, type = "application/cbor") {
-  const response = await fetch(`${live.nodeUrl}/v1/vault/call`, {
+  const response = await fetch(`${live.nodeUrl}/v1/nodes/call`, {
     method: "POST",
     headers: { "content-type": type },
     body: typeof body === "string" ? body : Buffer.from(body),

@@ -4,10 +4,9 @@ import { extname, join } from "node:path";
 import { Readable } from "node:stream";
 import { parseArgs } from "node:util";
 
-import { usageScope } from "#protocol";
-import { OperatorClient } from "../http/index.ts";
-import { EXIT, UsageError, type CliIo } from "./io.ts";
-import { readOperator } from "./network-files.ts";
+import { VaultClient } from "../../http/index.ts";
+import { EXIT, UsageError, type CliIo } from "../io.ts";
+import { readOperator } from "../network-files.ts";
 
 export const INGEST_HELP = `symphony ingest FILE|FOLDER --vault DIR --scope SCOPE [--subject NAME] [--on-error abort|quarantine] [--json]
 
@@ -19,25 +18,10 @@ batch; with --on-error abort (the default) a bad row leaves nothing behind.
   --subject NAME   whose documents these are (for images)
 `;
 
-export const VAULT_HELP = `symphony vault status  --vault DIR [--json]
-symphony vault records --vault DIR --scope SCOPE [--json]
-symphony vault consent --vault DIR --purpose PURPOSE --state granted|withdrawn [--subjects FILE] [--json]
-symphony vault grant   --vault DIR --grant ID --actor ID --class CLASS --scope SCOPE [--purpose PURPOSE] [--json]
-
-The operator's commands of one Vault. PURPOSE is personal_use, marketing, analytics or training.
---subjects FILE holds one subject a line; without it the consent is of every subject the Vault knows.
-`;
-
 const OPTIONS = {
   vault: { type: "string" },
   scope: { type: "string" },
   subject: { type: "string" },
-  subjects: { type: "string" },
-  purpose: { type: "string" },
-  state: { type: "string" },
-  grant: { type: "string" },
-  actor: { type: "string" },
-  class: { type: "string" },
   "on-error": { type: "string", default: "abort" },
   json: { type: "boolean", default: false },
 } as const;
@@ -51,8 +35,8 @@ function required(value: string | undefined, name: string): string {
   return value;
 }
 
-async function operatorOf(directory: string | undefined): Promise<OperatorClient> {
-  return new OperatorClient(await readOperator(required(directory, "vault")));
+async function operatorOf(directory: string | undefined): Promise<VaultClient> {
+  return new VaultClient(await readOperator(required(directory, "vault")));
 }
 
 /** `symphony ingest`. */
@@ -86,7 +70,7 @@ function onErrorOf(text: string): "abort" | "quarantine" {
 }
 
 async function ingestFolder(args: {
-  readonly operator: OperatorClient;
+  readonly operator: VaultClient;
   readonly path: string;
   readonly scope: string;
   readonly subject: string;
@@ -109,56 +93,4 @@ async function ingestFolder(args: {
     batches += report.batches;
   }
   return { records, batches, quarantined: 0 };
-}
-
-/** `symphony vault ...`. */
-export async function runVault(argv: readonly string[], io: CliIo): Promise<number> {
-  const [command, ...rest] = argv;
-  const { values } = read(rest);
-  const operator = await operatorOf(values.vault);
-  const answer = await perform(command, values, operator);
-  io.stdout(`${JSON.stringify(answer, null, values.json ? undefined : 2)}\n`);
-  return EXIT.ok;
-}
-
-async function perform(
-  command: string | undefined,
-  values: ReturnType<typeof read>["values"],
-  operator: OperatorClient,
-): Promise<unknown> {
-  switch (command) {
-    case "status":
-      return operator.status();
-    case "records":
-      return operator.records(required(values.scope, "scope"));
-    case "consent": {
-      const subjects =
-        values.subjects === undefined
-          ? ("all-known" as const)
-          : (await readFile(values.subjects, "utf8")).split(/\r?\n/).filter((line) => line !== "");
-      return operator.setConsent({
-        usage_scope: purposeOf(required(values.purpose, "purpose")),
-        subjects,
-        state: required(values.state, "state"),
-      });
-    }
-    case "grant":
-      return operator.grant({
-        grant_id: required(values.grant, "grant"),
-        actor_id: required(values.actor, "actor"),
-        task_class: required(values.class, "class"),
-        record_scope: required(values.scope, "scope"),
-        usage_scope: values.purpose === undefined ? null : purposeOf(values.purpose),
-        not_before_ms: null,
-        not_after_ms: null,
-      });
-    default:
-      throw new UsageError("vault: expected status, records, consent or grant");
-  }
-}
-
-function purposeOf(text: string) {
-  const parsed = usageScope.safeParse(text);
-  if (parsed.success) return parsed.data;
-  throw new UsageError(`--purpose: expected ${usageScope.options.join(", ")}, got ${text}`);
 }

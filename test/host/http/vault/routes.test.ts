@@ -1,68 +1,29 @@
 import * as http from "node:http";
 
-import { afterEach, beforeEach, expect, test } from "vitest";
+import { beforeEach, expect, test } from "vitest";
 
-import {
-  OperatorClient,
-  addOperatorRoutes,
-  createServer,
-  listen,
-  type RunningServer,
-} from "../../../host/http/index.ts";
-import { RefusedError } from "../../../protocol/index.ts";
 import {
   CUSTOMER_HEADER,
   PNG,
   customerCsv,
   newFixture,
-  targetOf,
   type Fixture,
-} from "../sovereignty/vault-fixture.ts";
-
-const TOKEN = "5".repeat(64);
+} from "../../sovereignty/vault-fixture.ts";
+import { TOKEN, operate, type Operated } from "./operated.ts";
 
 let fixture: Fixture;
-let running: RunningServer;
-let operator: OperatorClient;
-let reports: unknown[];
+let operated: Operated;
+let operator: Operated["client"];
 
 beforeEach(async () => {
   fixture = await newFixture();
-  reports = [];
-  const server = createServer({ report: (_id, error) => reports.push(error) });
-  const known = new Set(fixture.governance.semantics.record_scopes.map((s) => s.record_scope_id));
-  addOperatorRoutes(server, {
-    vault: fixture.vault,
-    token: TOKEN,
-    scope: (scopeId) => {
-      if (known.has(scopeId)) return targetOf(fixture, scopeId);
-      throw new RefusedError(
-        { code: "DERIVATION_UNRESOLVED", field: "scope" },
-        "scope: expected one",
-      );
-    },
-  });
-  running = await listen(server, { address: "127.0.0.1", port: 0 });
-  operator = new OperatorClient({ url: running.url, token: TOKEN });
+  operated = await operate(fixture);
+  operator = operated.client;
 });
-
-afterEach(async () => {
-  await running.close();
-  expect(reports).toEqual([]);
-});
-
-async function call(path: string, init: RequestInit & { readonly token?: string | null } = {}) {
-  const { token = TOKEN, ...rest } = init;
-  const headers = new Headers(rest.headers);
-  if (token !== null) headers.set("authorization", `Bearer ${token}`);
-  const response = await fetch(`${running.url}${path}`, { ...rest, headers });
-  const body: unknown = await response.json();
-  return { status: response.status, body };
-}
 
 function ingest(csv: string, query = "scope=customers") {
   const headers = { "content-type": "text/csv" };
-  return call(`/v1/operator/ingest?${query}`, { method: "POST", headers, body: csv });
+  return operated.call(`/v1/vault/ingest?${query}`, { method: "POST", headers, body: csv });
 }
 
 async function expectEmpty(): Promise<void> {
@@ -91,15 +52,15 @@ test.for([
   { title: "an empty token", token: "" },
 ])("[AZ-2] $title opens nothing, on any path", async ({ token }) => {
   const init = { token };
-  for (const path of ["/v1/operator/status", "/v1/operator/records?scope=customers", "/nothing"]) {
-    expect(await call(path, init)).toMatchObject({
+  for (const path of ["/v1/vault/status", "/v1/vault/records?scope=customers", "/nothing"]) {
+    expect(await operated.call(path, init)).toMatchObject({
       status: 401,
       body: { code: "AUTH_TOKEN_INVALID" },
     });
   }
   const headers = { "content-type": "text/csv" };
   const post = { ...init, method: "POST", headers, body: customerCsv(3) };
-  expect((await call("/v1/operator/ingest?scope=customers", post)).status).toBe(401);
+  expect((await operated.call("/v1/vault/ingest?scope=customers", post)).status).toBe(401);
   await expectEmpty();
 });
 
@@ -145,7 +106,7 @@ test.for([
 
 test("a CSV sent as something else is refused", async () => {
   const post = { method: "POST", headers: { "content-type": "application/json" }, body: "{}" };
-  expect(await call("/v1/operator/ingest?scope=customers", post)).toMatchObject({
+  expect(await operated.call("/v1/vault/ingest?scope=customers", post)).toMatchObject({
     status: 400,
     body: { code: "SCHEMA_MALFORMED", field: "body" },
   });
@@ -153,7 +114,7 @@ test("a CSV sent as something else is refused", async () => {
 
 test("an upload that breaks off leaves nothing", async () => {
   await new Promise<void>((resolve) => {
-    const upload = http.request(`${running.url}/v1/operator/ingest?scope=customers`, {
+    const upload = http.request(`${operated.url}/v1/vault/ingest?scope=customers`, {
       method: "POST",
       headers: { "content-type": "text/csv", authorization: `Bearer ${TOKEN}` },
     });
@@ -170,11 +131,11 @@ test("an upload that breaks off leaves nothing", async () => {
   expect(await fixture.vault.status()).toMatchObject({ records: 3, subjects: 3 });
 });
 
-const DOCUMENT = "/v1/operator/documents?scope=receipts&subject=o-1&name=r.png";
+const DOCUMENT = "/v1/vault/documents?scope=receipts&subject=o-1&name=r.png";
 
 function upload(body: Uint8Array<ArrayBuffer>, path = DOCUMENT) {
   const headers = { "content-type": "application/octet-stream" };
-  return call(path, { method: "POST", headers, body });
+  return operated.call(path, { method: "POST", headers, body });
 }
 
 test("a document goes in once it is an image", async () => {
@@ -219,9 +180,7 @@ test.for([
   { path: "grants/revoke", body: { grant_id: "-" }, field: "body.grant_id" },
   { path: "grants/revoke", body: { grant_id: "g", x: 1 }, field: "body" },
 ])("[CB-2] $path refuses $body by its field", async ({ path, body, field }) => {
-  const headers = { "content-type": "application/json" };
-  const post = { method: "POST", headers, body: JSON.stringify(body) };
-  expect(await call(`/v1/operator/${path}`, post)).toMatchObject({
+  expect(await operated.post(`/v1/vault/${path}`, body)).toMatchObject({
     status: 400,
     body: { code: "SCHEMA_MALFORMED", field },
   });
@@ -233,6 +192,6 @@ test("the operator's client gives the Vault's code and words, and says when nobo
     code: "SCHEMA_MALFORMED",
     status: 400,
   });
-  await running.close();
+  await operated.close();
   await expect(operator.status()).rejects.toMatchObject({ code: "COORDINATION_UNAVAILABLE" });
 });

@@ -1,7 +1,7 @@
 import { UnavailableError } from "#protocol";
 import { z } from "zod";
 
-import { RemoteProblem } from "./task-client.ts";
+import { RemoteProblem } from "../task-client.ts";
 
 const reportSchema = z.object({
   records: z.number(),
@@ -15,8 +15,16 @@ const recordsSchema = z.array(
 
 const problemSchema = z.object({ code: z.string(), detail: z.string() });
 
-/** A Vault as its operator uses it. Ingest may take long; nothing else does. */
-export class OperatorClient {
+/** Parameters of a path; absent ones are left out. */
+export type VaultQuery = Readonly<Record<string, string | number | boolean | undefined>>;
+
+/**
+ * A Vault as its operator uses it.
+ *
+ * Every call throws {@link RemoteProblem} with the Vault's own code, or UnavailableError COORDINATION_UNAVAILABLE
+ * when nobody answers. Ingest and bulk import may take long; nothing else does.
+ */
+export class VaultClient {
   readonly #url: string;
   readonly #token: string;
 
@@ -30,15 +38,10 @@ export class OperatorClient {
     readonly onError: "abort" | "quarantine";
     readonly body: ReadableStream | Uint8Array;
   }) {
-    const query = new URLSearchParams({ scope: args.scope, on_error: args.onError });
-    const body = args.body instanceof Uint8Array ? Buffer.from(args.body) : args.body;
+    const { scope, onError, body } = args;
+    const query = { scope, on_error: onError };
     return reportSchema.parse(
-      await this.#send(`/v1/operator/ingest?${query.toString()}`, {
-        method: "POST",
-        headers: { "content-type": "text/csv" },
-        body,
-        duplex: "half",
-      }),
+      await this.upload("/v1/vault/ingest", { query, type: "text/csv", body }),
     );
   }
 
@@ -48,27 +51,17 @@ export class OperatorClient {
     readonly name: string;
     readonly image: Uint8Array;
   }) {
-    const query = new URLSearchParams({
-      scope: args.scope,
-      subject: args.subject,
-      name: args.name,
-    });
-    return reportSchema.parse(
-      await this.#send(`/v1/operator/documents?${query.toString()}`, {
-        method: "POST",
-        headers: { "content-type": "application/octet-stream" },
-        body: Buffer.from(args.image),
-      }),
-    );
+    const { image: body, ...query } = args;
+    const type = "application/octet-stream";
+    return reportSchema.parse(await this.upload("/v1/vault/documents", { query, type, body }));
   }
 
   async records(scope: string) {
-    const query = new URLSearchParams({ scope });
-    return recordsSchema.parse(await this.#send(`/v1/operator/records?${query.toString()}`, {}));
+    return recordsSchema.parse(await this.get("/v1/vault/records", { scope }));
   }
 
   async status(): Promise<unknown> {
-    return this.#send("/v1/operator/status", {});
+    return this.get("/v1/vault/status");
   }
 
   async setConsent(consent: {
@@ -76,22 +69,46 @@ export class OperatorClient {
     readonly subjects: "all-known" | readonly string[];
     readonly state: string;
   }): Promise<unknown> {
-    return this.#post("/v1/operator/consent", consent);
+    return this.post("/v1/vault/consent", consent);
   }
 
   async grant(grant: Readonly<Record<string, string | number | null>>): Promise<unknown> {
-    return this.#post("/v1/operator/grants", grant);
+    return this.post("/v1/vault/grants", grant);
   }
 
   async revokeGrant(grantId: string): Promise<unknown> {
-    return this.#post("/v1/operator/grants/revoke", { grant_id: grantId });
+    return this.post("/v1/vault/grants/revoke", { grant_id: grantId });
   }
 
-  #post(path: string, body: unknown): Promise<unknown> {
+  /** Reads `path`; the answer is JSON that the caller parses. */
+  get(path: string, query: VaultQuery = {}): Promise<unknown> {
+    return this.#send(withQuery(path, query), {});
+  }
+
+  /** Posts JSON to `path`; the answer is JSON that the caller parses. */
+  post(path: string, body: unknown): Promise<unknown> {
     return this.#send(path, {
       method: "POST",
       headers: { "content-type": "application/json" },
       body: JSON.stringify(body),
+    });
+  }
+
+  /** Posts bytes of a content type to `path`, streaming when `body` is a stream. */
+  upload(
+    path: string,
+    args: {
+      readonly query: VaultQuery;
+      readonly type: string;
+      readonly body: ReadableStream | Uint8Array;
+    },
+  ): Promise<unknown> {
+    const body = args.body instanceof Uint8Array ? Buffer.from(args.body) : args.body;
+    return this.#send(withQuery(path, args.query), {
+      method: "POST",
+      headers: { "content-type": args.type },
+      body,
+      duplex: "half",
     });
   }
 
@@ -118,6 +135,14 @@ export class OperatorClient {
       problem.success ? problem.data.detail : `status ${response.status}`,
     );
   }
+}
+
+function withQuery(path: string, query: VaultQuery): string {
+  const given = new URLSearchParams();
+  for (const [name, value] of Object.entries(query)) {
+    if (value !== undefined) given.set(name, String(value));
+  }
+  return given.size === 0 ? path : `${path}?${given.toString()}`;
 }
 
 function withToken(headers: RequestInit["headers"], token: string): Headers {

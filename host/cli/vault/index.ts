@@ -1,0 +1,58 @@
+import { EXIT, UsageError, type CliIo } from "../io.ts";
+import { ACCESS_COMMANDS } from "./access.ts";
+import { callCommand, helpOf, type VaultCommand } from "./command.ts";
+import { CONSENT_COMMANDS } from "./consent.ts";
+import { RECORDS_COMMANDS } from "./records.ts";
+import { STATUS_COMMANDS } from "./status.ts";
+
+/** Every command of `symphony vault`, by area. */
+const COMMANDS: readonly VaultCommand[] = [
+  ...STATUS_COMMANDS,
+  ...RECORDS_COMMANDS,
+  ...CONSENT_COMMANDS,
+  ...ACCESS_COMMANDS,
+];
+
+/** Runs `symphony vault ...`; alone it lists the commands. @throws UsageError and the command's own errors */
+export async function runVault(argv: readonly string[], io: CliIo): Promise<number> {
+  if (argv.length === 0) {
+    io.stderr(overview());
+    return EXIT.usage;
+  }
+  const found = find(argv);
+  if (found === undefined) {
+    const names = COMMANDS.map(({ name }) => name).join(", ");
+    throw new UsageError(`vault: expected one of ${names}, got ${argv[0]}`);
+  }
+  return callCommand(found.command, found.rest, io);
+}
+
+/** The help of the command that `argv` names, or the list of all. */
+export function vaultHelp(argv: readonly string[]): string {
+  const found = find(argv);
+  return found === undefined ? overview() : helpOf(found.command);
+}
+
+/** The command whose name has most words. */
+function find(argv: readonly string[]) {
+  for (const words of [2, 1]) {
+    const name = argv.slice(0, words).join(" ");
+    const command = COMMANDS.find((each) => each.name === name);
+    if (command !== undefined) return { command, rest: argv.slice(words) };
+  }
+  return undefined;
+}
+
+function overview(): string {
+  const width = Math.max(...COMMANDS.map(({ name }) => name.length));
+  return [
+    "symphony vault COMMAND --vault DIR [...]",
+    "",
+    "The operator's commands of one running Vault, whose folder DIR is.",
+    "",
+    ...COMMANDS.map(({ name, summary }) => `  ${name.padEnd(width)}   ${summary}`),
+    "",
+    "symphony vault COMMAND --help says more. --json gives one JSON object.",
+    "",
+  ].join("\n");
+}

@@ -1,0 +1,15 @@
+import type { CanonicalAttribute, RecordScope } from "#protocol";
+
+import type { Vault } from "../../sovereignty/index.ts";
+
+/** What the operator's listener needs of its Vault node. */
+export interface VaultRoutesContext {
+  readonly vault: Vault;
+  /** 64 hex digits that a caller must present. */
+  readonly token: string;
+  /** The registered scope and its attributes. @throws RefusedError DERIVATION_UNRESOLVED */
+  readonly scope: (scopeId: string) => {
+    readonly recordScope: RecordScope;
+    readonly attributes: readonly CanonicalAttribute[];
+  };
+}

@@ -1,0 +1,33 @@
+import { timingSafeEqual } from "node:crypto";
+
+import type { FastifyInstance } from "fastify";
+import { RefusedError, utf8 } from "#protocol";
+
+import { addAccessRoutes } from "./access-routes.ts";
+import { addConsentRoutes } from "./consent-routes.ts";
+import type { VaultRoutesContext } from "./context.ts";
+import { addRecordsRoutes } from "./records-routes.ts";
+import { addStatusRoutes } from "./status-routes.ts";
+
+export type { VaultRoutesContext } from "./context.ts";
+
+/**
+ * The operator's listener of one Vault, `/v1/vault/...`: every call needs the token, on paths that do not exist too;
+ * nothing here leaves the organisation.
+ */
+export function addVaultRoutes(server: FastifyInstance, context: VaultRoutesContext): void {
+  server.addHook("onRequest", async (request) => {
+    if (request.url === "/healthz") return;
+    const presented = utf8(request.headers.authorization ?? "");
+    const expected = utf8(`Bearer ${context.token}`);
+    if (presented.length === expected.length && timingSafeEqual(presented, expected)) return;
+    throw new RefusedError(
+      { code: "AUTH_TOKEN_INVALID" },
+      "authorization: expected the operator's bearer token",
+    );
+  });
+  addRecordsRoutes(server, context);
+  addConsentRoutes(server, context);
+  addAccessRoutes(server, context);
+  addStatusRoutes(server, context);
+}

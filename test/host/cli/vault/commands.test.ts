@@ -1,0 +1,114 @@
+import * as fs from "node:fs";
+import path from "node:path";
+
+import { beforeEach, expect, test } from "vitest";
+
+import { EXIT } from "../../../../host/cli/io.ts";
+import { operate, symphony, type Operated } from "../../http/vault/operated.ts";
+import {
+  customerCsv,
+  bytesIn,
+  newFixture,
+  targetOf,
+  type Fixture,
+} from "../../sovereignty/vault-fixture.ts";
+
+let fixture: Fixture;
+let operated: Operated;
+
+beforeEach(async () => {
+  fixture = await newFixture();
+  operated = await operate(fixture);
+});
+
+async function filled(): Promise<void> {
+  const source = bytesIn(customerCsv(3));
+  await fixture.vault.ingestCsv({ ...targetOf(fixture, "customers"), source, onError: "abort" });
+}
+
+/** The commands that `symphony vault` lists. */
+async function listed(): Promise<string[]> {
+  const { out } = await symphony("vault", "--help");
+  return out.split("\n").flatMap((line) => /^ {2}(\S+(?: \S+)?) {2,}\S/.exec(line)?.[1] ?? []);
+}
+
+test("alone it lists the commands and is a usage error; with --help it lists them and is fine", async () => {
+  const alone = await symphony("vault");
+  expect(alone).toMatchObject({ exit: EXIT.usage, out: "" });
+  expect(await symphony("vault", "--help")).toEqual({ exit: EXIT.ok, out: alone.err, err: "" });
+  expect(await listed()).toEqual(expect.arrayContaining(["status", "consent", "grant", "revoke"]));
+});
+
+test("each command explains itself, and refuses an option and a word that it does not know", async () => {
+  for (const command of await listed()) {
+    const words = command.split(" ");
+    const help = await symphony("vault", ...words, "--help");
+    expect(help).toMatchObject({ exit: EXIT.ok, err: "" });
+    expect(help.out).toContain(`symphony vault ${command} `);
+    for (const option of ["--vault DIR", "--json"]) expect(help.out).toContain(option);
+    const bogus = await symphony("vault", ...words, "--bogus");
+    expect({ command, ...bogus }).toMatchObject({ exit: EXIT.usage, out: "" });
+    expect(bogus.err).toContain("--bogus");
+    const more = await operated.vault(...words, "a", "b", "c", "d");
+    expect({ command, ...more }).toMatchObject({ exit: EXIT.usage, out: "" });
+  }
+});
+
+test("every command needs --vault, and says so", async () => {
+  for (const command of await listed()) {
+    const { err, exit } = await symphony("vault", ...command.split(" "));
+    expect({ command, exit }).toEqual({ command, exit: EXIT.usage });
+    expect(err).toMatch(/expected/);
+  }
+  expect((await symphony("vault", "status")).err).toContain("--vault: expected a value");
+});
+
+test("an unknown command names the known ones", async () => {
+  const { exit, err } = await operated.vault("frobnicate");
+  expect(exit).toBe(EXIT.usage);
+  expect(err).toContain("status");
+  expect(err).toContain("got frobnicate");
+});
+
+test("[PL-1] the operator consents and grants by command, and sees it", async () => {
+  await filled();
+  const consent = ["consent", "--purpose", "marketing", "--state", "granted", "--json"];
+  expect(await operated.vault(...consent)).toEqual({
+    exit: EXIT.ok,
+    out: '{"subjects":3}\n',
+    err: "",
+  });
+  const grant = [
+    "--grant",
+    "g-1",
+    "--actor",
+    "analyst",
+    "--class",
+    "query",
+    "--scope",
+    "customers",
+  ];
+  expect(await operated.vault("grant", ...grant)).toMatchObject({ exit: EXIT.ok });
+  expect(await operated.vault("grant", ...grant)).toMatchObject({ exit: EXIT.refused });
+  expect(await operated.vault("revoke", "--grant", "g-1")).toMatchObject({ exit: EXIT.ok });
+  const { out } = await operated.vault("status", "--json");
+  expect(JSON.parse(out)).toMatchObject({ records: 3, subjects: 3 });
+});
+
+test("a file of subjects names whom a decision is about", async () => {
+  await filled();
+  const file = path.join(fixture.directory, "subjects.txt");
+  fs.writeFileSync(file, "p1@example.org\r\n\np2@example.org\n");
+  const words = ["consent", "--purpose", "training", "--state", "granted", "--subjects", file];
+  expect((await operated.vault(...words, "--json")).out).toBe('{"subjects":2}\n');
+});
+
+test("a Vault that does not answer is exit code 3, a folder without one a usage error", async () => {
+  await operated.close();
+  const away = await operated.vault("status", "--json");
+  expect(away.exit).toBe(EXIT.unavailable);
+  expect(JSON.parse(away.err)).toMatchObject({ error: "COORDINATION_UNAVAILABLE" });
+  const nowhere = await symphony("vault", "status", "--vault", "/nowhere");
+  expect(nowhere.exit).toBe(EXIT.usage);
+  expect(nowhere.err).toContain("/nowhere/operator.json");
+});

@@ -1,0 +1,108 @@
+import * as fs from "node:fs";
+import path from "node:path";
+
+import { afterEach, expect } from "vitest";
+
+import { runCommand } from "../../../../host/cli/commands.ts";
+import { reportError } from "../../../../host/cli/io.ts";
+import {
+  VaultClient,
+  addVaultRoutes,
+  createServer,
+  listen,
+  type RunningServer,
+} from "../../../../host/http/index.ts";
+import { RefusedError } from "../../../../protocol/index.ts";
+import { targetOf, type Fixture } from "../../sovereignty/vault-fixture.ts";
+
+export const TOKEN = "5".repeat(64);
+
+/** What a command of the command line did. */
+export interface Spoken {
+  readonly exit: number;
+  readonly out: string;
+  readonly err: string;
+}
+
+/** A Vault whose operator's listener answers, and the ways to it: HTTP, the client and the command line. */
+export interface Operated {
+  readonly url: string;
+  /** `METHOD path` of every route of the listener. */
+  readonly routes: readonly string[];
+  readonly client: VaultClient;
+  call(
+    path: string,
+    init?: RequestInit & { readonly token?: string | null },
+  ): Promise<{ readonly status: number; readonly body: unknown }>;
+  post(path: string, body: unknown): Promise<{ readonly status: number; readonly body: unknown }>;
+  /** `symphony vault WORDS --vault DIR`, as `host/main.ts` runs it. */
+  vault(...words: string[]): Promise<Spoken>;
+  close(): Promise<void>;
+}
+
+const running: RunningServer[] = [];
+const reports: unknown[] = [];
+
+afterEach(async () => {
+  for (const server of running.splice(0)) await server.close();
+  expect(reports.splice(0)).toEqual([]);
+});
+
+/** Serves the operator of `fixture` until the test ends; an error nobody expected fails the test. */
+export async function operate(fixture: Fixture): Promise<Operated> {
+  const server = createServer({ report: (_id, error) => reports.push(error) });
+  const routes: string[] = [];
+  server.addHook("onRoute", ({ method, url }) => void routes.push(`${String(method)} ${url}`));
+  addVaultRoutes(server, { vault: fixture.vault, token: TOKEN, scope: scopesOf(fixture) });
+  const listening = await listen(server, { address: "127.0.0.1", port: 0 });
+  running.push(listening);
+  const { url } = listening;
+  const file = path.join(fixture.directory, "operator.json");
+  fs.writeFileSync(file, JSON.stringify({ url, token: TOKEN }), { mode: 0o600 });
+  const call: Operated["call"] = async (at, init = {}) => {
+    const { token = TOKEN, ...rest } = init;
+    const headers = new Headers(rest.headers);
+    if (token !== null) headers.set("authorization", `Bearer ${token}`);
+    const response = await fetch(`${url}${at}`, { ...rest, headers });
+    return { status: response.status, body: await response.json() };
+  };
+  return {
+    ...{ url, routes, call },
+    client: new VaultClient({ url, token: TOKEN }),
+    post: (at, body) =>
+      call(at, {
+        method: "POST",
+        headers: { "content-type": "application/json" },
+        body: JSON.stringify(body),
+      }),
+    vault: (...words) => symphony("vault", ...words, "--vault", fixture.directory),
+    close: () => listening.close(),
+  };
+}
+
+function scopesOf(fixture: Fixture) {
+  const known = new Set(fixture.governance.semantics.record_scopes.map((s) => s.record_scope_id));
+  return (scopeId: string) => {
+    if (known.has(scopeId)) return targetOf(fixture, scopeId);
+    throw new RefusedError(
+      { code: "DERIVATION_UNRESOLVED", field: "scope" },
+      "scope: expected one",
+    );
+  };
+}
+
+/** One command as `host/main.ts` runs it. */
+export async function symphony(...words: string[]): Promise<Spoken> {
+  let out = "";
+  let err = "";
+  const io = {
+    stdout: (text: string): void => void (out += text),
+    stderr: (text: string): void => void (err += text),
+  };
+  try {
+    return { exit: await runCommand(words, io), out, err };
+  } catch (error) {
+    const exit = reportError(error, io, words.includes("--json"));
+    return { exit, out, err };
+  }
+}
