@@ -13,7 +13,13 @@ import {
   type SigningKey,
 } from "#protocol";
 
-import { afterWrite, type Kysely, type Store, type Transaction } from "../store/index.ts";
+import {
+  afterWrite,
+  type Kysely,
+  type SchemaWords,
+  type Store,
+  type Transaction,
+} from "../store/index.ts";
 
 /** Events read at a time when the log is opened. */
 const PAGE_EVENTS = 1_000;
@@ -29,15 +35,16 @@ export interface ActorLogSchema {
 }
 
 /** Statements for the migration of a service that keeps a log. The table refuses changes to what it holds. */
-export const ACTOR_LOG_STATEMENTS: readonly string[] = [
-  `create table actor_log (
-     sequence integer primary key, task_id text, type text not null, event blob not null) strict`,
-  `create index actor_log_task on actor_log (task_id, sequence) where task_id is not null`,
-  `create trigger actor_log_no_update before update on actor_log
-     begin select raise(abort, 'actor_log is append-only'); end`,
-  `create trigger actor_log_no_delete before delete on actor_log
-     begin select raise(abort, 'actor_log is append-only'); end`,
-];
+export function actorLogStatements(words: SchemaWords): readonly string[] {
+  const { blob, integer, text, strict, appendOnly } = words;
+  return [
+    `create table actor_log (
+       sequence ${integer} primary key, task_id ${text}, type ${text} not null,
+       event ${blob} not null) ${strict}`,
+    `create index actor_log_task on actor_log (task_id, sequence) where task_id is not null`,
+    ...appendOnly("actor_log"),
+  ];
+}
 
 /** A signed event and where it stands. */
 export interface LogEntry {

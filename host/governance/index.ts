@@ -6,6 +6,6 @@ export {
   type GovernanceHead,
 } from "./accept.ts";
 export { createGovernanceEvent, type GovernanceDecision } from "./propose.ts";
-export { GOVERNANCE_STATEMENTS, type GovernanceSchema } from "./queries.ts";
+export { governanceStatements, type GovernanceSchema } from "./queries.ts";
 export { closingTrigger, type Epoch, type EpochScope, type EpochTrigger } from "./epochs.ts";
 export { openEpochRegister, type EpochBoundary, type EpochRegister } from "./epoch-register.ts";

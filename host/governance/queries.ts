@@ -1,4 +1,4 @@
-import type { Kysely, Transaction } from "../store/index.ts";
+import type { Kysely, SchemaWords, Transaction } from "../store/index.ts";
 
 /** Tables of the governance service; part of the coordinator's store. */
 export interface GovernanceSchema {
@@ -25,28 +25,29 @@ export interface GovernanceSchema {
 }
 
 /** Statements for the migration of the coordinator's store. Events and members are append-only. */
-export const GOVERNANCE_STATEMENTS: readonly string[] = [
-  `create table governance_event (
-     sequence integer primary key, event blob not null, received_ms integer not null) strict`,
-  `create trigger governance_event_no_update before update on governance_event
-     begin select raise(abort, 'governance_event is append-only'); end`,
-  `create trigger governance_event_no_delete before delete on governance_event
-     begin select raise(abort, 'governance_event is append-only'); end`,
-  `create table governance_cosignature (
-     size integer not null, actor_id text not null, line text not null,
-     primary key (size, actor_id)) strict`,
-  `create table epoch (
-     epoch_id integer primary key, status text not null, open_at_ms integer not null,
-     close_at_ms integer, close_reason text, semantic_version_set text not null,
-     policy_version_set text not null, settlement_scope text not null,
-     reward_scope text not null, candidate_scope text not null) strict`,
-  `create unique index epoch_one_open on epoch (status) where status = 'open'`,
-  `create table epoch_member (
-     member_id text primary key, epoch_id integer not null, deferred_to integer,
-     resolved integer not null) strict`,
-  `create index epoch_member_epoch on epoch_member (epoch_id)`,
-  `create index epoch_member_unresolved on epoch_member (resolved) where resolved = 0`,
-];
+export function governanceStatements(words: SchemaWords): readonly string[] {
+  const { blob, integer, text, strict, appendOnly } = words;
+  return [
+    `create table governance_event (
+       sequence ${integer} primary key, event ${blob} not null,
+       received_ms ${integer} not null) ${strict}`,
+    ...appendOnly("governance_event"),
+    `create table governance_cosignature (
+       size ${integer} not null, actor_id ${text} not null, line ${text} not null,
+       primary key (size, actor_id)) ${strict}`,
+    `create table epoch (
+       epoch_id ${integer} primary key, status ${text} not null, open_at_ms ${integer} not null,
+       close_at_ms ${integer}, close_reason ${text}, semantic_version_set ${text} not null,
+       policy_version_set ${text} not null, settlement_scope ${text} not null,
+       reward_scope ${text} not null, candidate_scope ${text} not null) ${strict}`,
+    `create unique index epoch_one_open on epoch (status) where status = 'open'`,
+    `create table epoch_member (
+       member_id ${text} primary key, epoch_id ${integer} not null, deferred_to ${integer},
+       resolved ${integer} not null) ${strict}`,
+    `create index epoch_member_epoch on epoch_member (epoch_id)`,
+    `create index epoch_member_unresolved on epoch_member (resolved) where resolved = 0`,
+  ];
+}
 
 /** A connection that reads these tables. */
 export type GovernanceReader = Kysely<GovernanceSchema> | Transaction<GovernanceSchema>;

@@ -1,3 +1,3 @@
 export { WorkIssuer, type NewWork } from "./issuer.ts";
 export { Queue, instanceName, type BoardMessage, type FinishedWork } from "./queue.ts";
-export { QUEUE_STATEMENTS, type QueueSchema } from "./queries.ts";
+export { queueStatements, type QueueSchema } from "./queries.ts";

@@ -1,5 +1,7 @@
 import { sql, type Generated, type Kysely, type Transaction } from "kysely";
 
+import type { SchemaWords } from "../store/index.ts";
+
 /** Work asked of actors, and the messages of rounds. Owned by the queue alone. */
 export interface QueueSchema {
   work: {
@@ -28,19 +30,23 @@ export interface QueueSchema {
   };
 }
 
-export const QUEUE_STATEMENTS: readonly string[] = [
-  `create table work (
-     work_id text primary key, actor_id text not null, task_id text not null, kind text not null,
-     item blob not null, state text not null, answer blob, code text,
-     deadline_ms integer not null, issued_ms integer not null,
-     lease_instance text, lease_until_ms integer not null)`,
-  `create index work_open on work (actor_id, state, issued_ms)`,
-  `create index work_task on work (task_id, kind)`,
-  `create table round_message (
-     position integer primary key autoincrement, task_id text not null, round integer not null,
-     attempt integer not null, sender text not null, slot text not null, message blob not null,
-     at_ms integer not null, unique (task_id, round, attempt, sender, slot))`,
-];
+export function queueStatements(words: SchemaWords): readonly string[] {
+  const { blob, integer, position, text } = words;
+  return [
+    `create table work (
+       work_id ${text} primary key, actor_id ${text} not null, task_id ${text} not null,
+       kind ${text} not null, item ${blob} not null, state ${text} not null, answer ${blob},
+       code ${text}, deadline_ms ${integer} not null, issued_ms ${integer} not null,
+       lease_instance ${text}, lease_until_ms ${integer} not null)`,
+    `create index work_open on work (actor_id, state, issued_ms)`,
+    `create index work_task on work (task_id, kind)`,
+    `create table round_message (
+       position ${position}, task_id ${text} not null, round ${integer} not null,
+       attempt ${integer} not null, sender ${text} not null, slot ${text} not null,
+       message ${blob} not null, at_ms ${integer} not null,
+       unique (task_id, round, attempt, sender, slot))`,
+  ];
+}
 
 type Reader = Kysely<QueueSchema> | Transaction<QueueSchema>;
 

@@ -2,7 +2,7 @@ import { join } from "node:path";
 
 import { LOG_EXCERPT, actorLogOrigin, signingKeyFromSeed } from "#protocol";
 import {
-  ACTOR_LOG_STATEMENTS,
+  actorLogStatements,
   openActorLog,
   type ActorLog,
   type ActorLogSchema,
@@ -15,7 +15,7 @@ import { readSeed, type AggregatorConfig } from "./config.ts";
 import { COORDINATOR_AWAY_MS_MAX, reporterOf, type EnclaveEnvironment } from "./environment.ts";
 import { readFooting } from "./files.ts";
 
-const MIGRATIONS = [{ version: 1, statements: ACTOR_LOG_STATEMENTS }];
+const MIGRATIONS = [{ version: 1, statements: actorLogStatements }];
 
 /** Runs an aggregator host until told to stop. It keeps its signed log and no other state. */
 export async function runAggregator(
@@ -27,7 +27,10 @@ export async function runAggregator(
   const identity = { actorId: config.actor_id, key };
   const { nowMs, random } = environment;
   const file = join(config.directory, "aggregator.db");
-  const store = await openStore<ActorLogSchema>({ file, migrations: MIGRATIONS });
+  const store = await openStore<ActorLogSchema>({
+    at: { kind: "sqlite", file },
+    migrations: MIGRATIONS,
+  });
   try {
     const origin = actorLogOrigin(footing.genesis.network, config.actor_id);
     const log = await openActorLog({ store, actorId: config.actor_id, key, origin, nowMs });

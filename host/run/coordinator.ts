@@ -8,20 +8,20 @@ import {
   type SigningKey,
 } from "#protocol";
 import { AdmissionPlane } from "../admission/index.ts";
-import { ACTOR_LOG_STATEMENTS, openActorLog, type ActorLog } from "../evidence/actor-log.ts";
+import { actorLogStatements, openActorLog, type ActorLog } from "../evidence/actor-log.ts";
 import { ExecutionPlane } from "../execution/index.ts";
 import {
-  GOVERNANCE_STATEMENTS,
+  governanceStatements,
   openEpochRegister,
   openGovernance,
   type EpochRegister,
   type Governance,
 } from "../governance/index.ts";
 import { addNodeRoutes, addTaskRoutes, createServer, listen } from "../http/index.ts";
-import { QUEUE_STATEMENTS, Queue, WorkIssuer } from "../queue/index.ts";
-import { SETTLEMENT_STATEMENTS, openSettlement, type Settlement } from "../settlement/index.ts";
-import { openStore, type Store } from "../store/index.ts";
-import { TASK_STATEMENTS, TaskBlobs, TaskRegister } from "../tasks/index.ts";
+import { queueStatements, Queue, WorkIssuer } from "../queue/index.ts";
+import { settlementStatements, openSettlement, type Settlement } from "../settlement/index.ts";
+import { openStore, type Migration, type Store } from "../store/index.ts";
+import { taskStatements, TaskBlobs, TaskRegister } from "../tasks/index.ts";
 import { readSeed, type CoordinatorConfig } from "./config.ts";
 import { CoordinatorService, type CoordinatorSchema } from "./coordinator-service.ts";
 import type { RunEnvironment } from "./environment.ts";
@@ -29,15 +29,15 @@ import { readFooting, writeWhole, type Footing } from "./files.ts";
 import { Pipeline } from "./pipeline.ts";
 import { unexpected } from "./vault.ts";
 
-const MIGRATIONS = [
+const MIGRATIONS: readonly Migration[] = [
   {
     version: 1,
-    statements: [
-      ...ACTOR_LOG_STATEMENTS,
-      ...TASK_STATEMENTS,
-      ...QUEUE_STATEMENTS,
-      ...GOVERNANCE_STATEMENTS,
-      ...SETTLEMENT_STATEMENTS,
+    statements: (words) => [
+      ...actorLogStatements(words),
+      ...taskStatements(words),
+      ...queueStatements(words),
+      ...governanceStatements(words),
+      ...settlementStatements(words),
     ],
   },
 ];
@@ -59,7 +59,7 @@ export async function runCoordinator(
   const footing = await readFooting(config);
   const key = signingKeyFromSeed(await readSeed(config.signing_seed_file));
   const store = await openStore<CoordinatorSchema>({
-    file: join(config.directory, "coordinator.db"),
+    at: { kind: "sqlite", file: join(config.directory, "coordinator.db") },
     migrations: MIGRATIONS,
   });
   try {

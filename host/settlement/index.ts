@@ -6,7 +6,7 @@ export {
   type SettlementDependencies,
   type SettlementStore,
 } from "./service.ts";
-export { SETTLEMENT_STATEMENTS, type SettlementSchema } from "./queries.ts";
+export { settlementStatements, type SettlementSchema } from "./queries.ts";
 export {
   verifyExecution,
   type ExecutionClaim,

@@ -1,4 +1,4 @@
-import type { Kysely, Transaction } from "../store/index.ts";
+import type { Kysely, SchemaWords, Transaction } from "../store/index.ts";
 
 /** Tables of the settlement plane; part of the coordinator's store. */
 export interface SettlementSchema {
@@ -30,29 +30,27 @@ export interface SettlementSchema {
 const APPEND_ONLY = ["settlement_root", "settlement_proof", "settlement_payout"] as const;
 
 /** Statements for the migration of the coordinator's store. What is finalized refuses changes (SP-10). */
-export const SETTLEMENT_STATEMENTS: readonly string[] = [
-  `create table settlement_candidate (
-     task_id text primary key, state text not null, entry blob not null, envelope blob not null,
-     ready_at_ms integer not null) strict`,
-  `create index settlement_candidate_state on settlement_candidate (state, ready_at_ms)`,
-  `create table settlement_challenge (
-     task_id text primary key, state text not null, signed blob not null,
-     opened_ms integer not null, deadline_ms integer not null) strict`,
-  `create table settlement_root (
-     epoch_id integer primary key, digest blob not null unique, signed blob not null,
-     finalized_ms integer not null) strict`,
-  `create table settlement_proof (
-     task_id text primary key, epoch_id integer not null, proof blob not null) strict`,
-  `create table settlement_payout (
-     settlement_root blob not null, actor_id text not null, amount_minor integer not null,
-     primary key (settlement_root, actor_id)) strict`,
-  ...APPEND_ONLY.flatMap((table) => [
-    `create trigger ${table}_no_update before update on ${table}
-       begin select raise(abort, '${table} is append-only'); end`,
-    `create trigger ${table}_no_delete before delete on ${table}
-       begin select raise(abort, '${table} is append-only'); end`,
-  ]),
-];
+export function settlementStatements(words: SchemaWords): readonly string[] {
+  const { blob, integer, text, strict, appendOnly } = words;
+  return [
+    `create table settlement_candidate (
+       task_id ${text} primary key, state ${text} not null, entry ${blob} not null,
+       envelope ${blob} not null, ready_at_ms ${integer} not null) ${strict}`,
+    `create index settlement_candidate_state on settlement_candidate (state, ready_at_ms)`,
+    `create table settlement_challenge (
+       task_id ${text} primary key, state ${text} not null, signed ${blob} not null,
+       opened_ms ${integer} not null, deadline_ms ${integer} not null) ${strict}`,
+    `create table settlement_root (
+       epoch_id ${integer} primary key, digest ${blob} not null unique, signed ${blob} not null,
+       finalized_ms ${integer} not null) ${strict}`,
+    `create table settlement_proof (
+       task_id ${text} primary key, epoch_id ${integer} not null, proof ${blob} not null) ${strict}`,
+    `create table settlement_payout (
+       settlement_root ${blob} not null, actor_id ${text} not null,
+       amount_minor ${integer} not null, primary key (settlement_root, actor_id)) ${strict}`,
+    ...APPEND_ONLY.flatMap((table) => appendOnly(table)),
+  ];
+}
 
 /** A connection that reads these tables. */
 export type SettlementReader = Kysely<SettlementSchema> | Transaction<SettlementSchema>;

@@ -1,5 +1,5 @@
-import { ACTOR_LOG_STATEMENTS, type ActorLogSchema } from "../evidence/actor-log.ts";
-import { SQLITE_WORDS, type Generated, type Migration } from "../store/index.ts";
+import { actorLogStatements, type ActorLogSchema } from "../evidence/actor-log.ts";
+import type { Generated, Migration, SchemaWords } from "../store/index.ts";
 import { recordsStatements, type RecordsTables } from "./records/tables.ts";
 import { ledgerStatements, type LedgerTables } from "./ledger/tables.ts";
 import { custodyStatements, type CustodyTables } from "./custody/tables.ts";
@@ -109,74 +109,78 @@ export interface VaultSchema
   released: { request_digest: Uint8Array; output_commitment: Uint8Array; share: Uint8Array };
 }
 
-/** See {@link VaultSchema}. */
+/** See {@link VaultSchema}. Versions 1 and 2 are released: what a store has seen is never edited. */
 export const VAULT_MIGRATIONS: readonly Migration[] = [
+  { version: 1, statements: firstStatements },
   {
-    version: 1,
-    statements: [
-      ...ACTOR_LOG_STATEMENTS,
-      `create table vault_meta (name text primary key, value blob not null) strict`,
-      `create table subject (
-         ordinal integer primary key, subject_id blob not null unique) strict`,
-      `create table ingest (
-         source_digest blob not null, record_scope text not null, report text not null,
-         at_ms integer not null, primary key (source_digest, record_scope)) strict`,
-      `create table batch (
-         position integer primary key autoincrement, batch_id blob not null unique,
-         ingest_id text not null, record_scope text not null, published integer not null,
-         root blob not null, record_count integer not null, protected_key blob not null,
-         subject_ids blob not null, ordinals blob not null, commitments blob not null,
-         created_ms integer not null) strict`,
-      `create index batch_scope on batch (record_scope, published, position)`,
-      `create table access_grant (
-         grant_id text primary key, actor_id text not null, task_class text not null,
-         domain_id text not null, record_scope text, usage_scope text,
-         not_before_ms integer, not_after_ms integer, created_ms integer not null,
-         revoked_ms integer) strict`,
-      `create table consent_event (
-         position integer primary key autoincrement, usage_scope text not null,
-         state text not null, expires_ms integer, subjects blob not null,
-         at_ms integer not null) strict`,
-      ...SQLITE_WORDS.appendOnly("consent_event"),
-      `create table subject_set (digest blob primary key, subjects blob not null) strict`,
-      `create table ledger (
-         position integer primary key autoincrement, kind text not null,
-         reservation_id text not null, task_id text not null, record_scope text not null,
-         usage_scope text not null, set_digest blob references subject_set (digest),
-         round integer, epsilon_micro integer not null, privacy_class integer not null,
-         epoch_id integer, expires_ms integer, at_ms integer not null) strict`,
-      `create index ledger_reservation on ledger (reservation_id)`,
-      ...SQLITE_WORDS.appendOnly("ledger"),
-      `create table decision (
-         request_digest blob primary key, task_id text not null, signed blob not null,
-         decision_digest blob not null, decided_ms integer not null, plan blob) strict`,
-      `create table execution (
-         request_digest blob not null references decision (request_digest),
-         round integer not null, attempt integer not null, envelope_digest blob not null,
-         order_digest blob not null, executor_manifest blob not null,
-         result_signing_key blob not null, at_ms integer not null,
-         primary key (request_digest, round)) strict`,
-      ...SQLITE_WORDS.appendOnly("execution"),
-      `create table settled (
-         request_digest blob primary key references decision (request_digest),
-         envelope_digest blob not null, record blob not null, record_digest blob not null,
-         output_commitment blob, bundles blob not null, at_ms integer not null) strict`,
-      ...SQLITE_WORDS.appendOnly("settled"),
-      `create table released (
-         request_digest blob primary key references settled (request_digest),
-         output_commitment blob not null, share blob not null) strict`,
-      ...SQLITE_WORDS.appendOnly("released"),
-    ],
+    version: 2,
+    statements: ({ blob }) => [`alter table execution add column sessions ${blob}`],
   },
-  { version: 2, statements: [`alter table execution add column sessions blob`] },
   {
     version: 3,
-    statements: [
-      ...recordsStatements(SQLITE_WORDS),
-      ...ledgerStatements(SQLITE_WORDS),
-      ...custodyStatements(SQLITE_WORDS),
-      ...witnessStatements(SQLITE_WORDS),
-      ...operatorStatements(SQLITE_WORDS),
+    statements: (words) => [
+      ...recordsStatements(words),
+      ...ledgerStatements(words),
+      ...custodyStatements(words),
+      ...witnessStatements(words),
+      ...operatorStatements(words),
     ],
   },
 ];
+
+function firstStatements(words: SchemaWords): readonly string[] {
+  const { blob, integer, position, text, strict, appendOnly } = words;
+  return [
+    ...actorLogStatements(words),
+    `create table vault_meta (name ${text} primary key, value ${blob} not null) ${strict}`,
+    `create table subject (
+       ordinal ${integer} primary key, subject_id ${blob} not null unique) ${strict}`,
+    `create table ingest (
+       source_digest ${blob} not null, record_scope ${text} not null, report ${text} not null,
+       at_ms ${integer} not null, primary key (source_digest, record_scope)) ${strict}`,
+    `create table batch (
+       position ${position}, batch_id ${blob} not null unique, ingest_id ${text} not null,
+       record_scope ${text} not null, published ${integer} not null, root ${blob} not null,
+       record_count ${integer} not null, protected_key ${blob} not null,
+       subject_ids ${blob} not null, ordinals ${blob} not null, commitments ${blob} not null,
+       created_ms ${integer} not null) ${strict}`,
+    `create index batch_scope on batch (record_scope, published, position)`,
+    `create table access_grant (
+       grant_id ${text} primary key, actor_id ${text} not null, task_class ${text} not null,
+       domain_id ${text} not null, record_scope ${text}, usage_scope ${text},
+       not_before_ms ${integer}, not_after_ms ${integer}, created_ms ${integer} not null,
+       revoked_ms ${integer}) ${strict}`,
+    `create table consent_event (
+       position ${position}, usage_scope ${text} not null, state ${text} not null,
+       expires_ms ${integer}, subjects ${blob} not null, at_ms ${integer} not null) ${strict}`,
+    ...appendOnly("consent_event"),
+    `create table subject_set (digest ${blob} primary key, subjects ${blob} not null) ${strict}`,
+    `create table ledger (
+       position ${position}, kind ${text} not null, reservation_id ${text} not null,
+       task_id ${text} not null, record_scope ${text} not null, usage_scope ${text} not null,
+       set_digest ${blob} references subject_set (digest), round ${integer},
+       epsilon_micro ${integer} not null, privacy_class ${integer} not null, epoch_id ${integer},
+       expires_ms ${integer}, at_ms ${integer} not null) ${strict}`,
+    `create index ledger_reservation on ledger (reservation_id)`,
+    ...appendOnly("ledger"),
+    `create table decision (
+       request_digest ${blob} primary key, task_id ${text} not null, signed ${blob} not null,
+       decision_digest ${blob} not null, decided_ms ${integer} not null, plan ${blob}) ${strict}`,
+    `create table execution (
+       request_digest ${blob} not null references decision (request_digest),
+       round ${integer} not null, attempt ${integer} not null, envelope_digest ${blob} not null,
+       order_digest ${blob} not null, executor_manifest ${blob} not null,
+       result_signing_key ${blob} not null, at_ms ${integer} not null,
+       primary key (request_digest, round)) ${strict}`,
+    ...appendOnly("execution"),
+    `create table settled (
+       request_digest ${blob} primary key references decision (request_digest),
+       envelope_digest ${blob} not null, record ${blob} not null, record_digest ${blob} not null,
+       output_commitment ${blob}, bundles ${blob} not null, at_ms ${integer} not null) ${strict}`,
+    ...appendOnly("settled"),
+    `create table released (
+       request_digest ${blob} primary key references settled (request_digest),
+       output_commitment ${blob} not null, share ${blob} not null) ${strict}`,
+    ...appendOnly("released"),
+  ];
+}

@@ -152,7 +152,10 @@ export async function openVault(options: VaultOptions): Promise<Vault> {
 async function openContext(options: VaultOptions): Promise<VaultContext> {
   const { directory, vaultId, signingKey, boxKey, custody, nowMs, random } = options;
   const file = path.join(directory, "vault.db");
-  const store = await openStore<VaultSchema>({ file, migrations: VAULT_MIGRATIONS });
+  const store = await openStore<VaultSchema>({
+    at: { kind: "sqlite", file },
+    migrations: VAULT_MIGRATIONS,
+  });
   try {
     const secretsFile = options.secretsFile ?? path.join(directory, "vault-secrets.cbor");
     const recorded = await metaOf(store.db, "secrets_fingerprint");

@@ -8,6 +8,8 @@ export interface SchemaWords {
   /** Column types. Integers are 64 bits. */
   readonly blob: string;
   readonly integer: string;
+  /** Text that compares and sorts by its bytes in UTF-8, whatever language the database was made for. */
+  readonly text: string;
   /** Type of a column that counts rows up and is their primary key. */
   readonly position: string;
   /** What follows the closing bracket of a table. */
@@ -20,6 +22,7 @@ export interface SchemaWords {
 export const SQLITE_WORDS: SchemaWords = {
   blob: "blob",
   integer: "integer",
+  text: "text",
   position: "integer primary key autoincrement",
   strict: "strict",
   appendOnly: (table) => [
@@ -30,11 +33,12 @@ export const SQLITE_WORDS: SchemaWords = {
   ],
 };
 
-/** One step of a schema. Its statements run in one transaction, once per file. */
+/** One step of a schema, taken once per store. */
 export interface Migration {
   /** Counts from 1 without gaps. */
   readonly version: number;
-  readonly statements: readonly string[];
+  /** In the order in which they run. */
+  readonly statements: (sql: SchemaWords) => readonly string[];
 }
 
 const versionRow = z.object({ user_version: z.int() });
@@ -61,7 +65,7 @@ export function migrate(
   for (const { version, statements } of migrations.slice(present)) {
     database.exec("BEGIN IMMEDIATE");
     try {
-      for (const statement of statements) database.exec(statement);
+      for (const statement of statements(SQLITE_WORDS)) database.exec(statement);
       database.exec(`PRAGMA user_version = ${version}`);
       database.exec("COMMIT");
     } catch (cause) {

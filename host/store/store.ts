@@ -32,6 +32,13 @@ export interface Store<Schema> {
   close(): Promise<void>;
 }
 
+/** Where a store is kept. */
+export interface StorePlace {
+  /** A SQLite file that one process of this machine opens at a time; not on a network share. */
+  readonly kind: "sqlite";
+  readonly file: string;
+}
+
 /** The write that the running code is part of; `store` is cleared when it ends, for what it left behind. */
 const inWrite = new AsyncLocalStorage<{ store: object | undefined }>();
 const listeners = new WeakMap<object, AfterWrite[]>();
@@ -48,7 +55,7 @@ export function afterWrite(trx: object, listener: AfterWrite): void {
 }
 
 /**
- * Opens the store in `file`, creating it and its folder (mode 0700) when absent, and brings its schema up to date.
+ * Opens the store at `at`, creating it (a file in a folder of mode 0700) when absent, and brings its schema up to date.
  *
  * @param args.migrations - In ascending order of version from 1, without gaps; never edited once shipped.
  * @throws {@link UnavailableError} INTERNAL_STORE_LOCKED, with the holder's `pid`; INTERNAL_STORE_UNAVAILABLE for a
@@ -56,10 +63,10 @@ export function afterWrite(trx: object, listener: AfterWrite): void {
  * @throws {@link ConflictError} VERSION_STORE_NEWER when a newer program wrote the file.
  */
 export async function openStore<Schema>(args: {
-  readonly file: string;
+  readonly at: StorePlace;
   readonly migrations: readonly Migration[];
 }): Promise<Store<Schema>> {
-  const file = path.resolve(args.file);
+  const file = path.resolve(args.at.file);
   try {
     fs.mkdirSync(path.dirname(file), { recursive: true, mode: 0o700 });
   } catch (cause) {

@@ -7,4 +7,4 @@ export {
   type Transition,
 } from "./register.ts";
 export { ARTIFACT_BYTES_MAX, TaskBlobs } from "./blobs.ts";
-export { TASK_STATEMENTS, type BlobSchema, type TaskSchema } from "./queries.ts";
+export { taskStatements, type BlobSchema, type TaskSchema } from "./queries.ts";

@@ -1,6 +1,8 @@
 import type { TaskClass } from "#protocol";
 import type { Selectable } from "kysely";
 
+import type { SchemaWords } from "../store/index.ts";
+
 /** The coordinator's tasks and sub-tasks. Owned by the task register alone. */
 export interface TaskSchema {
   task: {
@@ -34,21 +36,24 @@ export interface BlobSchema {
   log_excerpt: { task_id: string; actor_id: string; excerpt: Uint8Array };
 }
 
-export const TASK_STATEMENTS: readonly string[] = [
-  `create table task (
-     task_id text primary key, parent_task_id text, round integer not null,
-     task_class text not null, state text not null,
-     signed_request blob not null, request_digest blob not null,
-     envelope blob, envelope_digest blob, epoch_id integer not null, policy_version text not null,
-     reason text, created_ms integer not null, deadline_ms integer not null,
-     delivered integer not null, governance_size integer)`,
-  `create index task_state on task (state)`,
-  `create index task_parent on task (parent_task_id, round)`,
-  `create table artifact (digest text primary key, bytes blob not null)`,
-  `create table log_excerpt (
-     task_id text not null, actor_id text not null, excerpt blob not null,
-     primary key (task_id, actor_id))`,
-];
+export function taskStatements(words: SchemaWords): readonly string[] {
+  const { blob, integer, text } = words;
+  return [
+    `create table task (
+       task_id ${text} primary key, parent_task_id ${text}, round ${integer} not null,
+       task_class ${text} not null, state ${text} not null, signed_request ${blob} not null,
+       request_digest ${blob} not null, envelope ${blob}, envelope_digest ${blob},
+       epoch_id ${integer} not null, policy_version ${text} not null, reason ${text},
+       created_ms ${integer} not null, deadline_ms ${integer} not null,
+       delivered ${integer} not null, governance_size ${integer})`,
+    `create index task_state on task (state)`,
+    `create index task_parent on task (parent_task_id, round)`,
+    `create table artifact (digest ${text} primary key, bytes ${blob} not null)`,
+    `create table log_excerpt (
+       task_id ${text} not null, actor_id ${text} not null, excerpt ${blob} not null,
+       primary key (task_id, actor_id))`,
+  ];
+}
 
 /** A task as a row gives it. */
 export type StoredTask = Selectable<TaskSchema["task"]>;

@@ -323,8 +323,8 @@ test("the coordinator's log verifies from its start, and holds every task's hist
   const folder = path.join(live.directory, "coordinator");
   const seed = fs.readFileSync(path.join(folder, "signing.seed"), "utf8").trim();
   const store = await openStore<ActorLogSchema>({
-    file: path.join(folder, "coordinator.db"),
-    migrations: [{ version: 1, statements: [] }],
+    at: { kind: "sqlite", file: path.join(folder, "coordinator.db") },
+    migrations: [{ version: 1, statements: () => [] }],
   });
   try {
     const log = await openActorLog({

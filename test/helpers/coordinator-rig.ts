@@ -3,16 +3,12 @@ import os from "node:os";
 import path from "node:path";
 
 import { AdmissionPlane } from "../../host/admission/index.ts";
-import {
-  ACTOR_LOG_STATEMENTS,
-  openActorLog,
-  type ActorLog,
-} from "../../host/evidence/actor-log.ts";
+import { actorLogStatements, openActorLog, type ActorLog } from "../../host/evidence/actor-log.ts";
 import { ExecutionPlane } from "../../host/execution/index.ts";
-import { QUEUE_STATEMENTS, Queue, WorkIssuer } from "../../host/queue/index.ts";
+import { queueStatements, Queue, WorkIssuer } from "../../host/queue/index.ts";
 import type { CoordinatorSchema } from "../../host/run/coordinator-service.ts";
-import { openStore, type Store } from "../../host/store/index.ts";
-import { TASK_STATEMENTS, TaskBlobs, TaskRegister } from "../../host/tasks/index.ts";
+import { openStore, type Migration, type Store } from "../../host/store/index.ts";
+import { taskStatements, TaskBlobs, TaskRegister } from "../../host/tasks/index.ts";
 import {
   GOVERNANCE_SNAPSHOT,
   parseEvent,
@@ -49,7 +45,16 @@ export interface CoordinatorRig {
   close(): Promise<void>;
 }
 
-const STATEMENTS = [...ACTOR_LOG_STATEMENTS, ...TASK_STATEMENTS, ...QUEUE_STATEMENTS];
+const MIGRATIONS: readonly Migration[] = [
+  {
+    version: 1,
+    statements: (words) => [
+      ...actorLogStatements(words),
+      ...taskStatements(words),
+      ...queueStatements(words),
+    ],
+  },
+];
 
 /** Opens a coordinator's planes in a new folder, or in the `folder` of an earlier rig. */
 export async function openCoordinatorRig(
@@ -65,8 +70,8 @@ export async function openCoordinatorRig(
   const clock = { nowMs: NETWORK_TIME_MS };
   const nowMs = (): number => clock.nowMs;
   const store = await openStore<CoordinatorSchema>({
-    file: path.join(folder, "coordinator.db"),
-    migrations: [{ version: 1, statements: STATEMENTS }],
+    at: { kind: "sqlite", file: path.join(folder, "coordinator.db") },
+    migrations: MIGRATIONS,
   });
   const { actorId, signing: key } = network.coordinator;
   const log = await openActorLog({ store, actorId, key, origin: "symphony.test/log", nowMs });

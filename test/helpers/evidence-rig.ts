@@ -5,18 +5,18 @@ import { join } from "node:path";
 
 import {
   openActorLog,
-  ACTOR_LOG_STATEMENTS,
+  actorLogStatements,
   type ActorLog,
   type ActorLogSchema,
 } from "../../host/evidence/actor-log.ts";
 import { assembleBundle, excerptOf } from "../../host/evidence/index.ts";
 import {
-  GOVERNANCE_STATEMENTS,
+  governanceStatements,
   openEpochRegister,
   type EpochRegister,
 } from "../../host/governance/index.ts";
 import {
-  SETTLEMENT_STATEMENTS,
+  settlementStatements,
   collectRounds,
   openSettlement,
   reduceMessage,
@@ -212,8 +212,8 @@ async function openLogs(network: TestNetwork): Promise<TestRun["logs"]> {
   const logs = new Map<string, { log: ActorLog; store: Store<ActorLogSchema> }>();
   for (const actor of [network.coordinator, ...network.vaults]) {
     const store = await openStore<ActorLogSchema>({
-      file: join(directory, `${actor.actorId}.db`),
-      migrations: [{ version: 1, statements: ACTOR_LOG_STATEMENTS }],
+      at: { kind: "sqlite", file: join(directory, `${actor.actorId}.db`) },
+      migrations: [{ version: 1, statements: actorLogStatements }],
     });
     logs.set(actor.actorId, { store, log: await openTestLog(store, network, actor) });
   }
@@ -365,11 +365,15 @@ export async function openSettlementRig(
   file: string = join(mkdtempSync(join(tmpdir(), "symphony-settlement-")), "coordinator.db"),
 ): Promise<SettlementRig> {
   const store = await openStore<SettlementStore>({
-    file,
+    at: { kind: "sqlite", file },
     migrations: [
       {
         version: 1,
-        statements: [...ACTOR_LOG_STATEMENTS, ...GOVERNANCE_STATEMENTS, ...SETTLEMENT_STATEMENTS],
+        statements: (words) => [
+          ...actorLogStatements(words),
+          ...governanceStatements(words),
+          ...settlementStatements(words),
+        ],
       },
     ],
   });

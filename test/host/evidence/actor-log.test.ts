@@ -6,12 +6,12 @@ import { DatabaseSync } from "node:sqlite";
 import { afterEach, expect, test } from "vitest";
 
 import {
-  ACTOR_LOG_STATEMENTS,
+  actorLogStatements,
   openActorLog,
   type ActorLog,
   type ActorLogSchema,
 } from "../../../host/evidence/actor-log.ts";
-import { openStore, type Store } from "../../../host/store/index.ts";
+import { openStore, type Migration, type Store } from "../../../host/store/index.ts";
 import {
   eventLeaf,
   parseEvent,
@@ -28,14 +28,23 @@ interface Schema extends ActorLogSchema {
 }
 
 const KEY = signingKeyFromSeed(new Uint8Array(32).fill(7));
-const MIGRATIONS = [
-  { version: 1, statements: [...ACTOR_LOG_STATEMENTS, "create table thing (id integer)"] },
+const MIGRATIONS: readonly Migration[] = [
+  {
+    version: 1,
+    statements: (words) => [
+      ...actorLogStatements(words),
+      `create table thing (id ${words.integer})`,
+    ],
+  },
 ];
 const folders: string[] = [];
 
 async function open(file?: string): Promise<{ store: Store<Schema>; log: ActorLog; file: string }> {
   const at = file ?? path.join(newFolder(), "a.db");
-  const store = await openStore<Schema>({ file: at, migrations: MIGRATIONS });
+  const store = await openStore<Schema>({
+    at: { kind: "sqlite", file: at },
+    migrations: MIGRATIONS,
+  });
   try {
     const origin = "symphony.log/a";
     const log = await openActorLog({ store, actorId: "a", key: KEY, origin, nowMs: () => 5 });
@@ -145,7 +154,10 @@ test("another key's log is refused", async () => {
   const first = await open();
   await append(first.store, first.log, 1, null);
   await first.store.close();
-  const store = await openStore<Schema>({ file: first.file, migrations: MIGRATIONS });
+  const store = await openStore<Schema>({
+    at: { kind: "sqlite", file: first.file },
+    migrations: MIGRATIONS,
+  });
   const key = signingKeyFromSeed(new Uint8Array(32).fill(8));
   const opened = openActorLog({ store, actorId: "a", key, origin: "o", nowMs: () => 0 });
   await expect(opened).rejects.toMatchObject({ code: "PROOF_SIGNATURE_INVALID" });

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
 
 import {
-  GOVERNANCE_STATEMENTS,
+  governanceStatements,
   closingTrigger,
   openEpochRegister,
   type Epoch,
@@ -34,8 +34,8 @@ let epochs: EpochRegister;
 
 async function open(): Promise<EpochRegister> {
   store = await openStore<GovernanceSchema>({
-    file,
-    migrations: [{ version: 1, statements: GOVERNANCE_STATEMENTS }],
+    at: { kind: "sqlite", file },
+    migrations: [{ version: 1, statements: governanceStatements }],
   });
   return openEpochRegister({ store, state, nowMs: () => NETWORK_TIME_MS });
 }

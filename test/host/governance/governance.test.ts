@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
 
 import {
-  GOVERNANCE_STATEMENTS,
+  governanceStatements,
   acceptSnapshot,
   createGovernanceEvent,
   openGovernance,
@@ -45,8 +45,8 @@ const refused = (code: string) => expect.objectContaining({ code });
 
 async function open(key: SigningKey = network.coordinator.signing): Promise<Governance> {
   store = await openStore<GovernanceSchema>({
-    file,
-    migrations: [{ version: 1, statements: GOVERNANCE_STATEMENTS }],
+    at: { kind: "sqlite", file },
+    migrations: [{ version: 1, statements: governanceStatements }],
   });
   const { genesisBytes } = network;
   return openGovernance({ store, genesisBytes, signingKey: key, nowMs: () => NETWORK_TIME_MS });

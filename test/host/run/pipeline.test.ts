@@ -7,15 +7,15 @@ import { z } from "zod";
 
 import { buildLogisticStepGraph } from "../../../enclave/workloads/train/index.ts";
 import { AdmissionPlane } from "../../../host/admission/index.ts";
-import { openActorLog, ACTOR_LOG_STATEMENTS } from "../../../host/evidence/actor-log.ts";
+import { openActorLog, actorLogStatements } from "../../../host/evidence/actor-log.ts";
 import { ExecutionPlane } from "../../../host/execution/index.ts";
-import { GOVERNANCE_STATEMENTS, openEpochRegister } from "../../../host/governance/index.ts";
-import { QUEUE_STATEMENTS, Queue, WorkIssuer } from "../../../host/queue/index.ts";
+import { governanceStatements, openEpochRegister } from "../../../host/governance/index.ts";
+import { queueStatements, Queue, WorkIssuer } from "../../../host/queue/index.ts";
 import type { CoordinatorSchema } from "../../../host/run/coordinator-service.ts";
 import { Pipeline } from "../../../host/run/pipeline.ts";
-import { SETTLEMENT_STATEMENTS, openSettlement } from "../../../host/settlement/index.ts";
-import { openStore, type Store } from "../../../host/store/index.ts";
-import { TASK_STATEMENTS, TaskBlobs, TaskRegister } from "../../../host/tasks/index.ts";
+import { settlementStatements, openSettlement } from "../../../host/settlement/index.ts";
+import { openStore, type Migration, type Store } from "../../../host/store/index.ts";
+import { taskStatements, TaskBlobs, TaskRegister } from "../../../host/tasks/index.ts";
 import {
   DELIVERY_SHARE,
   GOVERNANCE_SNAPSHOT,
@@ -114,19 +114,24 @@ function mortal<Schema>(
   };
 }
 
-const STATEMENTS = [
-  ...ACTOR_LOG_STATEMENTS,
-  ...TASK_STATEMENTS,
-  ...QUEUE_STATEMENTS,
-  ...GOVERNANCE_STATEMENTS,
-  ...SETTLEMENT_STATEMENTS,
+const MIGRATIONS: readonly Migration[] = [
+  {
+    version: 1,
+    statements: (words) => [
+      ...actorLogStatements(words),
+      ...taskStatements(words),
+      ...queueStatements(words),
+      ...governanceStatements(words),
+      ...settlementStatements(words),
+    ],
+  },
 ];
 
 /** A coordinator's process over `folder`: planes and pipeline, without its listeners. */
 async function open(folder: string, clock: { nowMs: number }, atWrite = Number.MAX_SAFE_INTEGER) {
   const disk = await openStore<CoordinatorSchema>({
-    file: path.join(folder, "coordinator.db"),
-    migrations: [{ version: 1, statements: STATEMENTS }],
+    at: { kind: "sqlite", file: path.join(folder, "coordinator.db") },
+    migrations: MIGRATIONS,
   });
   const { store, dead } = mortal(disk, atWrite);
   const { actorId, signing: key } = run.network.coordinator;

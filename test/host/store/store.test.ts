@@ -7,15 +7,24 @@ import { DatabaseSync } from "node:sqlite";
 
 import { afterEach, expect, test } from "vitest";
 
-import { afterWrite, openStore, type Generated, type Store } from "../../../host/store/index.ts";
+import {
+  afterWrite,
+  openStore,
+  type Generated,
+  type Migration,
+  type Store,
+} from "../../../host/store/index.ts";
 
 interface Schema {
   item: { id: Generated<number>; text: string | null; bytes: Uint8Array | null };
 }
 
-const MIGRATIONS = [
-  { version: 1, statements: ["create table item (id integer primary key, text text unique)"] },
-  { version: 2, statements: ["alter table item add column bytes blob"] },
+const MIGRATIONS: readonly Migration[] = [
+  {
+    version: 1,
+    statements: ({ position, text }) => [`create table item (id ${position}, text ${text} unique)`],
+  },
+  { version: 2, statements: ({ blob }) => [`alter table item add column bytes ${blob}`] },
 ];
 const ROOT = path.resolve(import.meta.dirname, "../../..");
 const folders: string[] = [];
@@ -28,7 +37,7 @@ function newFile(): string {
 }
 
 async function open(file: string, migrations = MIGRATIONS): Promise<Store<Schema>> {
-  const store = await openStore<Schema>({ file, migrations });
+  const store = await openStore<Schema>({ at: { kind: "sqlite", file }, migrations });
   stores.push(store);
   return store;
 }
@@ -112,7 +121,7 @@ test("a broken constraint stays the error it is", async () => {
 test("a second opening in this process is refused and names the holder", async () => {
   const file = newFile();
   const store = await open(file);
-  const second = openStore<Schema>({ file, migrations: MIGRATIONS });
+  const second = openStore<Schema>({ at: { kind: "sqlite", file }, migrations: MIGRATIONS });
   await expect(second).rejects.toMatchObject({
     code: "INTERNAL_STORE_LOCKED",
     details: { pid: process.pid },
@@ -125,8 +134,13 @@ test("a second process is refused, and takes over when the holder is killed", as
   const file = newFile();
   const script = `
     const { openStore } = await import(${JSON.stringify(path.join(ROOT, "host/store/index.ts"))});
-    const migrations = ${JSON.stringify(MIGRATIONS)};
-    const store = await openStore({ file: ${JSON.stringify(file)}, migrations });
+    const table = "create table item (id integer primary key, text text unique, bytes blob)";
+    const migrations = [
+      { version: 1, statements: () => [table] },
+      { version: 2, statements: () => [] },
+    ];
+    const at = { kind: "sqlite", file: ${JSON.stringify(file)} };
+    const store = await openStore({ at, migrations });
     await store.write((trx) => trx.insertInto("item").values({ text: "kept" }).execute());
     void store.write(async (trx) => {
       await trx.insertInto("item").values({ text: "lost" }).execute();
@@ -152,7 +166,10 @@ test("a second process is refused, and takes over when the holder is killed", as
 test("a file of a newer schema is refused", async () => {
   const file = newFile();
   await (await open(file)).close();
-  const older = openStore<Schema>({ file, migrations: MIGRATIONS.slice(0, 1) });
+  const older = openStore<Schema>({
+    at: { kind: "sqlite", file },
+    migrations: MIGRATIONS.slice(0, 1),
+  });
   await expect(older).rejects.toMatchObject({ code: "VERSION_STORE_NEWER" });
 });
 
@@ -169,8 +186,10 @@ test("an older file is brought up to date and keeps its rows", async () => {
 test("a failing migration leaves the file at the version before", async () => {
   const file = newFile();
   await (await open(file, MIGRATIONS.slice(0, 1))).close();
-  const broken = [...MIGRATIONS.slice(0, 1), { version: 2, statements: ["create nonsense"] }];
-  await expect(openStore<Schema>({ file, migrations: broken })).rejects.toThrow();
+  const broken = [...MIGRATIONS.slice(0, 1), { version: 2, statements: () => ["create nonsense"] }];
+  await expect(
+    openStore<Schema>({ at: { kind: "sqlite", file }, migrations: broken }),
+  ).rejects.toThrow();
   await expect(open(file)).resolves.toBeDefined();
 });
 
@@ -187,7 +206,7 @@ test("a damaged file and one that is no store are refused with a reason", async 
 test("a full disk refuses the write, keeps the rest and recovers", async () => {
   const file = newFile();
   await (await open(file)).close();
-  const small = [...MIGRATIONS, { version: 3, statements: ["create table pad (x)"] }];
+  const small = [...MIGRATIONS, { version: 3, statements: () => ["create table pad (x integer)"] }];
   const store = await open(file, small);
   // A page limit stands in for a full disk: SQLite answers both with SQLITE_FULL.
   await store.write(async (trx) => {
