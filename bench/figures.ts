@@ -5,6 +5,18 @@ export interface Figure {
   readonly unit: string;
 }
 
+/** What was asked for on the command line. */
+export interface BenchOptions {
+  /** A run of seconds, to see that it works; its figures say little. */
+  readonly short: boolean;
+}
+
+/** The smallest of `times` that a share `at` of them does not exceed; NaN of none. */
+export function quantile(times: readonly number[], at: number): number {
+  const sorted = times.toSorted((a, b) => a - b);
+  return sorted[Math.max(0, Math.ceil(sorted.length * at) - 1)] ?? Number.NaN;
+}
+
 /** Best of several runs of `work`, in seconds: noise of a shared machine only ever adds. */
 export async function bestSeconds(work: () => unknown, runs = 5): Promise<number> {
   let best = Infinity;

@@ -1,18 +1,24 @@
 import { aggregationFigures } from "./aggregation.ts";
 import { attestationFigures } from "./attestation.ts";
-import type { Figure } from "./figures.ts";
+import type { BenchOptions, Figure } from "./figures.ts";
+import { ledgerFigures } from "./ledger.ts";
 import { protocolFigures } from "./protocol.ts";
 
-const BENCHES: ReadonlyMap<string, () => Promise<readonly Figure[]>> = new Map([
-  ["protocol", protocolFigures],
-  ["attestation", attestationFigures],
-  ["aggregation", aggregationFigures],
-]);
+const BENCHES: ReadonlyMap<string, (options: BenchOptions) => Promise<readonly Figure[]>> = new Map(
+  [
+    ["protocol", protocolFigures],
+    ["attestation", attestationFigures],
+    ["aggregation", aggregationFigures],
+    ["ledger", ledgerFigures],
+  ],
+);
 
-const HELP = `npm run bench -- [NAME...] [--json]
+const HELP = `npm run bench -- [NAME...] [--short] [--json]
 
 Measures ${[...BENCHES.keys()].join(", ")} (all when none is named). Ratios compare two runs of the same process.
 attestation runs on one core (taskset), and compares with the verifiers in bench/peers, which it installs when it can.
+ledger takes minutes and some 10 GB of disk, and compares with a PostgreSQL server of its own when that is installed;
+--short makes it small.
 `;
 
 async function main(argv: readonly string[]): Promise<number> {
@@ -26,9 +32,10 @@ async function main(argv: readonly string[]): Promise<number> {
     process.stderr.write(`bench: expected ${[...BENCHES.keys()].join(", ")}, got ${unknown}\n`);
     return 2;
   }
+  const options = { short: argv.includes("--short") };
   for (const [name, measure] of BENCHES) {
     if (names.length > 0 && !names.includes(name)) continue;
-    for (const figure of await measure()) print(name, figure, argv.includes("--json"));
+    for (const figure of await measure(options)) print(name, figure, argv.includes("--json"));
   }
   return 0;
 }

@@ -1,6 +1,7 @@
-import { ConflictError, usageScope } from "#protocol";
+import { ConflictError, usageScope, type UsageScope } from "#protocol";
 
-import type { LedgerNote } from "./books.ts";
+import { setDigestOf, type LedgerNote } from "./books.ts";
+import type { Ordinals } from "./subject-set.ts";
 import type { Writing } from "../queries.ts";
 import type { VaultContext } from "../vault-context.ts";
 
@@ -16,9 +17,64 @@ export interface LogPosition {
   readonly size: number;
 }
 
+/** What reservations need of a Vault. */
+export type LedgerContext = Pick<VaultContext, "books" | "log" | "nowMs">;
+
+/**
+ * Reserves budget of every one of `subjects`, with its event. The caller has asked the ledger, in the same write, that
+ * it fits (PB-2).
+ */
+export async function reserveBudget(
+  context: LedgerContext,
+  trx: Writing,
+  args: {
+    readonly reservationId: string;
+    readonly taskId: string;
+    readonly recordScope: string;
+    readonly usageScope: UsageScope;
+    readonly privacyClass: number;
+    readonly subjects: Ordinals;
+    readonly epsilonMicro: number;
+    readonly expiresMs: number;
+    readonly consentCommitment: Uint8Array;
+    readonly inputCommitment: Uint8Array;
+  },
+): Promise<LogPosition> {
+  const { reservationId, recordScope, usageScope: scope, privacyClass, subjects } = args;
+  const { epsilonMicro, expiresMs, taskId } = args;
+  const setDigest = setDigestOf(subjects);
+  await context.books.enter(
+    trx,
+    {
+      kind: "reserve",
+      reservationId,
+      usageScope: scope,
+      setDigest,
+      subjects,
+      epsilonMicro,
+      expiresMs,
+    },
+    { taskId, recordScope, usageScope: scope, privacyClass, epochId: null, atMs: context.nowMs() },
+  );
+  return await context.log.append(trx, {
+    type: "budget.reserved",
+    taskId,
+    body: {
+      reservation_id: reservationId,
+      record_scope: recordScope,
+      usage_scope: scope,
+      privacy_class: privacyClass,
+      epsilon_micro: epsilonMicro,
+      consent_commitment: args.consentCommitment,
+      input_commitment: args.inputCommitment,
+      expires_ms: expiresMs,
+    },
+  });
+}
+
 /** Gives a reservation back that never executed (PB-4). */
 export async function releaseReservation(
-  context: VaultContext,
+  context: LedgerContext,
   trx: Writing,
   args: { readonly reservationId: string; readonly reason: EndReason },
 ): Promise<LogPosition> {
@@ -34,7 +90,7 @@ export async function releaseReservation(
 
 /** Commits what an executing reservation consumed; nothing undoes it (PB-3, PB-5). */
 export async function commitReservation(
-  context: VaultContext,
+  context: LedgerContext,
   trx: Writing,
   args: {
     readonly reservationId: string;
@@ -64,7 +120,7 @@ export async function commitReservation(
 }
 
 /** What the rounds of a reservation that have begun were estimated at. */
-export function estimateMicro(context: VaultContext, reservationId: string): number {
+export function estimateMicro(context: LedgerContext, reservationId: string): number {
   const { executed } = context.books.ledger.reservation(reservationId);
   return [...executed.values()].reduce((sum, epsilon) => sum + epsilon, 0);
 }
@@ -73,7 +129,7 @@ export function estimateMicro(context: VaultContext, reservationId: string): num
  * Ends what time has ended: releases reservations that expired without executing, commits the estimate of executing
  * ones whose settlement did not come. Every admission begins with it.
  */
-export async function endOverdue(context: VaultContext, trx: Writing): Promise<void> {
+export async function endOverdue(context: LedgerContext, trx: Writing): Promise<void> {
   const nowMs = context.nowMs();
   for (const { reservationId, state, expiresMs } of context.books.ledger.open()) {
     if (state === "reserved" && expiresMs <= nowMs) {
@@ -93,7 +149,7 @@ export async function endOverdue(context: VaultContext, trx: Writing): Promise<v
 
 /** What a later entry of a reservation repeats of its first. */
 export async function noteOf(
-  context: VaultContext,
+  context: LedgerContext,
   trx: Writing,
   args: { readonly reservationId: string; readonly epochId: number | null },
 ): Promise<LedgerNote> {

@@ -22,7 +22,6 @@ import {
 } from "#protocol";
 import { z } from "zod";
 
-import { setDigestOf } from "../ledger/books.ts";
 import { findGrant } from "../access/grants.ts";
 import { batchesOf, decisionOf, findRecord, type StoredBatch, type Writing } from "../queries.ts";
 import {
@@ -33,7 +32,7 @@ import {
   verifyRequest,
   type AuthenticRequest,
 } from "./request-rules.ts";
-import { endOverdue } from "../ledger/reservations.ts";
+import { endOverdue, reserveBudget } from "../ledger/reservations.ts";
 import { ordinalSet, ordinalsOf, setBit, type Ordinals } from "../ledger/subject-set.ts";
 import type { VaultContext } from "../vault-context.ts";
 
@@ -108,7 +107,12 @@ export async function decide(
 
 type Judgement =
   | { readonly code: "AUTH_GRANT_MISSING" | "POLICY_DECLINED"; readonly grantId: string | null }
-  | { readonly plan: DecisionPlan; readonly subjects: Ordinals; readonly reserveMicro: number };
+  | Admitted;
+
+interface Admitted {
+  readonly plan: DecisionPlan;
+  readonly subjects: Ordinals;
+}
 
 interface Judging {
   readonly authentic: AuthenticRequest;
@@ -126,12 +130,11 @@ async function judge(context: VaultContext, trx: Writing, args: Judging): Promis
   const selection = await select(context, trx, args);
   const { privacy } = governance.policy;
   const rounds = roundsOfRequest(request);
-  const reserveMicro = request.epsilon_micro;
   const budget = privacy.budgets.find((each) => each.usage_scope === request.usage_scope);
   const fits = context.books.ledger.fits({
     usageScope: request.usage_scope,
     subjects: selection.subjects,
-    epsilonMicro: reserveMicro,
+    epsilonMicro: request.epsilon_micro,
     allowanceMicro: budget?.epsilon_micro ?? 0,
   });
   if (!selection.enough || !fits) return { code: "POLICY_DECLINED", grantId };
@@ -152,7 +155,7 @@ async function judge(context: VaultContext, trx: Writing, args: Judging): Promis
     batch_ids: selection.batches.map((batch) => batch.batch_id),
     expires_ms: nowMs + admission.resolving_timeout_ms + request.task_timeout_ms,
   };
-  return { plan, subjects: selection.subjects, reserveMicro };
+  return { plan, subjects: selection.subjects };
 }
 
 /** The input of a task: batches in order, whose rows may be used, and the subjects behind those. */
@@ -258,55 +261,26 @@ async function record(context: VaultContext, trx: Writing, args: Recording): Pro
       plan: "code" in judged ? null : encodeCbor(judged.plan),
     })
     .execute();
-  if (!("code" in judged)) await reserve(context, trx, { ...judged, taskId, nowMs });
+  if (!("code" in judged)) await reserve(context, trx, { ...judged, taskId });
   return signed;
 }
 
 async function reserve(
   context: VaultContext,
   trx: Writing,
-  args: {
-    readonly plan: DecisionPlan;
-    readonly subjects: Ordinals;
-    readonly reserveMicro: number;
-    readonly taskId: string;
-    readonly nowMs: number;
-  },
+  { plan, subjects, taskId }: Admitted & { readonly taskId: string },
 ): Promise<void> {
-  const { plan, subjects, reserveMicro, taskId, nowMs } = args;
-  await context.books.enter(
-    trx,
-    {
-      kind: "reserve",
-      reservationId: plan.reservation_id,
-      usageScope: plan.usage_scope,
-      setDigest: setDigestOf(subjects),
-      subjects,
-      epsilonMicro: reserveMicro,
-      expiresMs: plan.expires_ms,
-    },
-    {
-      taskId,
-      recordScope: plan.record_scope,
-      usageScope: plan.usage_scope,
-      privacyClass: plan.privacy_class,
-      epochId: null,
-      atMs: nowMs,
-    },
-  );
-  await context.log.append(trx, {
-    type: "budget.reserved",
+  await reserveBudget(context, trx, {
+    reservationId: plan.reservation_id,
     taskId,
-    body: {
-      reservation_id: plan.reservation_id,
-      record_scope: plan.record_scope,
-      usage_scope: plan.usage_scope,
-      privacy_class: plan.privacy_class,
-      epsilon_micro: reserveMicro,
-      consent_commitment: plan.consent_commitment,
-      input_commitment: plan.input_commitment,
-      expires_ms: plan.expires_ms,
-    },
+    recordScope: plan.record_scope,
+    usageScope: plan.usage_scope,
+    privacyClass: plan.privacy_class,
+    subjects,
+    epsilonMicro: plan.epsilon_micro,
+    expiresMs: plan.expires_ms,
+    consentCommitment: plan.consent_commitment,
+    inputCommitment: plan.input_commitment,
   });
 }
 
