@@ -10,6 +10,7 @@ export {
   type CsvIngest,
   type DocumentIngest,
   type IngestReport,
+  type RowIngest,
 } from "./records/ingest.ts";
 export {
   type LedgerLine,

@@ -32,9 +32,11 @@ import { addGrant, revokeGrant, type AccessGrant } from "./access/grants.ts";
 import {
   ingestCsv,
   ingestDocuments,
+  ingestRows,
   type CsvIngest,
   type DocumentIngest,
   type IngestReport,
+  type RowIngest,
 } from "./records/ingest.ts";
 import type { KeyCustody } from "./custody/key-custody.ts";
 import {
@@ -82,6 +84,7 @@ export interface Vault {
   readonly vaultId: string;
   /** The Vault's one log, for export, checkpoints and proofs. */
   readonly log: ActorLog;
+  ingestRows(args: RowIngest): Promise<IngestReport>;
   ingestCsv(args: CsvIngest): Promise<IngestReport>;
   ingestDocuments(args: DocumentIngest): Promise<IngestReport>;
   grant(grant: AccessGrant): Promise<void>;
@@ -126,6 +129,7 @@ export async function openVault(options: VaultOptions): Promise<Vault> {
   return {
     vaultId: options.vaultId,
     log: context.log,
+    ingestRows: (args) => ingestRows(context, args),
     ingestCsv: (args) => ingestCsv(context, args),
     ingestDocuments: (args) => ingestDocuments(context, args),
     grant: (grant) => addGrant(context, grant),

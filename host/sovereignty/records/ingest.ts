@@ -6,6 +6,7 @@ import {
   RefusedError,
   SALT_BYTES,
   SymphonyError,
+  digestOf,
   encodeCbor,
   hex,
   sha256,
@@ -19,8 +20,10 @@ import { z } from "zod";
 
 import { parseAttributeValue } from "./attribute-value.ts";
 import { BatchWriter } from "./batch-writer.ts";
-import { readCsv, type CsvRow } from "./csv.ts";
+import { openCsv, type CsvOptions } from "./csv.ts";
 import { parseImageHeader } from "./document-image.ts";
+import { IDENTITY_ROWS, type BoundMapping, type RowMapping } from "./row-mapping.ts";
+import type { Cell, RowSource, SourceRow } from "./source.ts";
 import type { VaultContext } from "../vault-context.ts";
 
 /** Most records of a batch, and quarantined rows that a report names. */
@@ -55,14 +58,26 @@ export interface IngestTarget {
   readonly attributes: readonly CanonicalAttribute[];
 }
 
-/** See {@link ingestCsv}. */
-export interface CsvIngest extends IngestTarget {
-  readonly source: AsyncIterable<Uint8Array>;
+/** How an ingest goes about its rows. */
+export interface IngestOptions {
+  /** Which cells become which attributes; {@link IDENTITY_ROWS} when absent. */
+  readonly mapping?: RowMapping;
   /** Whether a row at fault ends the ingest, or is left out and reported. */
   readonly onError: "abort" | "quarantine";
   /** At most {@link INGEST_BATCH_ROWS_MAX}, the default. */
   readonly batchRows?: number;
   readonly onProgress?: (records: number) => void;
+}
+
+/** See {@link ingestRows}. */
+export interface RowIngest extends IngestTarget, IngestOptions {
+  readonly source: RowSource;
+}
+
+/** See {@link ingestCsv}. */
+export interface CsvIngest extends IngestTarget, IngestOptions {
+  readonly source: AsyncIterable<Uint8Array>;
+  readonly csv?: CsvOptions;
 }
 
 /** See {@link ingestDocuments}. */
@@ -75,29 +90,34 @@ export interface DocumentIngest extends IngestTarget {
   }>;
 }
 
+/** As {@link ingestRows}, from RFC 4180 text. */
+export async function ingestCsv(
+  context: VaultContext,
+  { source, csv, ...args }: CsvIngest,
+): Promise<IngestReport> {
+  return await ingestRows(context, { ...args, source: await openCsv(source, csv) });
+}
+
 /**
- * Ingests RFC 4180 text whose header names exactly the attributes of the scope, in any order. All rows or, when it
- * throws, none. Holds one batch in memory.
+ * Ingests the rows of a source. All or, when it throws, none. Holds one batch in memory.
  *
- * @throws MalformedError SCHEMA_UNKNOWN_COLUMN with `column` for one too many or missing; SCHEMA_ROW_MALFORMED with
- * `line` and `column`. LimitError SCHEMA_TOO_LARGE. UnavailableError from key custody or the store.
+ * @throws MalformedError SCHEMA_UNKNOWN_COLUMN with `column` for columns that the mapping does not take;
+ * SCHEMA_ROW_MALFORMED with `line` and `column`. LimitError SCHEMA_TOO_LARGE. UnavailableError from key custody or the
+ * store. What the source throws.
  */
-export async function ingestCsv(context: VaultContext, args: CsvIngest): Promise<IngestReport> {
+export async function ingestRows(context: VaultContext, args: RowIngest): Promise<IngestReport> {
+  const { source, mapping = IDENTITY_ROWS, onError } = args;
   const layout = layoutOf(args);
   const rowsMax = Math.min(args.batchRows ?? INGEST_BATCH_ROWS_MAX, INGEST_BATCH_ROWS_MAX);
-  const hash = createHash("sha256");
-  const rows = readCsv(hashed(args.source, hash));
+  const names = layout.columns.map(({ name }) => name);
+  const bound = mapping.bind(source.columns, names);
+  const width = source.columns.length;
   return await ingest(context, { layout, rowsMax }, async (sink) => {
-    let header: readonly LayoutColumn[] | undefined;
-    for await (const group of rows) {
-      for (const row of group) {
-        if (header === undefined) header = headerOf(row, layout);
-        else await takeRow(sink, { row, header, onError: args.onError });
-      }
+    for await (const group of source.rows) {
+      for (const row of group) await takeRow(sink, row, { layout, bound, width, onError });
       args.onProgress?.(sink.records);
     }
-    if (header === undefined) throw columnMalformed(layout.columns[0]?.name ?? "", "missing");
-    return new Uint8Array(hash.digest());
+    return sourceDigestOf(source, mapping);
   });
 }
 
@@ -247,28 +267,28 @@ function layoutOf({ recordScope, attributes }: IngestTarget): Layout {
   return { recordScope: recordScopeId, schema, columns, subject: recordScope.subject_attribute_id };
 }
 
-function headerOf(row: CsvRow, layout: Layout): readonly LayoutColumn[] {
-  const header = row.cells.map((name, index) => {
-    const column = layout.columns.find((each) => each.name === name);
-    if (column === undefined) throw columnMalformed(name, "unknown");
-    if (row.cells.indexOf(name) !== index) throw columnMalformed(name, "repeated");
-    return column;
-  });
-  const missing = layout.columns.find((column) => !row.cells.includes(column.name));
-  if (missing !== undefined) throw columnMalformed(missing.name, "missing");
-  return header;
+/** What a source is known by: its bytes and what they were read as. */
+function sourceDigestOf(source: RowSource, mapping: RowMapping): Uint8Array {
+  const bytes = source.digest();
+  return mapping.digest === null ? bytes : digestOf("ingest-source", [bytes, mapping.digest]);
+}
+
+interface RowShape {
+  readonly layout: Layout;
+  readonly bound: BoundMapping;
+  /** Cells of a row of the source. */
+  readonly width: number;
 }
 
 async function takeRow(
   sink: Sink,
-  args: { row: CsvRow; header: readonly LayoutColumn[]; onError: "abort" | "quarantine" },
+  row: SourceRow,
+  shape: RowShape & { readonly onError: "abort" | "quarantine" },
 ): Promise<void> {
-  const { row, header, onError } = args;
-  const parsed = parseRow(row, header, sink.subject);
+  const parsed = parseRow(row, shape);
   if ("values" in parsed) {
-    const contentBytes = row.cells.reduce((sum, cell) => sum + cell.length, 0);
-    await sink.add(parsed.values, contentBytes);
-  } else if (onError === "quarantine") {
+    await sink.add(parsed.values, parsed.contentBytes);
+  } else if (shape.onError === "quarantine") {
     sink.quarantine(parsed);
   } else {
     throw rowMalformed(parsed);
@@ -276,27 +296,35 @@ async function takeRow(
 }
 
 function parseRow(
-  row: CsvRow,
-  header: readonly LayoutColumn[],
-  subject: string,
-): { values: Map<string, AttributeValue> } | QuarantinedRow {
-  const { line, cells } = row;
-  if (cells.length !== header.length) {
-    return { line, column: null, expected: `${header.length} cells` };
-  }
+  row: SourceRow,
+  { layout, bound, width }: RowShape,
+): { values: Map<string, AttributeValue>; contentBytes: number } | QuarantinedRow {
+  const { line } = row;
+  if ("fault" in row) return { line, ...row.fault };
+  if (row.cells.length !== width) return { line, column: null, expected: `${width} cells` };
+  const cells = bound.apply(row.cells, line);
   const values = new Map<string, AttributeValue>();
-  for (const [index, column] of header.entries()) {
+  for (const [index, { name, attribute }] of layout.columns.entries()) {
     try {
-      values.set(column.name, parseAttributeValue(cells[index] ?? "", column.attribute));
+      values.set(name, valueOf(cells[index] ?? null, attribute));
     } catch (error) {
       if (!(error instanceof SymphonyError)) throw error;
-      return { line, column: column.name, expected: String(error.details["expected"]) };
+      const expected = String(error.details["expected"]);
+      return { line, column: bound.names[index] ?? name, expected };
     }
   }
-  if (subjectText(values.get(subject)) === undefined) {
-    return { line, column: subject, expected: "whose record it is, got an empty cell" };
+  if (subjectText(values.get(layout.subject)) === undefined) {
+    const index = layout.columns.findIndex(({ name }) => name === layout.subject);
+    const column = bound.names[index] ?? layout.subject;
+    return { line, column, expected: "whose record it is, got an empty cell" };
   }
-  return { values };
+  const contentBytes = cells.reduce((sum, cell) => sum + (cell?.length ?? 0), 0);
+  return { values, contentBytes };
+}
+
+function valueOf(cell: Cell, attribute: CanonicalAttribute): AttributeValue {
+  if (cell === null) return null;
+  return typeof cell === "string" ? parseAttributeValue(cell, attribute) : cell;
 }
 
 function recordOf(
@@ -361,23 +389,6 @@ function requireDocument(name: string, subject: string, bytes: Uint8Array): void
       { cause: error },
     );
   }
-}
-
-async function* hashed(
-  source: AsyncIterable<Uint8Array>,
-  hash: { update(bytes: Uint8Array): unknown },
-): AsyncGenerator<Uint8Array> {
-  for await (const bytes of source) {
-    hash.update(bytes);
-    yield bytes;
-  }
-}
-
-function columnMalformed(column: string, problem: "unknown" | "missing" | "repeated") {
-  return new MalformedError(
-    { code: "SCHEMA_UNKNOWN_COLUMN", column: column.slice(0, 64), problem },
-    `column ${column.slice(0, 64)}: expected each attribute of the record scope once, got ${problem}`,
-  );
 }
 
 function rowMalformed({ line, column, expected }: QuarantinedRow): MalformedError {

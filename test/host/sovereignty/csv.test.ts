@@ -2,12 +2,13 @@ import fc from "fast-check";
 import { expect, test } from "vitest";
 
 import { parseAttributeValue } from "../../../host/sovereignty/records/attribute-value.ts";
-import { CSV_CELL_MAX, readCsv, type CsvRow } from "../../../host/sovereignty/records/csv.ts";
+import { CSV_CELL_MAX, openCsv, type CsvOptions } from "../../../host/sovereignty/records/csv.ts";
 import {
   IMAGE_BYTES_MAX,
   parseImageHeader,
 } from "../../../host/sovereignty/records/document-image.ts";
-import { SymphonyError, utf8, type CanonicalAttribute } from "../../../protocol/index.ts";
+import type { SourceRow } from "../../../host/sovereignty/records/source.ts";
+import { SymphonyError, sha256, utf8, type CanonicalAttribute } from "../../../protocol/index.ts";
 import { PNG } from "./vault-fixture.ts";
 
 async function* pieces(bytes: Uint8Array, size: number): AsyncGenerator<Uint8Array> {
@@ -16,11 +17,18 @@ async function* pieces(bytes: Uint8Array, size: number): AsyncGenerator<Uint8Arr
   }
 }
 
-async function read(text: string | Uint8Array, size = 3): Promise<CsvRow[]> {
+async function rowsOf(bytes: Uint8Array, size: number, options: CsvOptions) {
+  const source = await openCsv(pieces(bytes, size), options);
+  const rows: SourceRow[] = [];
+  for await (const group of source.rows) rows.push(...group);
+  return { source, rows };
+}
+
+/** All rows of a text, the first one too. */
+async function read(text: string | Uint8Array, size = 3) {
   const bytes = typeof text === "string" ? utf8(text) : text;
-  const rows: CsvRow[] = [];
-  for await (const group of readCsv(pieces(bytes, size))) rows.push(...group);
-  return rows;
+  const { rows } = await rowsOf(bytes, size, { columns: [] });
+  return rows.map((row) => ({ ...row, cells: "cells" in row ? row.cells : [] }));
 }
 
 test.for([
@@ -64,6 +72,21 @@ test.for([
 test("says the line on which a row begins", async () => {
   const rows = await read('a\n"b\nb"\nc\n');
   expect(rows.map((row) => row.line)).toEqual([1, 2, 4]);
+});
+
+test("the first row names the columns, and every row says where it ends", async () => {
+  const text = utf8('\ufeffä;"b"\r\n1;"x\n;y"\r\n\n2;é');
+  const options = { separator: ";", blankLines: "skip" } as const;
+  for (const size of [1, 2, 7, 100]) {
+    const { source, rows } = await rowsOf(text, size, options);
+    expect(source.columns).toEqual(["ä", "b"]);
+    expect(rows).toEqual([
+      { line: 2, end: 21, cells: ["1", "x\n;y"] },
+      { line: 5, end: 26, cells: ["2", "é"] },
+    ]);
+    expect(source.digestAt(21)).toEqual(sha256(text.subarray(0, 21)));
+    expect(source.digest()).toEqual(sha256(text));
+  }
 });
 
 test.for([
