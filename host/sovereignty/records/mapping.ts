@@ -1,0 +1,190 @@
+import { LimitError, MalformedError, digestOf, identifier, parseWith } from "#protocol";
+import { z } from "zod";
+
+import { CSV_CELLS_MAX } from "./csv.ts";
+
+/** The largest mapping file. */
+export const MAPPING_BYTES_MAX = 256 * 1024;
+const NAME_MAX = 1024;
+const TEXT_MAX = 1024;
+const VALUES_MAX = 1024;
+
+/** Columns and values are compared in NFC, whatever form the source has them in. */
+const nfc = z.string().refine((text) => text.isWellFormed() && text.normalize("NFC") === text, {
+  error: "expected well-formed text in normalization form NFC",
+});
+const columnName = nfc.min(1).max(NAME_MAX);
+const cellText = nfc.max(TEXT_MAX);
+
+const fromColumn = z.strictObject({
+  column: columnName,
+  /** What stands for another text, or for no value. Compared after `trim`. */
+  values: z
+    .record(cellText, cellText.nullable())
+    .refine((values) => Object.keys(values).length <= VALUES_MAX, {
+      error: `expected at most ${VALUES_MAX} values`,
+    })
+    .default({}),
+  /** `relaxed` takes `+7`, `.7`, `007` and `7.0` for the same numbers in canonical form; digits are never lost. */
+  number: z.enum(["strict", "relaxed"]).default("strict"),
+});
+const fromConstant = z.strictObject({ constant: cellText });
+const fromLine = z.strictObject({ line: nfc.max(64) });
+
+const mappingSchema = z.strictObject({
+  csv: z
+    .strictObject({
+      separator: z.enum([",", ";", "\t"]).default(","),
+      /** Names of the columns of a file without a header line; null when its first line names them. */
+      columns: z.array(columnName).min(1).max(CSV_CELLS_MAX).nullable().default(null),
+      blank_lines: z.enum(["refuse", "skip"]).default("refuse"),
+    })
+    .default({ separator: ",", columns: null, blank_lines: "refuse" }),
+  /** Whether spaces and tabs around a cell are no part of it. */
+  trim: z.boolean().default(false),
+  /** By attribute. One that is not here comes from the column of its own name. */
+  attributes: z.record(identifier, z.union([fromColumn, fromConstant, fromLine])).default({}),
+  /** Columns that the source has and no attribute takes. */
+  ignore: z.array(columnName).max(CSV_CELLS_MAX).default([]),
+});
+
+/**
+ * How the columns of a source become the attributes of a record scope.
+ *
+ * An attribute comes from a column, is the same `constant` in every record, or is `line`: that text and the row's line
+ * in the source, for sources that name nobody.
+ */
+export type IngestMapping = z.infer<typeof mappingSchema>;
+type AttributeRule = IngestMapping["attributes"][string];
+
+/** Every attribute from the column of its own name, in comma-separated text with a header line. */
+export const IDENTITY_MAPPING: IngestMapping = mappingSchema.parse({});
+
+/**
+ * Parses a mapping file.
+ *
+ * @throws {@link MalformedError} SCHEMA_CONFIG_MALFORMED naming the field; {@link LimitError} SCHEMA_TOO_LARGE above
+ * {@link MAPPING_BYTES_MAX}.
+ */
+export function parseMapping(bytes: Uint8Array): IngestMapping {
+  if (bytes.length > MAPPING_BYTES_MAX) {
+    throw new LimitError(
+      { code: "SCHEMA_TOO_LARGE", bytes: bytes.length, max: MAPPING_BYTES_MAX },
+      `mapping: expected at most ${MAPPING_BYTES_MAX} bytes, got ${bytes.length}`,
+    );
+  }
+  let value: unknown;
+  try {
+    value = JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(bytes));
+  } catch (cause) {
+    throw new MalformedError(
+      { code: "SCHEMA_CONFIG_MALFORMED", field: "mapping" },
+      "mapping: expected JSON in UTF-8, got other bytes",
+      { cause },
+    );
+  }
+  return parseWith(mappingSchema, value, "mapping", "SCHEMA_CONFIG_MALFORMED");
+}
+
+/** Digest of a mapping with every default in place: two that mean the same have the same. 32 bytes. */
+export function mappingDigest(mapping: IngestMapping): Uint8Array {
+  return digestOf("ingest-mapping", { ...mapping, ignore: mapping.ignore.toSorted() });
+}
+
+/** A mapping made ready for the attributes of one record scope. */
+export interface MappingPlan {
+  /** The source's columns that are read, each once. */
+  readonly columns: readonly string[];
+  readonly ignored: ReadonlySet<string>;
+  /**
+   * The cells of a record in the order of the attributes, from a row's cells in the order of `columns`.
+   *
+   * @param line - Where the row begins in the source, from 1.
+   */
+  readonly apply: (cells: readonly (string | null)[], line: number) => (string | null)[];
+}
+
+/**
+ * Makes `mapping` ready for `attributes`.
+ *
+ * @throws {@link MalformedError} SCHEMA_CONFIG_MALFORMED for an attribute that the scope does not have, and for a column
+ * both read and ignored.
+ */
+export function planMapping(mapping: IngestMapping, attributes: readonly string[]): MappingPlan {
+  const rules = new Map(Object.entries(mapping.attributes));
+  for (const name of rules.keys()) {
+    if (!attributes.includes(name)) throw malformed(name, "an attribute of the record scope");
+  }
+  const columns: string[] = [];
+  const makers = attributes.map((name) =>
+    cellMaker(rules.get(name) ?? ownColumn(name), mapping.trim, columns),
+  );
+  const ignored = new Set(mapping.ignore);
+  const both = columns.find((column) => ignored.has(column));
+  if (both !== undefined) throw malformed(both, "a column to be read or ignored, not both");
+  return {
+    columns,
+    ignored,
+    apply: (cells, line) => makers.map((make) => make(cells, line)),
+  };
+}
+
+/** Whether every attribute comes as it is from the column of its own name, so that nothing is to be done. */
+export function isIdentity({ trim, attributes }: IngestMapping): boolean {
+  return !trim && Object.keys(attributes).length === 0;
+}
+
+function ownColumn(name: string): AttributeRule {
+  return { column: name, values: {}, number: "strict" };
+}
+
+type CellMaker = (cells: readonly (string | null)[], line: number) => string | null;
+
+/** Says how to make one attribute's cell; notes in `columns` what it reads. */
+function cellMaker(rule: AttributeRule, trim: boolean, columns: string[]): CellMaker {
+  if ("constant" in rule) return () => rule.constant;
+  if ("line" in rule) return (_cells, line) => `${rule.line}${line}`;
+  if (!columns.includes(rule.column)) columns.push(rule.column);
+  const index = columns.indexOf(rule.column);
+  const values = new Map(Object.entries(rule.values));
+  return (cells) => {
+    const cell = cells[index] ?? null;
+    if (cell === null) return null;
+    const text = trim ? trimmed(cell) : cell;
+    const value = values.size === 0 ? undefined : values.get(text.normalize("NFC"));
+    if (value !== undefined) return value;
+    return rule.number === "relaxed" ? canonicalNumber(text) : text;
+  };
+}
+
+function trimmed(cell: string): string {
+  let from = 0;
+  while (isBlank(cell[from])) from += 1;
+  let to = cell.length;
+  while (to > from && isBlank(cell[to - 1])) to -= 1;
+  return cell.slice(from, to);
+}
+
+function isBlank(character: string | undefined): boolean {
+  return character === " " || character === "\t";
+}
+
+const NUMBER = /^([+-]?)([0-9]*)(?:\.([0-9]*))?$/;
+
+/** The number in canonical form; a text that is none, as it is, for the attribute's own parser to refuse. */
+function canonicalNumber(text: string): string {
+  const [, sign = "", whole = "", fraction = ""] = NUMBER.exec(text) ?? [];
+  if (whole === "" && fraction === "") return text;
+  const digits = whole.replace(/^0+(?=.)/, "") || "0";
+  let kept = fraction.length;
+  while (fraction[kept - 1] === "0") kept -= 1;
+  const decimals = fraction.slice(0, kept);
+  return `${sign === "-" ? "-" : ""}${digits}${decimals === "" ? "" : `.${decimals}`}`;
+}
+
+function malformed(name: string, expected: string): MalformedError {
+  return new MalformedError(
+    { code: "SCHEMA_CONFIG_MALFORMED", field: "mapping", name: name.slice(0, 64) },
+    `mapping ${name.slice(0, 64)}: expected ${expected}`,
+  );
+}
