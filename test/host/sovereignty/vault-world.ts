@@ -192,7 +192,7 @@ export async function consent(
 
 /** A signed request; `name` makes it another one. */
 export async function requestOf(
-  fixture: Fixture,
+  fixture: Pick<Fixture, "network" | "clock">,
   name: string,
   changes: Partial<TaskRequest> = {},
   parameters: TaskParameters = QUERY,
