@@ -27,7 +27,7 @@ export function merkleRoot(leafHashes: readonly Uint8Array[]): Uint8Array {
 }
 
 /**
- * An append-only Merkle tree that answers for its present and every earlier size.
+ * A Merkle tree that grows at its end and answers for its present and every earlier size.
  *
  * Holds every complete subtree once, level by level: about 64 bytes per leaf. Appending costs two hashes
  * on average; a root or a proof costs O(log n).
@@ -52,6 +52,16 @@ export class MerkleTree {
       level.push(node);
       if (level.length % 2 !== 0) return index;
       node = nodeHash(this.#node(k, level.length - 2), node);
+    }
+  }
+
+  /** Forgets every leaf from `size` on. @throws {@link LimitError} SCHEMA_TOO_LARGE past the tree's size. */
+  truncate(size: number): void {
+    this.#requireSize(size);
+    let width = size;
+    for (const level of this.#levels) {
+      level.length = width;
+      width = half(width);
     }
   }
 

@@ -122,13 +122,19 @@ interface StoredLogArgs {
   readonly nowMs: () => number;
 }
 
+/** The transaction that appends, and the size of the log that ends with what it has appended. */
+interface Pending {
+  readonly trx: object;
+  size: number;
+}
+
 class StoredLog implements ActorLog {
   readonly #args: StoredLogArgs;
-  /** Also holds what the running transaction appended; only the first `#size` leaves are committed. */
-  #tree = new MerkleTree();
+  /** Also holds what running transactions appended; only the first `#size` leaves are committed. */
+  readonly #tree = new MerkleTree();
   #size = 0;
   #tail: Uint8Array = noPreviousEvent();
-  #pending: object | undefined;
+  #pending: Pending | undefined;
 
   constructor(args: StoredLogArgs) {
     this.#args = args;
@@ -154,7 +160,7 @@ class StoredLog implements ActorLog {
     trx: Transaction<ActorLogSchema>,
     event: NewEvent,
   ): Promise<{ sequence: number; root: Uint8Array; size: number }> {
-    this.#joinWrite(trx);
+    const pending = this.#joinWrite(trx);
     const { actorId, key, nowMs } = this.#args;
     const sequence = this.#tree.size;
     const signed = signEvent(
@@ -172,6 +178,7 @@ class StoredLog implements ActorLog {
     this.#push(signed);
     const size = this.#tree.size;
     const root = this.#tree.root();
+    pending.size = size;
     await trx
       .insertInto("actor_log")
       .values({ sequence, task_id: event.taskId, type: event.type, event: signed })
@@ -227,11 +234,8 @@ class StoredLog implements ActorLog {
     return this.#tree.consistencyProof(oldSize, this.#committed(newSize));
   }
 
-  /** Reads the committed log from the first event; replaces whatever is in memory. */
+  /** Reads the committed log from the first event. */
   async load(): Promise<void> {
-    this.#tree = new MerkleTree();
-    this.#tail = noPreviousEvent();
-    this.#size = 0;
     let last: Uint8Array | undefined;
     for (;;) {
       const page = await this.entries(this.#tree.size, Number.MAX_SAFE_INTEGER);
@@ -257,14 +261,21 @@ class StoredLog implements ActorLog {
   }
 
   /** The first append of a transaction ties the log to how that transaction ends. */
-  #joinWrite(trx: object): void {
-    if (this.#pending === trx) return;
-    afterWrite(trx, async (committed) => {
-      this.#pending = undefined;
-      if (committed) this.#size = this.#tree.size;
-      else await this.load();
+  #joinWrite(trx: object): Pending {
+    if (this.#pending?.trx === trx) return this.#pending;
+    const before = { size: this.#tree.size, tail: this.#tail };
+    const pending = { trx, size: before.size };
+    afterWrite(trx, (committed) => {
+      if (this.#pending === pending) this.#pending = undefined;
+      if (committed) {
+        this.#size = pending.size;
+      } else {
+        this.#tree.truncate(before.size);
+        this.#tail = before.tail;
+      }
     });
-    this.#pending = trx;
+    this.#pending = pending;
+    return pending;
   }
 
   #requireNext(sequence: number, signed: Uint8Array): void {

@@ -155,10 +155,14 @@ class StoredEpochs implements EpochRegister {
     await deferUnresolved(trx, opened.epoch_id);
     await updateEpoch(trx, rowOf(closed));
     await insertEpoch(trx, rowOf(opened));
+    // A later write of the same group must not join the epoch that this one closes.
+    const before = { epoch: this.#current, requested: this.#boundaryRequested };
+    this.#current = opened;
+    this.#boundaryRequested = false;
     afterWrite(trx, (committed) => {
-      if (!committed) return;
-      this.#current = opened;
-      this.#boundaryRequested = false;
+      if (committed) return;
+      this.#current = before.epoch;
+      this.#boundaryRequested ||= before.requested;
     });
     return { closed, opened };
   }

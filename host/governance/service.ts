@@ -105,17 +105,22 @@ interface Dependencies {
 
 class StoredGovernance implements Governance {
   readonly #deps: Dependencies;
+  /** Events and leaves also hold what running writes have added; the first `#size` are committed. */
   readonly #events: Uint8Array[] = [];
   readonly #tree = new MerkleTree();
+  #size = 0;
   /** Size of the log, then actor, to the signature line. */
   readonly #cosignatures = new Map<number, Map<string, string>>();
   readonly #log: NamedKey;
   readonly #witnesses: readonly NamedKey[];
+  /** After the committed events, and after all of them. */
   #state: GovernanceState;
+  #ahead: GovernanceState;
 
   constructor(deps: Dependencies) {
     this.#deps = deps;
     this.#state = genesisState(deps.genesisBytes);
+    this.#ahead = this.#state;
     const { genesis } = this.#state;
     const coordinator = this.#state.actors.get(genesis.coordinator_id);
     if (
@@ -139,9 +144,9 @@ class StoredGovernance implements Governance {
 
   /** Folds an event that is already stored. */
   replay(event: Uint8Array): void {
-    this.#state = applyGovernanceEvent(this.#state, event);
-    this.#events.push(event);
-    this.#tree.append(leafHash(event));
+    this.#push(event);
+    this.#state = this.#ahead;
+    this.#size = this.#events.length;
   }
 
   /** Keeps a cosignature line that is already stored. */
@@ -163,24 +168,34 @@ class StoredGovernance implements Governance {
         );
       }
       const event = eventBytes.slice();
-      applyGovernanceEvent(this.#state, event);
+      const before = this.#ahead;
+      const after = this.#push(event);
+      afterWrite(trx, (committed) => {
+        if (committed) {
+          this.#state = after;
+          this.#size = sequence + 1;
+        } else {
+          this.#events.length = sequence;
+          this.#tree.truncate(sequence);
+          this.#ahead = before;
+        }
+      });
       await insertEvent(trx, { sequence, event, received_ms: this.#deps.nowMs() });
-      afterWrite(trx, (committed) => (committed ? this.replay(event) : undefined));
       return sequence;
     });
   }
 
   events(): Uint8Array[] {
-    return [...this.#events];
+    return this.#events.slice(0, this.#size);
   }
 
   note(): string {
-    return this.#noteOf(this.#events.length);
+    return this.#noteOf(this.#size);
   }
 
   async addCosignature(note: string): Promise<void> {
     const { size } = parseCheckpoint(note);
-    if (size > this.#events.length) throw foreignNote(`size up to ${this.#events.length}`);
+    if (size > this.#size) throw foreignNote(`size up to ${this.#size}`);
     const base = this.#signedNote(size);
     const end = note.lastIndexOf("\n\n") + 1;
     if (base.slice(0, base.lastIndexOf("\n\n") + 1) !== note.slice(0, end)) {
@@ -205,17 +220,17 @@ class StoredGovernance implements Governance {
 
   isCosigned(): boolean {
     const quorum = this.#state.genesis.policy.governance.checkpoint_quorum;
-    return (this.#cosignatures.get(this.#events.length)?.size ?? 0) >= quorum;
+    return (this.#cosignatures.get(this.#size)?.size ?? 0) >= quorum;
   }
 
   stateAt(size: number): GovernanceState {
-    if (size === this.#events.length) return this.#state;
-    return foldGovernance(this.#deps.genesisBytes, this.#events.slice(0, size));
+    if (size === this.#size) return this.#state;
+    return foldGovernance(this.#deps.genesisBytes, this.events().slice(0, size));
   }
 
-  snapshot(sizeMax: number = this.#events.length): GovernanceSnapshot {
+  snapshot(sizeMax: number = this.#size): GovernanceSnapshot {
     const quorum = this.#state.genesis.policy.governance.checkpoint_quorum;
-    for (let size = Math.min(sizeMax, this.#events.length); size >= 0; size -= 1) {
+    for (let size = Math.min(sizeMax, this.#size); size >= 0; size -= 1) {
       if ((this.#cosignatures.get(size)?.size ?? 0) < quorum) continue;
       return {
         genesis: this.#deps.genesisBytes,
@@ -230,7 +245,15 @@ class StoredGovernance implements Governance {
   }
 
   consistencyProof(oldSize: number): Uint8Array[] {
-    return this.#tree.consistencyProof(oldSize);
+    return this.#tree.consistencyProof(oldSize, this.#size);
+  }
+
+  /** @returns The state after `event`, which is refused when it does not follow. */
+  #push(event: Uint8Array): GovernanceState {
+    this.#ahead = applyGovernanceEvent(this.#ahead, event);
+    this.#events.push(event);
+    this.#tree.append(leafHash(event));
+    return this.#ahead;
   }
 
   #signedNote(size: number): string {

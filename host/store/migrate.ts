@@ -45,7 +45,7 @@ const versionRow = z.object({ user_version: z.int() });
 const checkRow = z.object({ quick_check: z.string() });
 
 /**
- * Runs the migrations that `file` has not seen, in order.
+ * Runs the migrations that `file` has not seen, in order and in one transaction.
  *
  * @throws {@link ConflictError} VERSION_STORE_NEWER when the file is at a version that `migrations` does not reach.
  */
@@ -62,16 +62,17 @@ export function migrate(
       `store ${file}: expected at most schema version ${migrations.length}, got ${present}`,
     );
   }
-  for (const { version, statements } of migrations.slice(present)) {
-    database.exec("BEGIN IMMEDIATE");
-    try {
+  if (present === migrations.length) return;
+  database.exec("BEGIN IMMEDIATE");
+  try {
+    for (const { statements } of migrations.slice(present)) {
       for (const statement of statements(SQLITE_WORDS)) database.exec(statement);
-      database.exec(`PRAGMA user_version = ${version}`);
-      database.exec("COMMIT");
-    } catch (cause) {
-      if (database.isTransaction) database.exec("ROLLBACK");
-      throw cause;
     }
+    database.exec(`PRAGMA user_version = ${migrations.length}`);
+    database.exec("COMMIT");
+  } catch (cause) {
+    if (database.isTransaction) database.exec("ROLLBACK");
+    throw cause;
   }
 }
 

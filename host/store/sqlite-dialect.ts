@@ -1,7 +1,9 @@
 import type { DatabaseSync, SQLInputValue, StatementSync } from "node:sqlite";
 
-import { MalformedError, UnavailableError } from "#protocol";
-import { SqliteDialect, type Dialect } from "kysely";
+import { UnavailableError } from "#protocol";
+import { SqliteAdapter, SqliteDialect, type Dialect, type DialectAdapter } from "kysely";
+
+import { parameterOf } from "./parameters.ts";
 
 /** Prepared statements that one connection keeps. */
 const STATEMENTS_MAX = 256;
@@ -19,6 +21,9 @@ interface ShimStatement {
 /**
  * The kysely dialect over one open `node:sqlite` connection.
  *
+ * A statement that fails fails its transaction up to the savepoint before it, as in PostgreSQL: whoever catches the
+ * error cannot go on writing. Rows can be streamed while other statements run.
+ *
  * Booleans are bound as 0 and 1. BLOBs come back as `Uint8Array`, integers as numbers; an integer outside the safe
  * range is an error of `node:sqlite`, never a wrong number. Prepared statements are kept and reused.
  *
@@ -29,15 +34,16 @@ export function sqliteDialect(
   translate: (cause: unknown) => unknown,
 ): Dialect {
   const statements = new Map<string, StatementSync>();
-  const transaction = { begun: false };
+  const transaction: TransactionState = { begun: false, failed: false };
   const translated = <T>(work: () => T): T => {
     try {
       return work();
     } catch (cause) {
+      transaction.failed = transaction.begun;
       throw translate(cause);
     }
   };
-  return new SqliteDialect({
+  const dialect = new SqliteDialect({
     database: {
       close: () => {
         statements.clear();
@@ -46,10 +52,38 @@ export function sqliteDialect(
       prepare: (text) => {
         const control = controlShim(database, transaction, text);
         if (control !== undefined) return control;
-        return translated(() => shim(prepared(database, statements, text), translated));
+        return translated(() => {
+          const statement = prepared(database, statements, text);
+          return shim(statement, translated, () => database.prepare(text));
+        });
       },
     },
   });
+  return {
+    createAdapter: sharedAdapter,
+    createDriver: () => dialect.createDriver(),
+    createIntrospector: (db) => dialect.createIntrospector(db),
+    createQueryCompiler: () => dialect.createQueryCompiler(),
+  };
+}
+
+/** Kysely would hold every other query back while rows are streamed, and so a query in the loop over them for good. */
+function sharedAdapter(): DialectAdapter {
+  const adapter = new SqliteAdapter();
+  return {
+    supportsCreateIfNotExists: adapter.supportsCreateIfNotExists,
+    supportsMultipleConnections: true,
+    supportsTransactionalDdl: adapter.supportsTransactionalDdl,
+    supportsReturning: adapter.supportsReturning,
+    acquireMigrationLock: () => Promise.resolve(),
+    releaseMigrationLock: () => Promise.resolve(),
+  };
+}
+
+interface TransactionState {
+  begun: boolean;
+  /** A statement has failed since the last savepoint. */
+  failed: boolean;
 }
 
 /**
@@ -58,15 +92,18 @@ export function sqliteDialect(
  */
 function controlShim(
   database: DatabaseSync,
-  transaction: { begun: boolean },
+  transaction: TransactionState,
   text: string,
 ): ShimStatement | undefined {
   const stands = database.isTransaction;
   if (text === "rollback" && !stands) {
     transaction.begun = false;
+    transaction.failed = false;
     return NOTHING;
   }
   if (transaction.begun && !stands) throw transactionLost();
+  if (text.startsWith("rollback")) transaction.failed = false;
+  else if (transaction.failed) throw statementFailed();
   transaction.begun = text === "begin" || (transaction.begun && !ENDINGS.includes(text));
   return undefined;
 }
@@ -87,6 +124,13 @@ function transactionLost(): UnavailableError {
   );
 }
 
+function statementFailed(): UnavailableError {
+  return new UnavailableError(
+    { code: "INTERNAL_STORE_UNAVAILABLE", reason: "a statement of this write has failed" },
+    "store: expected a write without failures, got one that went on after a statement had failed",
+  );
+}
+
 function prepared(
   database: DatabaseSync,
   statements: Map<string, StatementSync>,
@@ -101,24 +145,33 @@ function prepared(
   return statement;
 }
 
-function shim(statement: StatementSync, translated: <T>(work: () => T) => T): ShimStatement {
+function shim(
+  statement: StatementSync,
+  translated: <T>(work: () => T) => T,
+  another: () => StatementSync,
+): ShimStatement {
   return {
     reader: statement.columns().length > 0,
     all: (parameters) =>
       translated(() => statement.all(...parameters.map(toInput)).map((row) => ({ ...row }))),
     run: (parameters) => translated(() => statement.run(...parameters.map(toInput))),
     *iterate(parameters) {
-      for (const row of statement.iterate(...parameters.map(toInput))) yield { ...row };
+      // A kept statement would start again for whoever else runs it meanwhile.
+      const rows = translated(() => another().iterate(...parameters.map(toInput)));
+      try {
+        for (;;) {
+          const next = translated(() => rows.next());
+          if (next.done === true) return;
+          yield { ...next.value };
+        }
+      } finally {
+        rows.return?.();
+      }
     },
   };
 }
 
 function toInput(value: unknown): SQLInputValue {
   if (typeof value === "boolean") return value ? 1 : 0;
-  if (typeof value === "number" || typeof value === "bigint") return value;
-  if (typeof value === "string" || value === null || value instanceof Uint8Array) return value;
-  throw new MalformedError(
-    { code: "SCHEMA_MALFORMED", type: typeof value },
-    `store parameter: expected null, number, text or bytes, got ${typeof value}`,
-  );
+  return parameterOf(value);
 }

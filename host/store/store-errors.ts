@@ -6,13 +6,15 @@ const systemError = z.object({ code: z.string(), syscall: z.string() });
 
 /** Primary result codes of SQLite, low byte of `errcode`. sqlite.org/rescode.html */
 const BUSY = 5;
+const FULL = 13;
+const CONSTRAINT = 19;
 const REASONS: ReadonlyMap<number, string> = new Map([
   [3, "permission denied"],
   [BUSY, "the file is in use"],
   [8, "the file is read-only"],
   [10, "the disk reported an error"],
   [11, "the file is damaged"],
-  [13, "the disk is full"],
+  [FULL, "the disk is full"],
   [14, "the file cannot be opened"],
   [26, "the file is not a store"],
 ]);
@@ -20,6 +22,16 @@ const REASONS: ReadonlyMap<number, string> = new Map([
 /** Whether SQLite says that another connection holds a lock. */
 export function isBusy(cause: unknown): boolean {
   return primaryCode(cause) === BUSY;
+}
+
+/**
+ * Whether a COMMIT that failed with `cause` may be on disk all the same: the disk has refused to say. A full disk has
+ * said no.
+ */
+export function isUncertain(cause: unknown): boolean {
+  const original = cause instanceof SymphonyError ? cause.cause : cause;
+  const code = primaryCode(original);
+  return code === undefined || ![BUSY, FULL, CONSTRAINT].includes(code);
 }
 
 /**

@@ -82,6 +82,27 @@ test("the reference tree has its proofs", () => {
   expect(tree.consistencyProof(1, 1)).toEqual([]);
 });
 
+test("a tree that was cut grows as if what was cut off had never been", () => {
+  fc.assert(
+    fc.property(fc.nat(70), fc.nat(70), fc.nat(20), (first, cut, more) => {
+      const kept = Math.min(first, cut);
+      const tree = new MerkleTree();
+      for (let n = 0; n < first; n += 1) tree.append(leafHash(Uint8Array.of(0, n)));
+      tree.truncate(kept);
+      for (let n = 0; n < more; n += 1) tree.append(leafHash(Uint8Array.of(1, n)));
+      const other = new MerkleTree();
+      for (let n = 0; n < kept; n += 1) other.append(leafHash(Uint8Array.of(0, n)));
+      for (let n = 0; n < more; n += 1) other.append(leafHash(Uint8Array.of(1, n)));
+      expect(tree.size).toBe(kept + more);
+      for (let size = 0; size <= tree.size; size += 1)
+        expect(tree.root(size)).toEqual(other.root(size));
+    }),
+  );
+  expect(() => new MerkleTree().truncate(1)).toThrow(
+    expect.objectContaining({ code: "SCHEMA_TOO_LARGE" }),
+  );
+});
+
 test("a leaf is no node, and an entry of 64 bytes no pair of hashes", () => {
   const [left, right] = leavesOf(2);
   const pair = concat(left ?? new Uint8Array(0), right ?? new Uint8Array(0));

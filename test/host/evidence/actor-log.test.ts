@@ -135,6 +135,38 @@ test("[DS-6] a rolled back transaction leaves no event, a committed one leaves i
   await store.close();
 });
 
+test("[DS-6] writes that share a commit: what failed leaves no event, the others stay", async () => {
+  const { store, log, file } = await open();
+  const write = (n: number, fails: boolean): Promise<void> =>
+    store.write(async (trx) => {
+      await log.append(trx, { type: "thing.done", taskId: null, body: { n } });
+      await log.append(trx, { type: "thing.done", taskId: null, body: { n } });
+      if (fails) throw new Error("no");
+    });
+  const outcomes = await Promise.allSettled([
+    write(0, false),
+    write(1, false),
+    write(2, true),
+    write(3, false),
+    write(4, true),
+  ]);
+  expect(outcomes.map(({ status }) => status)).toEqual([
+    "fulfilled",
+    "fulfilled",
+    "rejected",
+    "fulfilled",
+    "rejected",
+  ]);
+  const root = log.root();
+  expect(log.size).toBe(6);
+  const bodies = (await log.entries(0, 9)).map((entry) => parseEvent(entry.event).body);
+  expect(bodies).toEqual([0, 0, 1, 1, 3, 3].map((n) => ({ n })));
+  await store.close();
+  const again = await open(file);
+  expect(again.log.root()).toEqual(root);
+  await again.store.close();
+});
+
 test("reopening gives the same head, and an altered log is refused", async () => {
   const first = await open();
   await append(first.store, first.log, 4, null);

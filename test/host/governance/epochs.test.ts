@@ -91,6 +91,15 @@ test("an epoch that could not be written stays the open one", async () => {
   expect(epochs.current().epoch_id).toBe(0);
 });
 
+test("[EP-3] a member that is assigned while an epoch closes joins the next one", async () => {
+  const rolled = store.write((trx) =>
+    epochs.roll(trx, { reason: "time", nowMs: NETWORK_TIME_MS, resolved: [], state }),
+  );
+  const assigned = epochs.assign("t-1");
+  await rolled;
+  expect(await assigned).toBe(1);
+});
+
 const TRIGGERS: readonly {
   title: string;
   at: Partial<Parameters<typeof closingTrigger>[0]>;

@@ -15,6 +15,7 @@ import {
 } from "../../../host/governance/index.ts";
 import { openStore, type Store } from "../../../host/store/index.ts";
 import {
+  applyGovernanceEvent,
   cosignCheckpoint,
   genesisState,
   hex,
@@ -24,6 +25,7 @@ import {
   signingKeyFromSeed,
   verifyConsistency,
   verifyGovernanceSnapshot,
+  type GovernanceState,
   type SigningKey,
 } from "../../../protocol/index.ts";
 import {
@@ -55,9 +57,10 @@ async function open(key: SigningKey = network.coordinator.signing): Promise<Gove
 function eventFor(
   decision: GovernanceDecision,
   keys: readonly SigningKey[] = network.governanceKeys.slice(0, 2),
+  state: GovernanceState = governance.state(),
 ): Uint8Array {
   return createGovernanceEvent({
-    state: governance.state(),
+    state,
     decision,
     keys,
     timeMs: NETWORK_TIME_MS,
@@ -118,6 +121,16 @@ test("two submissions at once take one place", async () => {
   const results = await Promise.allSettled(events.map((event) => governance.submit(event)));
   expect(results.map((result) => result.status).sort()).toEqual(["fulfilled", "rejected"]);
   expect(governance.state().sequence).toBe(1);
+});
+
+test("a submission that follows one under way has the next place", async () => {
+  const first = eventFor(SUSPEND);
+  const next = eventFor(REVOKE, undefined, applyGovernanceEvent(governance.state(), first));
+  expect(await Promise.all([first, next].map((event) => governance.submit(event)))).toEqual([0, 1]);
+  const before = governance.note();
+  await store.close();
+  governance = await open();
+  expect(governance.note()).toBe(before);
 });
 
 test("the log is append-only on disk", async () => {
