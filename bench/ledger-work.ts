@@ -11,9 +11,9 @@ import {
   type LedgerContext,
 } from "../host/sovereignty/ledger/reservations.ts";
 import {
-  firstOrdinals,
-  ordinalSet,
-  type Ordinals,
+  firstSubjects,
+  subjectSetOf,
+  type SubjectSet,
 } from "../host/sovereignty/ledger/subject-set.ts";
 import { VAULT_MIGRATIONS, type VaultSchema } from "../host/sovereignty/schema.ts";
 import { openStore, type Store } from "../host/store/index.ts";
@@ -82,21 +82,21 @@ export function randomMembers(size: LedgerSize, seed: number): Uint32Array {
   return members;
 }
 
-export function randomSet(size: LedgerSize, seed: number): Ordinals {
-  return ordinalSet(randomMembers(size, seed));
+export function randomSet(size: LedgerSize, seed: number): SubjectSet {
+  return subjectSetOf(randomMembers(size, seed));
 }
 
 /** Subjects in a row, from `seed` on. */
-export function contiguousSet(size: LedgerSize, seed: number): Ordinals {
+export function contiguousSet(size: LedgerSize, seed: number): SubjectSet {
   const first = (seed * 65_537) % (size.subjects - size.members + 1);
-  return ordinalSet(firstOrdinals(size.members).map((each) => each + first));
+  return subjectSetOf(Uint32Array.from({ length: size.members }, (_, each) => each + first));
 }
 
 /** What an admission does with the ledger: end what is overdue, ask, append, write the event; durable at the end. */
 export async function reserveDurably(
   ledger: OpenLedger,
   reservationId: string,
-  subjects: Ordinals,
+  subjects: SubjectSet,
 ): Promise<void> {
   await ledger.store.write(async (trx) => {
     await endOverdue(ledger, trx);
@@ -131,7 +131,7 @@ export async function commitDurably(ledger: OpenLedger, reservationId: string): 
 
 /** Consent of every subject, a reservation of all of them, and a history of tasks. */
 export async function fillLedger(ledger: OpenLedger, size: LedgerSize): Promise<void> {
-  const everybody = firstOrdinals(size.subjects);
+  const everybody = firstSubjects(size.subjects);
   await ledger.store.write((trx) =>
     ledger.books.consent(trx, {
       usageScope: "marketing",

@@ -22,7 +22,7 @@ import {
   type LedgerSize,
   type OpenLedger,
 } from "./ledger-work.ts";
-import type { Ordinals } from "../host/sovereignty/ledger/subject-set.ts";
+import type { SubjectSet } from "../host/sovereignty/ledger/subject-set.ts";
 
 const CHILD = path.join(import.meta.dirname, "ledger-child.ts");
 const CONCURRENT = 4;
@@ -117,7 +117,7 @@ let reservations = 0;
 /** Reserves and, outside of what is timed, commits. */
 async function reserveTimes(
   ledger: OpenLedger,
-  { size, setOf }: { readonly size: LedgerSize; readonly setOf: (run: number) => Ordinals },
+  { size, setOf }: { readonly size: LedgerSize; readonly setOf: (run: number) => SubjectSet },
 ): Promise<number[]> {
   const times: number[] = [];
   for (let run = 0; run < size.runs; run += 1) {

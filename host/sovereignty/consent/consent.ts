@@ -1,6 +1,6 @@
 import type { UsageScope } from "#protocol";
 
-import type { Ordinals } from "../ledger/subject-set.ts";
+import type { SubjectSet } from "../ledger/subject-set.ts";
 
 /** What a data subject, or the operator on their behalf, decided for one purpose (CO-1, CO-2). */
 export type ConsentDecision =
@@ -19,17 +19,17 @@ export class Consents {
   readonly #scopes = new Map<UsageScope, ScopeConsents>();
 
   /** Takes a decision of all `subjects`; a later one replaces it. */
-  apply(usageScope: UsageScope, subjects: Ordinals, decision: ConsentDecision): void {
+  apply(usageScope: UsageScope, subjects: SubjectSet, decision: ConsentDecision): void {
     const scope = this.#scopes.get(usageScope) ?? { states: new Map(), expiresMs: new Map() };
     this.#scopes.set(usageScope, scope);
-    for (const ordinal of subjects) {
+    subjects.forEach((ordinal) => {
       scope.states.set(ordinal, decision.state === "granted" ? GRANTED : WITHDRAWN);
       if (decision.state === "granted" && decision.expiresMs !== null) {
         scope.expiresMs.set(ordinal, decision.expiresMs);
       } else {
         scope.expiresMs.delete(ordinal);
       }
-    }
+    });
   }
 
   /** The state of one subject's consent at `nowMs`. */

@@ -2,7 +2,7 @@ import { LimitError, unixMs, type UsageScope } from "#protocol";
 
 import type { ConsentDecision } from "./consent.ts";
 import { allocateOrdinals, subjectCount } from "../queries.ts";
-import { encodeOrdinals, firstOrdinals, ordinalSet } from "../ledger/subject-set.ts";
+import { firstSubjects, subjectSetOf } from "../ledger/subject-set.ts";
 import type { VaultContext } from "../vault-context.ts";
 
 /** Consent of some subjects for one purpose. */
@@ -41,14 +41,14 @@ export async function setConsent(
   return await store.write(async (trx) => {
     const subjects =
       named === "all-known"
-        ? firstOrdinals(await subjectCount(trx))
-        : ordinalSet(
+        ? firstSubjects(await subjectCount(trx))
+        : subjectSetOf(
             await allocateOrdinals(
               trx,
               named.map((name) => secrets.subjectId(name)),
             ),
           );
-    if (subjects.length === 0) return { subjects: 0 };
+    if (subjects.size === 0) return { subjects: 0 };
     await books.consent(trx, { usageScope, subjects, decision, atMs: nowMs() });
     await log.append(trx, {
       type: `consent.${decision.state}`,
@@ -56,9 +56,9 @@ export async function setConsent(
       body: {
         usage_scope: usageScope,
         expires_ms: decision.state === "granted" ? decision.expiresMs : null,
-        subjects: secrets.subjectSetCommitment(encodeOrdinals(subjects)),
+        subjects: secrets.subjectSetCommitment(subjects.encoded),
       },
     });
-    return { subjects: subjects.length };
+    return { subjects: subjects.size };
   });
 }

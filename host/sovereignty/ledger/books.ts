@@ -5,7 +5,7 @@ import { Consents, type ConsentDecision } from "../consent/consent.ts";
 import { Ledger, type LedgerEntry } from "./ledger.ts";
 import type { Reading, Writing } from "../queries.ts";
 import type { VaultSchema } from "../schema.ts";
-import { decodeOrdinals, encodeOrdinals, ordinalsDigest, type Ordinals } from "./subject-set.ts";
+import { decodeSubjectSet, type SubjectSet } from "./subject-set.ts";
 
 /** What a ledger row says besides its entry. */
 export interface LedgerNote {
@@ -51,11 +51,11 @@ export class Books {
   async enter(trx: Writing, entry: LedgerEntry, note: LedgerNote): Promise<void> {
     this.#join(trx);
     this.#ledger.apply(entry);
-    const { setDigest, subjects, expiresMs } = entry.kind === "reserve" ? entry : NO_SET;
-    if (setDigest !== null) {
+    const reserve = entry.kind === "reserve" ? entry : null;
+    if (reserve !== null) {
       await trx
         .insertInto("subject_set")
-        .values({ digest: setDigest, subjects: encodeOrdinals(subjects) })
+        .values({ digest: reserve.subjects.digest, subjects: reserve.subjects.encoded })
         .onConflict((conflict) => conflict.doNothing())
         .execute();
     }
@@ -67,12 +67,12 @@ export class Books {
         task_id: note.taskId,
         record_scope: note.recordScope,
         usage_scope: note.usageScope,
-        set_digest: setDigest,
+        set_digest: reserve?.subjects.digest ?? null,
         round: entry.kind === "executing" ? entry.round : null,
         epsilon_micro: entry.kind === "release" ? 0 : entry.epsilonMicro,
         privacy_class: note.privacyClass,
         epoch_id: note.epochId,
-        expires_ms: expiresMs,
+        expires_ms: reserve?.expiresMs ?? null,
         at_ms: note.atMs,
       })
       .execute();
@@ -83,7 +83,7 @@ export class Books {
     trx: Writing,
     args: {
       readonly usageScope: UsageScope;
-      readonly subjects: Ordinals;
+      readonly subjects: SubjectSet;
       readonly decision: ConsentDecision;
       readonly atMs: number;
     },
@@ -96,13 +96,13 @@ export class Books {
         usage_scope: args.usageScope,
         state: args.decision.state,
         expires_ms: args.decision.state === "granted" ? args.decision.expiresMs : null,
-        subjects: encodeOrdinals(args.subjects),
+        subjects: args.subjects.encoded,
         at_ms: args.atMs,
       })
       .execute();
   }
 
-  #takeConsent(scope: UsageScope, subjects: Ordinals, decision: ConsentDecision): void {
+  #takeConsent(scope: UsageScope, subjects: SubjectSet, decision: ConsentDecision): void {
     this.#consents.apply(scope, subjects, decision);
     this.#ledger.setFrozen(scope, subjects, decision.state === "withdrawn");
   }
@@ -117,9 +117,9 @@ export class Books {
   }
 
   async #load(): Promise<void> {
-    const sets = new Map<string, Ordinals>();
+    const sets = new Map<string, SubjectSet>();
     for (const row of await this.#db.selectFrom("subject_set").selectAll().execute()) {
-      sets.set(hex(row.digest), decodeOrdinals(row.subjects));
+      sets.set(hex(row.digest), decodeSubjectSet(row.subjects));
     }
     const rows = await this.#db.selectFrom("ledger").selectAll().orderBy("position").execute();
     this.#ledger = Ledger.replay(rows.map((row) => entryOf(row, sets)));
@@ -132,18 +132,11 @@ export class Books {
           : { state: "withdrawn" };
       this.#takeConsent(
         usageScope.parse(event.usage_scope),
-        decodeOrdinals(event.subjects),
+        decodeSubjectSet(event.subjects),
         decision,
       );
     }
   }
-}
-
-const NO_SET = { setDigest: null, subjects: new Uint32Array(0), expiresMs: null };
-
-/** The digest under which {@link Books.enter} stores a set. */
-export function setDigestOf(subjects: Ordinals): Uint8Array {
-  return ordinalsDigest(encodeOrdinals(subjects));
 }
 
 interface LedgerRow {
@@ -156,12 +149,11 @@ interface LedgerRow {
   readonly expires_ms: number | null;
 }
 
-function entryOf(row: LedgerRow, sets: ReadonlyMap<string, Ordinals>): LedgerEntry {
+function entryOf(row: LedgerRow, sets: ReadonlyMap<string, SubjectSet>): LedgerEntry {
   const { kind, reservation_id: reservationId, epsilon_micro: epsilonMicro } = row;
   switch (kind) {
     case "reserve": {
-      const setDigest = row.set_digest ?? new Uint8Array(0);
-      const subjects = sets.get(hex(setDigest));
+      const subjects = sets.get(hex(row.set_digest ?? new Uint8Array(0)));
       if (subjects === undefined || row.expires_ms === null) throw incomplete(reservationId);
       const scope = usageScope.parse(row.usage_scope);
       const expiresMs = row.expires_ms;
@@ -169,7 +161,6 @@ function entryOf(row: LedgerRow, sets: ReadonlyMap<string, Ordinals>): LedgerEnt
         kind,
         reservationId,
         usageScope: scope,
-        setDigest,
         subjects,
         epsilonMicro,
         expiresMs,

@@ -1,6 +1,6 @@
 import { BUDGET_RESERVATION_LIFECYCLE, ConflictError, hex, type UsageScope } from "#protocol";
 
-import type { Ordinals } from "./subject-set.ts";
+import { PAGE_ORDINALS, subjectSetOf, type SubjectSet } from "./subject-set.ts";
 
 /** One entry of the privacy budget ledger, as it is appended. Epsilon is integer micro-epsilon. */
 export type LedgerEntry =
@@ -8,9 +8,8 @@ export type LedgerEntry =
       readonly kind: "reserve";
       readonly reservationId: string;
       readonly usageScope: UsageScope;
-      readonly setDigest: Uint8Array;
       /** Every affected subject. */
-      readonly subjects: Ordinals;
+      readonly subjects: SubjectSet;
       readonly epsilonMicro: number;
       /** Released by then unless executing; committed at the estimate some time after it if executing. */
       readonly expiresMs: number;
@@ -43,8 +42,7 @@ export interface Reservation {
 }
 
 interface OpenReservation extends Reservation {
-  readonly setDigest: Uint8Array;
-  readonly subjects: Ordinals;
+  readonly subjects: SubjectSet;
 }
 
 /** What an operator sees of one scope. Counts are of subjects that the ledger has seen. */
@@ -76,7 +74,7 @@ export class Ledger {
     for (const entry of entries) {
       const change = ledger.#advance(entry);
       const { reservation } = change;
-      const key = `${reservation.usageScope} ${hex(reservation.setDigest)}`;
+      const key = `${reservation.usageScope} ${hex(reservation.subjects.digest)}`;
       const sum = sums.get(key) ?? { reservation, consumed: 0, reserved: 0 };
       sum.consumed += change.consumed;
       sum.reserved += change.reserved;
@@ -105,22 +103,28 @@ export class Ledger {
    */
   fits(request: {
     readonly usageScope: UsageScope;
-    readonly subjects: Ordinals;
+    readonly subjects: SubjectSet;
     readonly epsilonMicro: number;
     readonly allowanceMicro: number;
   }): boolean {
     const { subjects, epsilonMicro, allowanceMicro } = request;
     const accounts = this.#accountsOf(request.usageScope);
-    return subjects.every(
-      (ordinal) =>
-        !accounts.isFrozen(ordinal) &&
-        accounts.consumedOf(ordinal) + accounts.reservedOf(ordinal) + epsilonMicro <=
-          allowanceMicro,
-    );
+    for (const { page, lows } of subjects.pages()) {
+      const fitting = lows.every((low) => {
+        const ordinal = page * PAGE_ORDINALS + low;
+        return (
+          !accounts.isFrozen(ordinal) &&
+          accounts.consumedOf(ordinal) + accounts.reservedOf(ordinal) + epsilonMicro <=
+            allowanceMicro
+        );
+      });
+      if (!fitting) return false;
+    }
+    return true;
   }
 
   /** Freezes or thaws the budget of subjects: a frozen budget takes no new reservation (PB-8). */
-  setFrozen(usageScope: UsageScope, subjects: Ordinals, frozen: boolean): void {
+  setFrozen(usageScope: UsageScope, subjects: SubjectSet, frozen: boolean): void {
     this.#accountsOf(usageScope).freeze(subjects, frozen);
   }
 
@@ -211,7 +215,7 @@ export class Ledger {
     requireAmount(committedMicro);
     const reservation = this.#reservation(reservationId);
     requireStep(reservation, state);
-    const subjects = new Uint32Array(0);
+    const subjects = subjectSetOf([]);
     this.#reservations.set(reservationId, { ...reservation, state, committedMicro, subjects });
     return reservation;
   }
@@ -257,18 +261,20 @@ class Accounts {
     return this.#frozen[ordinal] === 1;
   }
 
-  add(subjects: Ordinals, { consumed, reserved }: Change): void {
+  add(subjects: SubjectSet, { consumed, reserved }: Change): void {
     if (consumed === 0 && reserved === 0) return;
     this.#grow(subjects);
-    for (const ordinal of subjects) {
+    subjects.forEach((ordinal) => {
       this.#consumed[ordinal] = this.consumedOf(ordinal) + consumed;
       this.#reserved[ordinal] = this.reservedOf(ordinal) + reserved;
-    }
+    });
   }
 
-  freeze(subjects: Ordinals, frozen: boolean): void {
+  freeze(subjects: SubjectSet, frozen: boolean): void {
     this.#grow(subjects);
-    for (const ordinal of subjects) this.#frozen[ordinal] = frozen ? 1 : 0;
+    subjects.forEach((ordinal) => {
+      this.#frozen[ordinal] = frozen ? 1 : 0;
+    });
   }
 
   summary(): Omit<BudgetSummary, "usageScope"> {
@@ -280,8 +286,9 @@ class Accounts {
     };
   }
 
-  #grow(subjects: Ordinals): void {
-    const needed = (subjects.at(-1) ?? -1) + 1;
+  #grow(subjects: SubjectSet): void {
+    let needed = 0;
+    for (const { page } of subjects.pages()) needed = (page + 1) * PAGE_ORDINALS;
     if (needed <= this.#consumed.length) return;
     const length = Math.max(needed, this.#consumed.length * 2);
     this.#consumed = grown(this.#consumed, new Float64Array(length));

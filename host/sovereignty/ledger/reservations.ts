@@ -1,7 +1,7 @@
 import { ConflictError, usageScope, type UsageScope } from "#protocol";
 
-import { setDigestOf, type LedgerNote } from "./books.ts";
-import type { Ordinals } from "./subject-set.ts";
+import type { LedgerNote } from "./books.ts";
+import type { SubjectSet } from "./subject-set.ts";
 import type { Writing } from "../queries.ts";
 import type { VaultContext } from "../vault-context.ts";
 
@@ -33,7 +33,7 @@ export async function reserveBudget(
     readonly recordScope: string;
     readonly usageScope: UsageScope;
     readonly privacyClass: number;
-    readonly subjects: Ordinals;
+    readonly subjects: SubjectSet;
     readonly epsilonMicro: number;
     readonly expiresMs: number;
     readonly consentCommitment: Uint8Array;
@@ -42,14 +42,12 @@ export async function reserveBudget(
 ): Promise<LogPosition> {
   const { reservationId, recordScope, usageScope: scope, privacyClass, subjects } = args;
   const { epsilonMicro, expiresMs, taskId } = args;
-  const setDigest = setDigestOf(subjects);
   await context.books.enter(
     trx,
     {
       kind: "reserve",
       reservationId,
       usageScope: scope,
-      setDigest,
       subjects,
       epsilonMicro,
       expiresMs,

@@ -33,7 +33,7 @@ import {
   type AuthenticRequest,
 } from "./request-rules.ts";
 import { endOverdue, reserveBudget } from "../ledger/reservations.ts";
-import { ordinalSet, ordinalsOf, setBit, type Ordinals } from "../ledger/subject-set.ts";
+import { ordinalsOf, setBit, subjectSetOf, type SubjectSet } from "../ledger/subject-set.ts";
 import type { VaultContext } from "../vault-context.ts";
 
 /** Bounds of a sealed order: batches, and bytes of the consent bitmap. protocol/work-order.ts */
@@ -111,7 +111,7 @@ type Judgement =
 
 interface Admitted {
   readonly plan: DecisionPlan;
-  readonly subjects: Ordinals;
+  readonly subjects: SubjectSet;
 }
 
 interface Judging {
@@ -162,7 +162,7 @@ async function judge(context: VaultContext, trx: Writing, args: Judging): Promis
 interface Selection {
   readonly batches: readonly StoredBatch[];
   readonly bitmap: Uint8Array;
-  readonly subjects: Ordinals;
+  readonly subjects: SubjectSet;
   readonly enough: boolean;
 }
 
@@ -191,25 +191,30 @@ async function select(context: VaultContext, trx: Writing, args: Judging): Promi
       row += 1;
     }
   }
-  const subjects = ordinalSet(consenting);
+  const subjects = subjectSetOf(consenting);
   const least = Math.max(1, args.governance.policy.privacy.minimum_local_cardinality);
   // An enclave pads its output to the class' bound, so more rows than that could not run.
   const rowsMax = args.governance.policy.classes[parameters.task_class].rows_max;
-  return { batches, bitmap, subjects, enough: subjects.length >= least && rows <= rowsMax };
+  return { batches, bitmap, subjects, enough: subjects.size >= least && rows <= rowsMax };
 }
 
 function selectRecord(
   found: { readonly batch: StoredBatch; readonly row: number } | undefined,
   isGranted: (ordinal: number) => boolean,
 ): Selection {
-  const none = { batches: [], bitmap: new Uint8Array(0), subjects: ordinalSet([]), enough: false };
+  const none = {
+    batches: [],
+    bitmap: new Uint8Array(0),
+    subjects: subjectSetOf([]),
+    enough: false,
+  };
   if (found === undefined) return none;
   const { batch, row } = found;
   const ordinal = ordinalsOf(batch.ordinals)[row];
   if (ordinal === undefined || !isGranted(ordinal)) return none;
   const bitmap = new Uint8Array(Math.ceil(batch.record_count / 8));
   setBit(bitmap, row);
-  return { batches: [batch], bitmap, subjects: ordinalSet([ordinal]), enough: true };
+  return { batches: [batch], bitmap, subjects: subjectSetOf([ordinal]), enough: true };
 }
 
 interface Recording {

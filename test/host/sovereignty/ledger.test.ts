@@ -1,27 +1,17 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
 
-import { setDigestOf } from "../../../host/sovereignty/ledger/books.ts";
 import { Ledger, type LedgerEntry } from "../../../host/sovereignty/ledger/ledger.ts";
-import {
-  decodeOrdinals,
-  encodeOrdinals,
-  firstOrdinals,
-  ordinalBytes,
-  ordinalSet,
-  ordinalsOf,
-} from "../../../host/sovereignty/ledger/subject-set.ts";
+import { subjectSetOf } from "../../../host/sovereignty/ledger/subject-set.ts";
 
 const ALLOWANCE = 100;
 
 function reserve(reservationId: string, epsilonMicro: number, ...subjects: number[]): LedgerEntry {
-  const set = ordinalSet(subjects);
   return {
     kind: "reserve",
     reservationId,
     usageScope: "marketing",
-    setDigest: setDigestOf(set),
-    subjects: set,
+    subjects: subjectSetOf(subjects),
     epsilonMicro,
     expiresMs: 1,
   };
@@ -30,7 +20,7 @@ function reserve(reservationId: string, epsilonMicro: number, ...subjects: numbe
 function fits(ledger: Ledger, epsilonMicro: number, ...subjects: number[]): boolean {
   return ledger.fits({
     usageScope: "marketing",
-    subjects: ordinalSet(subjects),
+    subjects: subjectSetOf(subjects),
     epsilonMicro,
     allowanceMicro: ALLOWANCE,
   });
@@ -59,10 +49,10 @@ test("[AP-4] one subject without enough left refuses the whole set", () => {
 
 test("[PB-8] a frozen subject takes no new reservation until thawed", () => {
   const ledger = new Ledger();
-  ledger.setFrozen("marketing", ordinalSet([5]), true);
+  ledger.setFrozen("marketing", subjectSetOf([5]), true);
   expect(fits(ledger, 1, 4, 5)).toBe(false);
   expect(fits(ledger, 1, 4)).toBe(true);
-  ledger.setFrozen("marketing", ordinalSet([5]), false);
+  ledger.setFrozen("marketing", subjectSetOf([5]), false);
   expect(fits(ledger, 1, 4, 5)).toBe(true);
 });
 
@@ -238,20 +228,3 @@ function entryOf(
   if (kind === "executing") return { kind, reservationId, round: 0, epsilonMicro };
   return kind === "commit" ? { kind, reservationId, epsilonMicro } : { kind, reservationId };
 }
-
-test("sets of subjects have one encoding each and come back as they were", () => {
-  fc.assert(
-    fc.property(fc.array(fc.integer({ min: 0, max: 3000 }), { maxLength: 200 }), (ordinals) => {
-      const set = ordinalSet(ordinals);
-      expect([...set]).toEqual([...new Set(ordinals)].sort((left, right) => left - right));
-      expect(decodeOrdinals(encodeOrdinals(set))).toEqual(set);
-      expect(ordinalsOf(ordinalBytes(Uint32Array.from(ordinals)))).toEqual(
-        Uint32Array.from(ordinals),
-      );
-    }),
-    { seed: 1 },
-  );
-  expect(encodeOrdinals(firstOrdinals(8000)).length).toBe(1001);
-  expect(() => decodeOrdinals(Uint8Array.of(0, 2, 0, 0, 0, 1, 0, 0, 0))).toThrow("subject set");
-  expect(() => decodeOrdinals(Uint8Array.of(2))).toThrow("subject set");
-});
