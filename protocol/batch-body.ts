@@ -1,10 +1,15 @@
 import { z } from "zod";
 
-import { concat } from "./bytes.ts";
-import { CBOR_BYTES_MAX, decodeCbor, encodeCbor } from "./cbor.ts";
+import { CBOR_BYTES_MAX, decodeCbor } from "./cbor.ts";
 import { MalformedError } from "./errors.ts";
 import { bytes32, bytesUpTo } from "./fields.ts";
 import { SALT_BYTES, SUBJECT_ID_BYTES, type AttributeValue } from "./record.ts";
+
+/** The largest sealed batch, header and tags included: 64 MiB. */
+export const BATCH_BYTES_MAX = 64 * 1024 * 1024;
+
+/** Most records of a batch. */
+export const BATCH_RECORDS_MAX = 1_000_000;
 
 /** What a batch needs to know of a column to judge its values. */
 export interface BatchColumn {
@@ -31,24 +36,12 @@ const bodySchema = z.strictObject({
 });
 
 /**
- * Encodes the plaintext body of a batch as canonical CBOR:
+ * Parses a body, canonical CBOR, against the columns and the count of its header.
  *
  *     { columns:     [[value, ...] per column of the header, in its order],
  *       subject_ids: bstr, 32 bytes per record,
  *       salts:       bstr, 16 bytes per record,
  *       erased:      [[record index, commitment], ...] in order of index }
- */
-export function encodeBatchBody(body: BatchBody): Uint8Array {
-  return encodeCbor({
-    columns: [...body.columns.values()],
-    subject_ids: concat(...body.subjectIds),
-    salts: concat(...body.salts),
-    erased: [...body.erased].sort(([left], [right]) => left - right),
-  });
-}
-
-/**
- * Parses a body against the columns and the count of its header.
  *
  * @throws {@link MalformedError} SCHEMA_CBOR_MALFORMED, SCHEMA_BATCH_MALFORMED
  */

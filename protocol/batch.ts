@@ -3,13 +3,14 @@ import { createCipheriv, createDecipheriv } from "node:crypto";
 import { z } from "zod";
 
 import {
+  BATCH_BYTES_MAX,
+  BATCH_RECORDS_MAX,
   batchMalformed,
-  encodeBatchBody,
-  fitsColumn,
   parseBatchBody,
   type BatchBody,
   type BatchColumn,
 } from "./batch-body.ts";
+import { BatchBuilder, type BuiltBatch } from "./batch-builder.ts";
 import { concat, equalBytes, utf8 } from "./bytes.ts";
 import { decodeCbor, encodeCbor } from "./cbor.ts";
 import { LimitError, SymphonyError, VerificationError } from "./errors.ts";
@@ -19,20 +20,12 @@ import { leafHash, merkleRoot } from "./merkle.ts";
 import { parseWith } from "./object.ts";
 import {
   RECORD_ATTRIBUTES_MAX,
-  SALT_BYTES,
-  SUBJECT_ID_BYTES,
   attributeNameSchema,
   commitRecord,
   recordSchemaNameSchema,
   type AttributeValue,
   type CanonicalRecord,
 } from "./record.ts";
-
-/** The largest sealed batch, header and tags included: 64 MiB. */
-export const BATCH_BYTES_MAX = 64 * 1024 * 1024;
-
-/** Most records of a batch. */
-export const BATCH_RECORDS_MAX = 1_000_000;
 
 /** Plaintext bytes of every chunk but the last. */
 export const BATCH_CHUNK_BYTES = 1024 * 1024;
@@ -46,7 +39,6 @@ export const DATA_KEY_BYTES = 32;
 
 const MAGIC = utf8("SYMB");
 const PREFIX_BYTES = MAGIC.length + 4;
-const HASH_BYTES = 32;
 /** AES-GCM. NIST SP 800-38D § 5.2.1.1 and § 8.2 (deterministic nonces), § 5.2.1.2 (tag) */
 const CIPHER = "aes-256-gcm";
 const NONCE_BYTES = 12;
@@ -122,21 +114,40 @@ export function sealBatch(args: {
   readonly records: readonly (CanonicalRecord | ErasedRecord)[];
   readonly dataKey: Uint8Array;
 }): Uint8Array {
-  const { records, dataKey } = args;
-  requireKey(dataKey);
+  const { records, schema, columns } = args;
   if (records.length > BATCH_RECORDS_MAX) {
     throw tooLarge("records", records.length, BATCH_RECORDS_MAX);
   }
-  const commitments = records.map((record) => commitmentOf(record, args));
-  const body = encodeBatchBody(toBody(records, args.columns));
+  const builder = new BatchBuilder(schema, columns);
+  for (const record of records) addRecord(builder, record, schema);
+  return sealBuilt({ ...args, built: builder.finish() });
+}
+
+/**
+ * Seals what a {@link BatchBuilder} of the same schema and columns built; overwrites its body. As {@link sealBatch}.
+ *
+ * @throws {@link MalformedError} SCHEMA_BATCH_MALFORMED
+ * @throws {@link LimitError} SCHEMA_TOO_LARGE
+ */
+export function sealBuilt(args: {
+  readonly batchId: Uint8Array;
+  readonly schema: string;
+  readonly columns: readonly BatchColumn[];
+  readonly createdMs: number;
+  readonly built: BuiltBatch;
+  readonly dataKey: Uint8Array;
+}): Uint8Array {
+  const { built, dataKey } = args;
+  const { body } = built;
+  requireKey(dataKey);
   if (body.length > BATCH_BYTES_MAX) throw tooLarge("body bytes", body.length, BATCH_BYTES_MAX);
   const header = parseHeaderShape({
     version: 1,
     batch_id: args.batchId,
     schema: args.schema,
     columns: args.columns.map(({ name, type, scale }) => ({ name, type, scale })),
-    record_count: records.length,
-    record_root: rootOf(commitments),
+    record_count: built.recordCount,
+    record_root: built.root,
     chunk_bytes: BATCH_CHUNK_BYTES,
     chunk_count: Math.ceil(body.length / BATCH_CHUNK_BYTES),
     created_ms: args.createdMs,
@@ -229,46 +240,26 @@ function rootOf(entries: readonly Uint8Array[]): Uint8Array {
   return merkleRoot(entries.map(leafHash));
 }
 
-function commitmentOf(
+function addRecord(
+  builder: BatchBuilder,
   record: CanonicalRecord | ErasedRecord,
-  batch: { readonly schema: string; readonly columns: readonly BatchColumn[] },
-): Uint8Array {
+  batchSchema: string,
+): void {
   if ("erasedCommitment" in record) {
-    if (record.erasedCommitment.length !== HASH_BYTES) throw batchMalformed("32-byte commitments");
-    return record.erasedCommitment;
+    builder.addErased(record.erasedCommitment);
+    return;
   }
   const { attributes, schema, subject_id, salt } = record;
-  const fits = batch.columns.every(
-    (column) =>
-      Object.hasOwn(attributes, column.name) && fitsColumn(attributes[column.name], column),
-  );
-  const exact = Object.keys(attributes).length === batch.columns.length;
-  const sized = subject_id.length === SUBJECT_ID_BYTES && salt.length === SALT_BYTES;
-  if (!fits || !exact || !sized || schema !== batch.schema) {
+  const exact = Object.keys(attributes).length === builder.columns.length;
+  if (!exact || schema !== batchSchema) {
     throw batchMalformed("records with the batch's schema and columns");
   }
-  return commitRecord(record);
-}
-
-function toBody(
-  records: readonly (CanonicalRecord | ErasedRecord)[],
-  columns: readonly BatchColumn[],
-): BatchBody {
-  const erased = new Map<number, Uint8Array>();
-  for (const [index, record] of records.entries()) {
-    if ("erasedCommitment" in record) erased.set(index, record.erasedCommitment);
+  for (const column of builder.columns) {
+    const value = Object.hasOwn(attributes, column.name) ? attributes[column.name] : undefined;
+    if (value === undefined) throw batchMalformed("records with the batch's columns");
+    column.value(value);
   }
-  const noSubject: Uint8Array = new Uint8Array(SUBJECT_ID_BYTES);
-  const noSalt: Uint8Array = new Uint8Array(SALT_BYTES);
-  const kept = records.map((record) => ("erasedCommitment" in record ? null : record));
-  return {
-    columns: new Map(
-      columns.map(({ name }) => [name, kept.map((record) => record?.attributes[name] ?? null)]),
-    ),
-    subjectIds: kept.map((record) => record?.subject_id ?? noSubject),
-    salts: kept.map((record) => record?.salt ?? noSalt),
-    erased,
-  };
+  builder.endRecord(subject_id, salt);
 }
 
 function parseFile(bytes: Uint8Array): {

@@ -100,6 +100,15 @@ function isKey(key: string): boolean {
   return key !== "__proto__" && isCanonicalText(key);
 }
 
+/**
+ * Refuses text that has no canonical bytes; `path` names it.
+ *
+ * @throws {@link MalformedError} SCHEMA_CBOR_MALFORMED
+ */
+export function requireCanonicalText(text: string, path: string): void {
+  if (!isCanonicalText(text)) refuseUncommittable(text, path);
+}
+
 function isCanonicalText(text: string): boolean {
   return ASCII.test(text) || (text.isWellFormed() && text.normalize("NFC") === text);
 }

@@ -298,11 +298,9 @@ export {
   type CanonicalRecord,
 } from "./record.ts";
 export {
-  BATCH_BYTES_MAX,
   BATCH_CHUNK_BYTES,
   BATCH_HEADER_BYTES_MAX,
   BATCH_ID_BYTES,
-  BATCH_RECORDS_MAX,
   DATA_KEY_BYTES,
   batchHeaderSchema,
   batchRoot,
@@ -312,11 +310,18 @@ export {
   recordAt,
   rehashBatch,
   sealBatch,
+  sealBuilt,
   type BatchHeader,
   type ErasedRecord,
   type OpenedBatch,
 } from "./batch.ts";
-export { type BatchBody, type BatchColumn } from "./batch-body.ts";
+export {
+  BATCH_BYTES_MAX,
+  BATCH_RECORDS_MAX,
+  type BatchBody,
+  type BatchColumn,
+} from "./batch-body.ts";
+export { BatchBuilder, type BuiltBatch, type ColumnWriter } from "./batch-builder.ts";
 export {
   CALL_AGE_MS_MAX,
   NODE_ANSWER,

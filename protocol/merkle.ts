@@ -1,3 +1,5 @@
+import { hash } from "node:crypto";
+
 import { equalBytes } from "./bytes.ts";
 import { LimitError, VerificationError } from "./errors.ts";
 import { sha256 } from "./hash.ts";
@@ -21,9 +23,61 @@ function nodeHash(left: Uint8Array, right: Uint8Array): Uint8Array {
 
 /** Root over `leafHashes` in order; SHA-256 of nothing when there are none. @see RFC 9162 § 2.1.1 */
 export function merkleRoot(leafHashes: readonly Uint8Array[]): Uint8Array {
-  const tree = new MerkleTree();
-  for (const hash of leafHashes) tree.append(hash);
+  const tree = new MerkleRoot();
+  for (const leaf of leafHashes) tree.append(leaf);
   return tree.root();
+}
+
+/**
+ * The root of a tree that is asked for nothing else, in 32 bytes for each level. Hashes come as text of one unit for
+ * each byte, which `node:crypto` gives in half the time that a new array takes.
+ *
+ * @see RFC 9162 § 2.1.1
+ */
+export class MerkleRoot {
+  /** Roots of the complete subtrees, widest first. Their widths are the bits of `#size`. */
+  readonly #subtrees: string[] = [];
+  readonly #leaf = Buffer.alloc(1 + HASH_BYTES, LEAF_PREFIX);
+  readonly #node = Buffer.alloc(1 + 2 * HASH_BYTES, NODE_PREFIX);
+  #size = 0;
+
+  /** Appends the leaf that holds `entry` of 32 bytes. */
+  appendEntry(entry: Uint8Array): void {
+    this.#leaf.set(entry, 1);
+    this.#push(hash("sha256", this.#leaf, "binary"));
+  }
+
+  /** Appends one leaf hash (see {@link leafHash}). */
+  append(leaf: Uint8Array): void {
+    this.#push(latin1(leaf));
+  }
+
+  /** Root of what was appended so far. */
+  root(): Uint8Array {
+    const [last, ...wider] = this.#subtrees.toReversed();
+    if (last === undefined) return EMPTY_ROOT.slice();
+    const root = wider.reduce((right, left) => this.#nodeHash(left, right), last);
+    return new Uint8Array(Buffer.from(root, "latin1"));
+  }
+
+  #push(leaf: string): void {
+    let node = leaf;
+    for (let width = this.#size; isOdd(width); width = half(width)) {
+      node = this.#nodeHash(this.#subtrees.pop() ?? "", node);
+    }
+    this.#subtrees.push(node);
+    this.#size += 1;
+  }
+
+  #nodeHash(left: string, right: string): string {
+    this.#node.write(left, 1, "latin1");
+    this.#node.write(right, 1 + HASH_BYTES, "latin1");
+    return hash("sha256", this.#node, "binary");
+  }
+}
+
+function latin1(bytes: Uint8Array): string {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString("latin1");
 }
 
 /**

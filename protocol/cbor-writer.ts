@@ -1,0 +1,152 @@
+import { LimitError } from "./errors.ts";
+import { utf8 } from "./bytes.ts";
+
+/** Major types that are written here. RFC 8949 § 3.1 */
+const UNSIGNED = 0x00;
+const NEGATIVE = 0x20;
+const BYTES = 0x40;
+const TEXT = 0x60;
+const ARRAY = 0x80;
+const MAP = 0xa0;
+const NULL = 0xf6;
+
+const HEAD_BYTES_MAX = 9;
+const START_BYTES = 4096;
+/** Bytes that a loop copies faster than a call does. */
+const SHORT_BYTES = 24;
+const TWO_32 = 0x1_0000_0000;
+
+/**
+ * Deterministic CBOR (RFC 8949 § 4.2.1) of plain items, one after the other, in one growing array. For what is written
+ * too often for `encodeCbor`, whose bytes these are. Judges nothing: its callers know that a number is a safe integer
+ * and that text is well-formed and in NFC.
+ */
+export class CborWriter {
+  readonly #bytesMax: number;
+  #bytes: Uint8Array = new Uint8Array(START_BYTES);
+  #length = 0;
+
+  /** @param bytesMax - What it may grow to. */
+  constructor(bytesMax: number) {
+    this.#bytesMax = bytesMax;
+  }
+
+  get length(): number {
+    return this.#length;
+  }
+
+  /** What was written, without a copy: valid until the next write. */
+  get written(): Uint8Array {
+    return this.#bytes.subarray(0, this.#length);
+  }
+
+  /** Forgets what was written from `length` on. */
+  cut(length: number): void {
+    this.#length = Math.min(length, this.#length);
+  }
+
+  /** Overwrites everything with zeros and starts anew. */
+  wipe(): void {
+    this.#bytes.fill(0);
+    this.#length = 0;
+  }
+
+  null(): void {
+    this.#reserve(1);
+    this.#bytes[this.#length++] = NULL;
+  }
+
+  /** @param value - A safe integer. */
+  integer(value: number): void {
+    if (value < 0) this.#head(NEGATIVE, -1 - value);
+    else this.#head(UNSIGNED, value);
+  }
+
+  /** @param value - Well-formed text in NFC. */
+  text(value: string): void {
+    const bytes = utf8(value);
+    this.textOf(bytes, 0, bytes.length);
+  }
+
+  /** Text whose UTF-8 is `bytes` in [from, to). */
+  textOf(bytes: Uint8Array, from: number, to: number): void {
+    this.#head(TEXT, to - from);
+    this.#copy(bytes, from, to);
+  }
+
+  bytes(value: Uint8Array): void {
+    this.#head(BYTES, value.length);
+    this.#copy(value, 0, value.length);
+  }
+
+  /** The head of an array whose items are written next. */
+  array(length: number): void {
+    this.#head(ARRAY, length);
+  }
+
+  /** The head of a map whose keys and values are written next, in canonical order. */
+  map(entries: number): void {
+    this.#head(MAP, entries);
+  }
+
+  /** Bytes as they are: items encoded elsewhere. */
+  raw(bytes: Uint8Array, from = 0, to: number = bytes.length): void {
+    this.#reserve(to - from);
+    this.#copy(bytes, from, to);
+  }
+
+  /** What another writer wrote in [from, to). */
+  part(other: CborWriter, from: number, to: number): void {
+    this.raw(other.#bytes, from, to);
+  }
+
+  /** Shortest form. RFC 8949 § 3, § 4.2.1. Leaves room for the content that a head announces. */
+  #head(major: number, value: number): void {
+    const content = major === BYTES || major === TEXT ? value : 0;
+    this.#reserve(HEAD_BYTES_MAX + content);
+    if (value < 24) this.#bytes[this.#length++] = major | value;
+    else if (value < 0x100) this.#argument(major | 24, value, 1);
+    else if (value < 0x1_0000) this.#argument(major | 25, value, 2);
+    else if (value < TWO_32) this.#argument(major | 26, value, 4);
+    else {
+      this.#argument(major | 27, Math.floor(value / TWO_32), 4);
+      this.#bigEndian(value % TWO_32, 4);
+    }
+  }
+
+  #argument(initial: number, value: number, width: number): void {
+    this.#bytes[this.#length++] = initial;
+    this.#bigEndian(value, width);
+  }
+
+  #bigEndian(value: number, width: number): void {
+    for (let shift = (width - 1) * 8; shift >= 0; shift -= 8) {
+      this.#bytes[this.#length++] = (value >>> shift) & 0xff;
+    }
+  }
+
+  #copy(from: Uint8Array, start: number, end: number): void {
+    if (end - start > SHORT_BYTES) {
+      this.#bytes.set(from.subarray(start, end), this.#length);
+      this.#length += end - start;
+      return;
+    }
+    for (let at = start; at < end; at += 1) this.#bytes[this.#length++] = from[at] ?? 0;
+  }
+
+  #reserve(bytes: number): void {
+    const needed = this.#length + bytes;
+    if (needed <= this.#bytes.length) return;
+    if (needed > this.#bytesMax + HEAD_BYTES_MAX) {
+      throw new LimitError(
+        { code: "SCHEMA_TOO_LARGE", bytes: needed, max: this.#bytesMax },
+        `cbor: expected at most ${this.#bytesMax} bytes, got more`,
+      );
+    }
+    const grown = new Uint8Array(Math.max(needed, this.#bytes.length * 2));
+    grown.set(this.written);
+    // What it holds may be plaintext of records.
+    this.#bytes.fill(0);
+    this.#bytes = grown;
+  }
+}
