@@ -4,6 +4,7 @@ import { DatabaseSync } from "node:sqlite";
 
 import { Kysely } from "kysely";
 
+import { sqliteBackups } from "./backup.ts";
 import { migrate, requireIntact, type Migration } from "./migrate.ts";
 import { sqliteDialect } from "./sqlite-dialect.ts";
 import { isUncertain, storeUnavailable, translateStoreError } from "./store-errors.ts";
@@ -67,12 +68,15 @@ function databaseOf<Schema>(args: {
   const translate = (cause: unknown): unknown => translateStoreError(args.file, cause);
   const reader = new Kysely<Schema>({ dialect: sqliteDialect(args.reader, translate) });
   const writer = new Kysely<Schema>({ dialect: sqliteDialect(args.writer, translate) });
+  const backups = sqliteBackups(args.file);
   return {
     name: args.file,
     reader,
     writer,
     isFatal: (cause, ending) => ending && isUncertain(cause),
+    backUp: backups.backUp,
     close: async () => {
+      await backups.settled();
       await Promise.all([reader.destroy(), writer.destroy()]);
       // Kysely closes only the connections it has used.
       for (const connection of [args.reader, args.writer]) {

@@ -1,5 +1,6 @@
 import type { Kysely, Transaction } from "kysely";
 
+import { setBackUp, type BackUp } from "./backup.ts";
 import { GroupCommit } from "./group-commit.ts";
 import type { Migration } from "./migrate.ts";
 import { openSqlite } from "./sqlite-database.ts";
@@ -38,6 +39,8 @@ export interface OpenDatabase<Schema> {
   readonly writer: Kysely<Schema>;
   /** See `WriterOf`. */
   readonly isFatal: (cause: unknown, ending: boolean) => boolean;
+  /** Absent for a database whose server has backups of its own. */
+  readonly backUp?: BackUp;
   /** Closes the connections and frees the lock. */
   close(): Promise<void>;
 }
@@ -62,7 +65,7 @@ export async function openStore<Schema>(args: {
     await writes.close();
     await database.close();
   };
-  return {
+  const store: Store<Schema> = {
     db: database.reader.withPlugin({
       transformQuery: ({ node }) => {
         writes.requireSound();
@@ -73,4 +76,6 @@ export async function openStore<Schema>(args: {
     write: (work) => writes.write(work),
     close: () => (closing ??= close()),
   };
+  if (database.backUp !== undefined) setBackUp(store, database.backUp);
+  return store;
 }
