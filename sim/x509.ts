@@ -1,6 +1,7 @@
 import { sign, type KeyObject } from "node:crypto";
 
-import { concat, fromHex, utf8 } from "#protocol";
+import { der } from "#host";
+import { fromHex, utf8 } from "#protocol";
 
 /** One extension: its OID's contents in hex, whether it is critical, and its value in DER. */
 export interface ExtensionSpec {
@@ -29,15 +30,6 @@ const ECDSA = {
   sha384: fromHex("300a06082a8648ce3d040303"),
 } as const;
 const ORGANISATION = "Symphony SIMULATED, no hardware behind it";
-
-/** Encodes one DER element with a one-octet tag. */
-export function der(tag: number, ...contents: readonly Uint8Array[]): Uint8Array {
-  const content = concat(...contents);
-  const { length } = content;
-  if (length < 0x80) return concat(Uint8Array.of(tag, length), content);
-  if (length < 0x100) return concat(Uint8Array.of(tag, 0x81, length), content);
-  return concat(Uint8Array.of(tag, 0x82, length >> 8, length & 0xff), content);
-}
 
 /** DER of a non-negative integer given big endian. */
 export function derInteger(bytes: Uint8Array): Uint8Array {

@@ -20,6 +20,8 @@ export interface KmsOptions {
  * What a `...ForRecipient` method releases never comes here in the clear: the result is CMS that only the key
  * in the attestation document opens, and an answer that carries plaintext beside it is refused.
  *
+ * A key of null is the one that a symmetric ciphertext names itself.
+ *
  * All methods throw {@link RefusedError} TEE_KMS_REFUSED, {@link UnavailableError} TEE_KMS_UNAVAILABLE and
  * {@link MalformedError} TEE_KMS_MALFORMED.
  */
@@ -28,9 +30,17 @@ export interface Kms {
   createKey(policy: string): Promise<string>;
   /** Encrypts at most 4096 bytes. */
   encrypt(keyId: string, plaintext: Uint8Array): Promise<Uint8Array>;
+  /** Decrypts in the clear, where the key policy allows that without attestation. The caller zeroes what it gets. */
+  decrypt(keyId: string | null, ciphertext: Uint8Array): Promise<Uint8Array>;
+  /** Encrypts under the key `to` what is under `from`, inside the service. */
+  reEncrypt(args: {
+    readonly from: string | null;
+    readonly to: string;
+    readonly ciphertext: Uint8Array;
+  }): Promise<Uint8Array>;
   /** Decrypts for the enclave whose document this is. */
   decryptForRecipient(
-    keyId: string,
+    keyId: string | null,
     ciphertext: Uint8Array,
     attestationDocument: Uint8Array,
   ): Promise<Uint8Array>;
@@ -119,6 +129,8 @@ export function createKms(options: KmsOptions): Kms {
   return {
     createKey: (policy) => createKey(call, policy),
     encrypt: (keyId, plaintext) => encrypt(call, keyId, plaintext),
+    decrypt: (keyId, ciphertext) => decrypt(call, keyId, ciphertext),
+    reEncrypt: (args) => reEncrypt(call, args),
     decryptForRecipient: (keyId, ciphertext, document) =>
       decryptForRecipient(call, { keyId, ciphertext, document }),
     generateDataKeyForRecipient: (keyId, document) => generateDataKey(call, keyId, document),
@@ -211,14 +223,46 @@ async function encrypt(call: Call, keyId: string, plaintext: Uint8Array): Promis
   return bytesOf(answer.CiphertextBlob, "a ciphertext");
 }
 
+async function decrypt(
+  call: Call,
+  keyId: string | null,
+  ciphertext: Uint8Array,
+): Promise<Uint8Array> {
+  const answer = await call("Decrypt", (sdk, client, options) =>
+    client.send(new sdk.DecryptCommand({ ...named(keyId), CiphertextBlob: ciphertext }), options),
+  );
+  return bytesOf(answer.Plaintext, "a plaintext");
+}
+
+async function reEncrypt(
+  call: Call,
+  { from, to, ciphertext }: { from: string | null; to: string; ciphertext: Uint8Array },
+): Promise<Uint8Array> {
+  const answer = await call("ReEncrypt", (sdk, client, options) =>
+    client.send(
+      new sdk.ReEncryptCommand({
+        ...(from === null ? {} : { SourceKeyId: from }),
+        DestinationKeyId: to,
+        CiphertextBlob: ciphertext,
+      }),
+      options,
+    ),
+  );
+  return bytesOf(answer.CiphertextBlob, "a ciphertext");
+}
+
+function named(keyId: string | null): { KeyId?: string } {
+  return keyId === null ? {} : { KeyId: keyId };
+}
+
 async function decryptForRecipient(
   call: Call,
-  request: { keyId: string; ciphertext: Uint8Array; document: Uint8Array },
+  request: { keyId: string | null; ciphertext: Uint8Array; document: Uint8Array },
 ): Promise<Uint8Array> {
   const answer = await call("Decrypt", (sdk, client, options) =>
     client.send(
       new sdk.DecryptCommand({
-        KeyId: request.keyId,
+        ...named(request.keyId),
         CiphertextBlob: request.ciphertext,
         Recipient: recipientOf(request.document),
       }),

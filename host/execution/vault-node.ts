@@ -14,7 +14,7 @@ import {
 } from "#protocol";
 import { excerptOf } from "../evidence/index.ts";
 import { acceptSnapshot, extendHead } from "../governance/index.ts";
-import type { KeyCustody, Release, Vault } from "../sovereignty/index.ts";
+import type { Release, Vault } from "../sovereignty/index.ts";
 import type { EnclaveLauncher } from "./enclave-launcher.ts";
 import { HeldGovernance } from "./held-governance.ts";
 import { requireUnrevoked } from "./live-sessions.ts";
@@ -28,7 +28,6 @@ export interface VaultNodeContext {
   readonly coordinator: Coordinator;
   readonly vault: Vault;
   readonly boxKey: BoxKeyPair;
-  readonly custody: KeyCustody;
   readonly launcher: EnclaveLauncher;
   readonly anchors: readonly TrustAnchor[];
   readonly genesis: Uint8Array;

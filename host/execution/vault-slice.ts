@@ -22,7 +22,7 @@ import {
   type TaskEnvelope,
   type WorkItem,
 } from "#protocol";
-import type { Beginning, KeyCustody, SlicePlan, Vault } from "../sovereignty/index.ts";
+import type { Beginning, ReleasedBatch, SlicePlan, Vault } from "../sovereignty/index.ts";
 import { EnclaveClient } from "./enclave-client.ts";
 import type { EnclaveLauncher } from "./enclave-launcher.ts";
 import { requireNothingWithdrawn } from "./held-governance.ts";
@@ -46,7 +46,6 @@ export interface SliceContext {
   readonly vaultId: string;
   readonly vault: Vault;
   readonly boxKey: BoxKeyPair;
-  readonly custody: KeyCustody;
   readonly launcher: EnclaveLauncher;
   readonly anchors: readonly TrustAnchor[];
   /** As the work carries it, accepted: what this slice's enclave is handed. */
@@ -323,27 +322,16 @@ async function runEnclave(
     readonly sealedSecret: Uint8Array | null;
   },
 ) {
-  const { plan, work } = slice;
-  const sealedOrder = await seal({
-    to: slice.manifest.box_key,
-    info: SEAL_INFO.order,
-    aad: sessionAad(plan.reference, slice.vaultEvidence),
-    plaintext: SEALED_ORDER.encode({
-      order: given.order,
-      batch_secrets: plan.batches.map(({ batchId, secret }) => ({ batch_id: batchId, secret })),
-      consent_bitmap: plan.consentBitmap,
-      consent_key: plan.consentKey,
-      noise_share: plan.noiseShare,
-    }),
-  });
-  const batchKeys = [];
-  const batches = [];
-  for (const batch of plan.batches) {
-    slice.sessions.requireFresh();
-    const cms = await slice.custody.release(batch.blob, slice.vaultEvidence);
-    batchKeys.push({ batch_id: batch.batchId, cms });
-    batches.push(await batch.read());
-  }
+  const { work } = slice;
+  const inputs = await slice.vault.custody.withSliceInputs(
+    {
+      envelope: slice.envelope,
+      reference: work,
+      governance: slice.newest(),
+      evidence: slice.vaultEvidence,
+    },
+    (released) => gatherInputs(slice, given.order, released),
+  );
   slice.sessions.requireFresh();
   return slice.client.call(
     "ran",
@@ -351,17 +339,41 @@ async function runEnclave(
       method: "run",
       envelope: work.envelope,
       governance: work.governance,
-      sealed_order: sealedOrder,
       round: work.round,
       attempt: work.attempt,
       vault_id: slice.vaultId,
       evidence: slice.vaultEvidence,
-      batch_keys: batchKeys,
-      batches,
+      ...inputs,
       aggregator: given.aggregator,
       sealed_secret: given.sealedSecret,
       artifact: work.artifact,
     },
     slice.timeoutMs,
   );
+}
+
+/** The order sealed with the batches' secrets, each key as custody releases it, and the batches as they are stored. */
+async function gatherInputs(slice: Slice, order: Uint8Array, released: readonly ReleasedBatch[]) {
+  const { plan } = slice;
+  const sealed_order = await seal({
+    to: slice.manifest.box_key,
+    info: SEAL_INFO.order,
+    aad: sessionAad(plan.reference, slice.vaultEvidence),
+    plaintext: SEALED_ORDER.encode({
+      order,
+      batch_secrets: released.map(({ batchId, secret }) => ({ batch_id: batchId, secret })),
+      consent_bitmap: plan.consentBitmap,
+      consent_key: plan.consentKey,
+      noise_share: plan.noiseShare,
+    }),
+  });
+  const batch_keys = [];
+  const batches = [];
+  for (const batch of released) {
+    slice.sessions.requireFresh();
+    const cms = await batch.release();
+    batch_keys.push({ batch_id: batch.batchId, cms });
+    batches.push(await batch.read());
+  }
+  return { sealed_order, batch_keys, batches };
 }

@@ -25,12 +25,22 @@ export const coordinatorConfigSchema = z.strictObject({
   node_listen: listen,
 });
 
-const keyService = z.strictObject({
-  /** URL of a key service other than AWS's own, such as the simulator's; null for AWS. */
-  endpoint: z.string().max(2048).nullable(),
-  region: z.string().max(64),
-  key_id: z.string().max(2048),
-});
+/** Who keeps a Vault's keys: a file of this machine, or AWS KMS. */
+const keyCustody = z.discriminatedUnion("kind", [
+  z.strictObject({
+    kind: z.literal("local"),
+    /** Holds the master keys; made when the Vault is. Best on another disk than the Vault's directory. */
+    file,
+  }),
+  z.strictObject({
+    kind: z.literal("kms"),
+    /** URL of a key service other than AWS's own, such as the simulator's; null for AWS. */
+    endpoint: z.string().max(2048).nullable(),
+    region: z.string().max(64),
+    /** What new keys are kept under. After a change, re-wrap the others: `symphony vault keys rotate`. */
+    key_id: z.string().max(2048),
+  }),
+]);
 
 /** Configuration of a Vault node. */
 export const vaultConfigSchema = z.strictObject({
@@ -45,7 +55,8 @@ export const vaultConfigSchema = z.strictObject({
   trust_file: file,
   coordinator_url: z.string().max(2048),
   operator_listen: listen,
-  key_service: keyService,
+  /** Absent: a key file `vault-keys.cbor` beside this configuration. */
+  key_custody: keyCustody.default({ kind: "local", file: "vault-keys.cbor" }),
 });
 
 /** Configuration of an aggregator host. */
@@ -89,14 +100,19 @@ export async function readConfig<T extends { readonly directory: string }>(
   const config = await readJsonFile(path, schema);
   const base = dirname(resolve(path));
   const absolute = Object.fromEntries(
-    Object.entries(config).map(([name, value]) => [
-      name,
-      typeof value === "string" && (name === "directory" || name.endsWith("_file"))
-        ? resolve(base, value)
-        : value,
-    ]),
+    Object.entries(config).map(([name, value]) => [name, resolved(base, name, value)]),
   );
   return parseWith(schema, absolute, path, "SCHEMA_CONFIG_MALFORMED");
+}
+
+/** A value with its file names made absolute: of `directory`, of what ends in `_file`, of `file` inside another. */
+function resolved(base: string, name: string, value: unknown): unknown {
+  const isFile = name === "directory" || name === "file" || name.endsWith("_file");
+  if (typeof value === "string") return isFile ? resolve(base, value) : value;
+  if (typeof value !== "object" || value === null || Array.isArray(value)) return value;
+  return Object.fromEntries(
+    Object.entries(value).map(([inner, each]) => [inner, resolved(base, inner, each)]),
+  );
 }
 
 /** A 32-byte seed kept as 64 hex digits. @throws MalformedError SCHEMA_CONFIG_MALFORMED */

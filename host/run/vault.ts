@@ -7,13 +7,13 @@ import {
   signingKeyFromSeed,
   type SemanticRegistry,
 } from "#protocol";
-import { createKms, type Kms } from "../adapters/kms.ts";
 import { runVaultNode } from "../execution/index.ts";
 import { NodeClient, addVaultRoutes, createServer, listen } from "../http/index.ts";
-import { openVault, type KeyCustody } from "../sovereignty/index.ts";
+import { openVault } from "../sovereignty/index.ts";
 import { readSeed, type VaultConfig } from "./config.ts";
 import { COORDINATOR_AWAY_MS_MAX, reporterOf, type EnclaveEnvironment } from "./environment.ts";
 import { readFooting, writeWhole } from "./files.ts";
+import { openCustody } from "./vault-custody.ts";
 
 /**
  * Runs a Vault node: opens the Vault, serves its operator, and takes work until told to stop.
@@ -27,9 +27,8 @@ export async function runVault(
   const footing = await readFooting(config);
   const signingKey = signingKeyFromSeed(await readSeed(config.signing_seed_file));
   const boxKey = await boxKeyPairFromSeed(await readSeed(config.box_seed_file));
-  const kms = kmsOf(config.key_service);
-  const custody = custodyOf(kms, config.key_service.key_id);
   const { nowMs, random } = environment;
+  const keys = openCustody(config, { anchors: footing.trust.anchors, nowMs, random });
   const vault = await openVault({
     directory: config.directory,
     ...(config.secrets_file === undefined ? {} : { secretsFile: config.secrets_file }),
@@ -37,7 +36,7 @@ export async function runVault(
     network: footing.genesis.network,
     signingKey,
     boxKey,
-    custody,
+    custody: keys.custody,
     nowMs,
     random,
   });
@@ -62,7 +61,6 @@ export async function runVault(
         }),
         vault,
         boxKey,
-        custody,
         launcher: environment.launcher,
         anchors: footing.trust.anchors,
         genesis: footing.genesisBytes,
@@ -76,25 +74,8 @@ export async function runVault(
   } finally {
     await running.close();
     await vault.close();
-    kms.close();
+    keys.close();
   }
-}
-
-function kmsOf({ region, endpoint }: VaultConfig["key_service"]): Kms {
-  return createKms({
-    region,
-    ...(endpoint === null ? {} : { endpoint, credentials: LOCAL_CREDENTIALS }),
-  });
-}
-
-/** A key service that is not AWS's takes any credentials; the client insists on some. */
-const LOCAL_CREDENTIALS = { accessKeyId: "local", secretAccessKey: "local" } as const;
-
-function custodyOf(kms: Kms, keyId: string): KeyCustody {
-  return {
-    protect: (wrapped) => kms.encrypt(keyId, wrapped),
-    release: (blob, document) => kms.decryptForRecipient(keyId, blob, document),
-  };
 }
 
 function scopeReader(semantics: SemanticRegistry) {

@@ -1,7 +1,11 @@
 export type { ConsentChange } from "./consent/set-consent.ts";
 export { openVault, type Vault, type VaultOptions } from "./vault.ts";
-export { type KeyCustody } from "./custody/key-custody.ts";
-export { type Beginning, type PlannedBatch, type SlicePlan } from "./tasks/execution.ts";
+export { der, sealForRecipient } from "./custody/cms.ts";
+export { type KeyCustody, type Recipient } from "./custody/key-custody.ts";
+export { kmsCustody } from "./custody/kms-custody.ts";
+export { openLocalCustody } from "./custody/local-custody.ts";
+export { type ReleasedBatch, type SliceInputs } from "./custody/slice-inputs.ts";
+export { type Beginning, type SlicePlan } from "./tasks/execution.ts";
 export { type RoundReference } from "./tasks/dispatch.ts";
 export { type ConsentDecision } from "./consent/consent.ts";
 export { type AccessGrant } from "./access/grants.ts";

@@ -1,4 +1,5 @@
 import type { Kysely, Transaction } from "../store/index.ts";
+import { ordinalsOf } from "./ledger/subject-set.ts";
 import type { VaultSchema } from "./schema.ts";
 
 /** Subject ids that one query looks up. */
@@ -99,20 +100,38 @@ export async function batchesOf(db: Reading, recordScope: string): Promise<Store
     .execute();
 }
 
+/** What a slice is handed of a published batch. */
+export interface SealedBatch {
+  readonly batch_id: Uint8Array;
+  /** Id in the header and the name of its file. */
+  readonly sealed_id: Uint8Array;
+  readonly root: Uint8Array;
+  readonly record_count: number;
+  readonly protected_key: Uint8Array;
+  /** Rows whose subject was erased, ascending. */
+  readonly erased_rows: Uint32Array;
+}
+
 /** The published batches with these ids, in the order of `batchIds`; fewer when some are gone. */
-export async function batchesNamed(
+export async function sealedBatches(
   db: Reading,
   batchIds: readonly Uint8Array[],
-): Promise<StoredBatch[]> {
-  const found: StoredBatch[] = [];
+): Promise<SealedBatch[]> {
+  const found: SealedBatch[] = [];
   for (const batchId of batchIds) {
     const batch = await db
       .selectFrom("batch")
-      .select(BATCH_COLUMNS)
+      .select(["batch_id", "sealed_id", "root", "record_count", "protected_key", "erased_rows"])
       .where("batch_id", "=", batchId)
       .where("published", "=", 1)
       .executeTakeFirst();
-    if (batch !== undefined) found.push(batch);
+    if (batch === undefined) continue;
+    const { sealed_id, erased_rows, ...rest } = batch;
+    found.push({
+      ...rest,
+      sealed_id: sealed_id ?? batch.batch_id,
+      erased_rows: ordinalsOf(erased_rows ?? new Uint8Array(0)),
+    });
   }
   return found;
 }

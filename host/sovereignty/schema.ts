@@ -2,7 +2,12 @@ import { actorLogStatements, type ActorLogSchema } from "../evidence/actor-log.t
 import type { Generated, Migration, SchemaWords } from "../store/index.ts";
 import { recordsStatements, type RecordsTables } from "./records/tables.ts";
 import { ledgerStatements, type LedgerTables } from "./ledger/tables.ts";
-import { custodyStatements, type CustodyTables } from "./custody/tables.ts";
+import {
+  custodyStatements,
+  type BatchCustodyColumns,
+  type CustodyTables,
+  type ExecutionCustodyColumns,
+} from "./custody/tables.ts";
 import { witnessStatements, type WitnessTables } from "./witness/tables.ts";
 import { operatorStatements, type OperatorTables } from "./operator/tables.ts";
 
@@ -36,7 +41,7 @@ export interface VaultSchema
     /** 32 bytes for each record. */
     commitments: Uint8Array;
     created_ms: number;
-  };
+  } & BatchCustodyColumns;
   access_grant: {
     grant_id: string;
     actor_id: string;
@@ -94,7 +99,7 @@ export interface VaultSchema
     at_ms: number;
     /** The enclave sessions it was for, see `Beginning`; null before version 2. */
     sessions: Uint8Array | null;
-  };
+  } & ExecutionCustodyColumns;
   settled: {
     request_digest: Uint8Array;
     envelope_digest: Uint8Array;

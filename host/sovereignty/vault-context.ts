@@ -2,6 +2,7 @@ import type { BoxKeyPair, SigningKey } from "#protocol";
 
 import type { ActorLog } from "../evidence/actor-log.ts";
 import type { Store } from "../store/index.ts";
+import type { BatchGate } from "./custody/batch-gate.ts";
 import type { BatchFiles } from "./records/batch-files.ts";
 import type { Books } from "./ledger/books.ts";
 import type { KeyCustody } from "./custody/key-custody.ts";
@@ -21,4 +22,5 @@ export interface VaultContext {
   readonly secrets: VaultSecrets;
   readonly books: Books;
   readonly files: BatchFiles;
+  readonly gate: BatchGate;
 }

@@ -38,6 +38,8 @@ import {
   type IngestReport,
   type RowIngest,
 } from "./records/ingest.ts";
+import { BatchGate } from "./custody/batch-gate.ts";
+import { custodyOf, type CustodyApi } from "./custody/custody-api.ts";
 import type { KeyCustody } from "./custody/key-custody.ts";
 import {
   ledgerStatement,
@@ -84,6 +86,8 @@ export interface Vault {
   readonly vaultId: string;
   /** The Vault's one log, for export, checkpoints and proofs. */
   readonly log: ActorLog;
+  /** Keys, sealed batches, erasure and backups. */
+  readonly custody: CustodyApi;
   ingestRows(args: RowIngest): Promise<IngestReport>;
   ingestCsv(args: CsvIngest): Promise<IngestReport>;
   ingestDocuments(args: DocumentIngest): Promise<IngestReport>;
@@ -129,6 +133,7 @@ export async function openVault(options: VaultOptions): Promise<Vault> {
   return {
     vaultId: options.vaultId,
     log: context.log,
+    custody: custodyOf(context),
     ingestRows: (args) => ingestRows(context, args),
     ingestCsv: (args) => ingestCsv(context, args),
     ingestDocuments: (args) => ingestDocuments(context, args),
@@ -181,7 +186,7 @@ async function openContext(options: VaultOptions): Promise<VaultContext> {
     const files = new BatchFiles(path.join(directory, "batches"));
     const context: VaultContext = {
       ...{ vaultId, signingKey, boxKey, custody, nowMs, random },
-      ...{ store, log, secrets, books, files },
+      ...{ store, log, secrets, books, files, gate: new BatchGate() },
     };
     await removeLeftovers(context);
     return context;
@@ -193,6 +198,6 @@ async function openContext(options: VaultOptions): Promise<VaultContext> {
 
 async function removeLeftovers({ store, files }: VaultContext): Promise<void> {
   await store.write((trx) => trx.deleteFrom("batch").where("published", "=", 0).execute());
-  const kept = await store.db.selectFrom("batch").select("batch_id").execute();
-  files.removeOthers(kept.map((batch) => batch.batch_id));
+  const kept = await store.db.selectFrom("batch").select(["batch_id", "sealed_id"]).execute();
+  files.removeOthers(kept.map(({ batch_id, sealed_id }) => sealed_id ?? batch_id));
 }

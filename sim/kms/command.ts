@@ -31,7 +31,7 @@ key is the principal that the file says:
 
 What it has: CreateKey (SYMMETRIC_DEFAULT, RSA_2048 to RSA_4096, ECC_NIST_P256 to P521 for KEY_AGREEMENT), DescribeKey,
 ListKeys, GetKeyPolicy, PutKeyPolicy, EnableKey, DisableKey, ScheduleKeyDeletion, GetPublicKey, Encrypt, Decrypt,
-GenerateDataKey, GenerateDataKeyPair and both WithoutPlaintext, GenerateRandom, DeriveSharedSecret. Key policies are judged
+ReEncrypt (symmetric), GenerateDataKey, GenerateDataKeyPair and both WithoutPlaintext, GenerateRandom, DeriveSharedSecret. Key policies are judged
 in full: principals, Allow and Deny, NotAction, conditions on text, ARNs, booleans and Null with IfExists,
 ForAnyValue and ForAllValues, on kms:RecipientAttestation:ImageSha384 and PCR0 to PCR31, kms:EncryptionContext:..., and the
 caller. Other operators never grant. There is no IAM: what a policy gives an account's root, all its users have. There

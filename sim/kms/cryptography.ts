@@ -53,6 +53,13 @@ const decryptSchema = z.strictObject({
   EncryptionAlgorithm: algorithm,
   Recipient: recipientSchema,
 });
+const reEncryptSchema = z.strictObject({
+  SourceKeyId: keyIdSchema.optional(),
+  DestinationKeyId: keyIdSchema,
+  CiphertextBlob: blob(CIPHERTEXT_BYTES_MAX),
+  SourceEncryptionContext: context,
+  DestinationEncryptionContext: context,
+});
 const dataKeyBase = {
   KeyId: keyIdSchema,
   KeySpec: z.enum(["AES_256", "AES_128"]).optional(),
@@ -83,6 +90,7 @@ const deriveSchema = z.strictObject({
 export const CRYPTOGRAPHY: Readonly<Record<string, Operation>> = {
   Encrypt: encrypt,
   Decrypt: decrypt,
+  ReEncrypt: reEncrypt,
   GenerateDataKey: (call) => generateDataKey(call, parse(dataKeySchema, call.request)),
   GenerateDataKeyWithoutPlaintext: generateDataKeyBare,
   GenerateDataKeyPair: (call) => generatePairFor(call, parse(pairSchema, call.request)),
@@ -138,8 +146,40 @@ function decrypt(call: Call): object {
   };
 }
 
+/** Between symmetric keys only. The plaintext does not leave. */
+function reEncrypt(call: Call): object {
+  const request = parse(reEncryptSchema, call.request);
+  const from = request.SourceEncryptionContext;
+  const to = request.DestinationEncryptionContext;
+  const id = decryptingKey(call, {
+    KeyId: request.SourceKeyId,
+    CiphertextBlob: request.CiphertextBlob,
+    EncryptionAlgorithm: "SYMMETRIC_DEFAULT",
+  });
+  const source = allowedKey(call, id, { action: "kms:ReEncryptFrom", encryptionContext: from });
+  const asked = { action: "kms:ReEncryptTo", encryptionContext: to };
+  const destination = allowedKey(call, request.DestinationKeyId, asked);
+  for (const key of [source, destination]) {
+    expectUsable(key, { usage: "ENCRYPT_DECRYPT", spec: "SYMMETRIC_DEFAULT" });
+  }
+  const plaintext = decryptUnder(source, request.CiphertextBlob, from);
+  if (plaintext === null) throw invalidCiphertext();
+  const ciphertext = wrap(call, destination, { plaintext, context: to });
+  plaintext.fill(0);
+  return {
+    CiphertextBlob: base64(ciphertext),
+    SourceKeyId: keyArn(source),
+    KeyId: keyArn(destination),
+    SourceEncryptionAlgorithm: "SYMMETRIC_DEFAULT",
+    DestinationEncryptionAlgorithm: "SYMMETRIC_DEFAULT",
+  };
+}
+
 /** A symmetric ciphertext names its key, and a KeyId beside it has to agree; RSA needs the KeyId. */
-function decryptingKey(call: Call, request: z.infer<typeof decryptSchema>): string {
+function decryptingKey(
+  call: Call,
+  request: Pick<z.infer<typeof decryptSchema>, "KeyId" | "CiphertextBlob" | "EncryptionAlgorithm">,
+): string {
   const { KeyId: given, CiphertextBlob: ciphertext, EncryptionAlgorithm: name } = request;
   if (name !== "SYMMETRIC_DEFAULT") {
     if (given === undefined) throw new KmsFault("ValidationException", "expected a KeyId");

@@ -8,9 +8,9 @@ import {
   type TrustAnchor,
   type VerifiedEvidence,
 } from "#attestation";
+import { sealForRecipient } from "#host";
 import { SymphonyError, base64, hex } from "#protocol";
 
-import { sealForRecipient } from "./cms.ts";
 import { KmsFault } from "./fault.ts";
 
 /** Who a response is for: nobody in particular, or the enclave of an attestation document. */

@@ -127,7 +127,12 @@ class SimNetwork implements RunningNetwork {
       box_seed_file: "box.seed",
       coordinator_url: nodeUrl,
       operator_listen: { address: LOCAL, port: 0 },
-      key_service: { endpoint, region: REGION, key_id: await this.#keyOf(vaultId, endpoint) },
+      key_custody: {
+        kind: "kms",
+        endpoint,
+        region: REGION,
+        key_id: await this.#keyOf(vaultId, endpoint),
+      },
     });
     await this.#launchNode("vault", vaultId);
   }

@@ -6,7 +6,7 @@ import { verifyNitroDocument } from "../../attestation/index.ts";
 import { DER, parseDer, parseDerElements } from "../../attestation/der.ts";
 import { isoTime, parseDerTime } from "../../attestation/der-time.ts";
 import { concat, fromHex, utf8 } from "../../protocol/index.ts";
-import { der } from "../../sim/x509.ts";
+import { der } from "../../host/sovereignty/custody/cms.ts";
 import { ANCHOR, CHAIN, NOW, forgeDocument, keyAt } from "./forge.ts";
 
 const LEAF = CHAIN.at(-1) ?? new Uint8Array(0);

@@ -1,7 +1,8 @@
 import { generateKeyPairSync, sign, constants, type KeyObject } from "node:crypto";
 
 import { concat, fromHex, hex, utf8 } from "../../protocol/index.ts";
-import { basicConstraints, der, derInteger, keyUsage, type ExtensionSpec } from "../../sim/x509.ts";
+import { der } from "../../host/sovereignty/custody/cms.ts";
+import { basicConstraints, derInteger, keyUsage, type ExtensionSpec } from "../../sim/x509.ts";
 
 /** The time forged reports are judged at. */
 export const SNP_NOW = 1_790_000_000_000;

@@ -2,7 +2,8 @@ import type { KeyObject } from "node:crypto";
 
 import type { Collateral } from "../../attestation/index.ts";
 import { fromHex, hex, utf8 } from "../../protocol/index.ts";
-import { der, derInteger } from "../../sim/x509.ts";
+import { der } from "../../host/sovereignty/custody/cms.ts";
+import { derInteger } from "../../sim/x509.ts";
 import {
   CA_NAME,
   COMPONENTS,

@@ -3,7 +3,8 @@ import { createHash, generateKeyPairSync, sign, type KeyObject } from "node:cryp
 import type { AppraisalPolicy, TdxExpectations, TrustAnchor } from "../../attestation/index.ts";
 import { reportDataOf } from "../../attestation/index.ts";
 import { base64, concat, fromHex, hex, utf8 } from "../../protocol/index.ts";
-import { basicConstraints, der, derInteger, keyUsage, type ExtensionSpec } from "../../sim/x509.ts";
+import { der } from "../../host/sovereignty/custody/cms.ts";
+import { basicConstraints, derInteger, keyUsage, type ExtensionSpec } from "../../sim/x509.ts";
 
 /** The time forged quotes are judged at. */
 export const TDX_NOW = 1_790_000_000_000;

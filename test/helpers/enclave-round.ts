@@ -28,7 +28,7 @@ import {
   type WorkOrder,
 } from "../../protocol/index.ts";
 import { unpad } from "../../aggregation/index.ts";
-import { sealForRecipient } from "../../sim/kms/cms.ts";
+import { sealForRecipient } from "../../host/sovereignty/custody/cms.ts";
 import {
   bootHosted,
   codeOf,

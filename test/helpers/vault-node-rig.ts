@@ -6,7 +6,7 @@ import { EnclaveSession } from "../../enclave/session.ts";
 import type { EnclaveExit, EnclaveLauncher } from "../../host/execution/index.ts";
 import type { Coordinator } from "../../host/execution/node-loop.ts";
 import { runVaultNode } from "../../host/execution/vault-node.ts";
-import type { KeyCustody, Vault } from "../../host/sovereignty/index.ts";
+import type { Vault } from "../../host/sovereignty/index.ts";
 import {
   FRAME_BYTES_MAX,
   FrameReader,
@@ -29,7 +29,6 @@ import {
   type TaskParameters,
   type WorkItem,
 } from "../../protocol/index.ts";
-import { sealForRecipient } from "../../sim/kms/cms.ts";
 import { envelopeOf, requestOf, type Fixture } from "../host/sovereignty/vault-world.ts";
 import {
   bootHosted,
@@ -94,16 +93,6 @@ export interface NodeRig {
   stop(): Promise<void>;
 }
 
-/** A key service that seals what it keeps to whatever document it is shown. */
-export const WILLING_CUSTODY: KeyCustody = {
-  protect: (wrapped) => Promise.resolve(wrapped),
-  release: (blob, document) => {
-    const spki = parseNitroDocument(document).publicKey;
-    if (spki === null) throw new Error("expected a recipient key");
-    return Promise.resolve(sealForRecipient({ plaintext: blob, spki, random: bytes }));
-  },
-};
-
 const bytes = (count: number): Uint8Array => new Uint8Array(randomBytes(count));
 /** How long a read of an empty board lasts. */
 const BOARD_WAIT_MS = 10;
@@ -113,7 +102,7 @@ const SILENT_READS_MAX = 200;
 const HELD_MS_MAX = 2_000;
 
 /** Starts a node for `fixture`'s Vault, which must be stocked. */
-export function startNodeRig(fixture: Fixture, custody: KeyCustody = WILLING_CUSTODY): NodeRig {
+export function startNodeRig(fixture: Fixture): NodeRig {
   const { network, actor, clock } = fixture;
   const hooks: NodeHooks = {};
   const decisions: Decision[] = [];
@@ -175,15 +164,22 @@ export function startNodeRig(fixture: Fixture, custody: KeyCustody = WILLING_CUS
       await hooks.ordered?.();
       return order;
     },
-  };
-  const watched: KeyCustody = {
-    protect: (wrapped) => custody.protect(wrapped),
-    release: async (blob, document) => {
-      await hooks.releasing?.();
-      return custody.release(blob, document);
+    custody: {
+      ...fixture.vault.custody,
+      withSliceInputs: (inputs, use) =>
+        fixture.vault.custody.withSliceInputs(inputs, (batches) =>
+          use(
+            batches.map((batch) => ({
+              ...batch,
+              release: async () => {
+                await hooks.releasing?.();
+                return batch.release();
+              },
+            })),
+          ),
+        ),
     },
   };
-
   const stop = new AbortController();
   const done = runVaultNode(
     {
@@ -195,7 +191,6 @@ export function startNodeRig(fixture: Fixture, custody: KeyCustody = WILLING_CUS
       coordinator,
       vault,
       boxKey: actor.box,
-      custody: watched,
       launcher: rigLauncher({ hooks, requests, alive, nowMs: () => clock.nowMs }),
       anchors: [rigPlatform().anchor],
       genesis: network.genesisBytes,

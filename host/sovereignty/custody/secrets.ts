@@ -17,6 +17,8 @@ import {
 } from "#protocol";
 import { z } from "zod";
 
+import { readPrivateFile } from "./private-file.ts";
+
 const FILE_BYTES_MAX = 4096;
 const ROOT_BYTES = 32;
 
@@ -59,14 +61,7 @@ export interface NoiseReference {
  */
 export function openSecrets(file: string, random: (bytes: number) => Uint8Array): VaultSecrets {
   if (!fs.existsSync(file)) createSecrets(file, random);
-  const mode = fs.statSync(file).mode % 0o1000;
-  if (mode % 0o100 !== 0) {
-    throw new ConflictError(
-      { code: "SCHEMA_CONFIG_MALFORMED", file, mode: mode.toString(8) },
-      `${file}: expected a file that only its owner can read, got mode ${mode.toString(8)}`,
-    );
-  }
-  const content = decodeCbor(new Uint8Array(fs.readFileSync(file)), FILE_BYTES_MAX);
+  const content = decodeCbor(readPrivateFile(file, FILE_BYTES_MAX), FILE_BYTES_MAX);
   return secretsOf(parseWith(secretsSchema, content, "secrets", "SCHEMA_CONFIG_MALFORMED"));
 }
 

@@ -1,5 +1,4 @@
 import {
-  ConflictError,
   MalformedError,
   WORK_ORDER,
   epsilonOfRound,
@@ -11,20 +10,10 @@ import {
 } from "#protocol";
 
 import { requireDispatchable, type Dispatch, type RoundReference } from "./dispatch.ts";
-import { batchesNamed, executionsOf } from "../queries.ts";
+import { requireInputs } from "../custody/slice-inputs.ts";
+import { executionsOf } from "../queries.ts";
 import { noteOf } from "../ledger/reservations.ts";
 import type { VaultContext } from "../vault-context.ts";
-
-/** One encrypted batch of a slice, and what its enclave needs to open it. */
-export interface PlannedBatch {
-  readonly batchId: Uint8Array;
-  /** Still wraps the data key after the key service has released it. Secret. */
-  readonly secret: Uint8Array;
-  /** What key custody keeps; see KeyCustody.release. */
-  readonly blob: Uint8Array;
-  /** The sealed batch as it is stored. */
-  read(): Promise<Uint8Array>;
-}
 
 /** All that a slice of a task needs. Holds secrets: they leave the Vault only sealed to appraised enclaves. */
 export interface SlicePlan {
@@ -36,7 +25,6 @@ export interface SlicePlan {
   readonly consentBitmap: Uint8Array;
   readonly noiseShare: Uint8Array;
   readonly shareCommitment: Uint8Array;
-  readonly batches: readonly PlannedBatch[];
 }
 
 /** See {@link beginExecution}. */
@@ -60,7 +48,7 @@ export interface Beginning {
 /**
  * Checks an envelope again and gathers what its slice needs. Changes nothing, so it can be asked for repeatedly.
  *
- * @throws As `requireDispatchable`; {@link ConflictError} EXECUTION_INPUT_MISMATCH when a batch is gone.
+ * @throws As `requireDispatchable`; `requireInputs`.
  */
 export async function prepareSlice(
   context: VaultContext,
@@ -72,13 +60,7 @@ export async function prepareSlice(
 ): Promise<SlicePlan> {
   const dispatch = await requireDispatchable(context, context.store.db, args);
   const { requestDigest, plan, round, role } = dispatch;
-  const stored = await batchesNamed(context.store.db, plan.batch_ids);
-  if (stored.length !== plan.batch_ids.length) {
-    throw new ConflictError(
-      { code: "EXECUTION_INPUT_MISMATCH", expected: plan.batch_ids.length, actual: stored.length },
-      `inputs: expected ${plan.batch_ids.length} batches, got ${stored.length}`,
-    );
-  }
+  await requireInputs(context.store.db, plan);
   const noiseShare = context.secrets.noiseShare({
     requestDigest,
     inputCommitment: plan.input_commitment,
@@ -93,12 +75,6 @@ export async function prepareSlice(
     consentBitmap: plan.consent_bitmap,
     noiseShare,
     shareCommitment: shareCommitment(noiseShare),
-    batches: stored.map(({ batch_id, root, protected_key }) => ({
-      batchId: batch_id,
-      secret: context.secrets.batchSecret(batch_id),
-      blob: protected_key,
-      read: () => context.files.read(batch_id, root),
-    })),
   };
 }
 
@@ -110,7 +86,8 @@ export async function prepareSlice(
  * between the two, since nobody knows then what was sealed.
  *
  * @returns The signed WorkOrder.
- * @throws As `requireDispatchable`, of which PRIVACY_BUDGET_STATE_CONFLICT for a round that has begun.
+ * @throws As `requireDispatchable`, of which PRIVACY_BUDGET_STATE_CONFLICT for a round that has begun; and as
+ * `requireInputs`.
  * @throws {@link MalformedError} SCHEMA_MALFORMED for arguments that no order of this role and round has.
  */
 export async function beginExecution(context: VaultContext, args: Beginning): Promise<Uint8Array> {
@@ -120,6 +97,7 @@ export async function beginExecution(context: VaultContext, args: Beginning): Pr
     const reference = { round, attempt };
     const dispatch = await requireDispatchable(context, trx, { envelope, governance, reference });
     requireArguments(context, dispatch, args);
+    await requireInputs(trx, dispatch.plan);
     const { reservation_id: reservationId } = dispatch.plan;
     const epsilonMicro = epsilonOfRound(envelope);
     const note = await noteOf(context, trx, { reservationId, epochId: envelope.epoch_id });
@@ -150,6 +128,7 @@ export async function beginExecution(context: VaultContext, args: Beginning): Pr
         attempt,
         envelope_digest: dispatch.envelopeDigest,
         order_digest: WORK_ORDER.digest(order),
+        enclave_manifest: args.enclaveManifestDigest,
         executor_manifest: args.aggregatorManifestDigest ?? args.enclaveManifestDigest,
         result_signing_key: args.resultSigningKey,
         at_ms: context.nowMs(),

@@ -3,7 +3,7 @@ import { expect, test } from "vitest";
 
 import { BER_DEPTH_MAX, parseBer } from "../../../enclave/adapters/ber.ts";
 import { SymphonyError, concat, fromHex, hex } from "../../../protocol/index.ts";
-import { der } from "../../../sim/x509.ts";
+import { der } from "../../../host/sovereignty/custody/cms.ts";
 
 const MALFORMED = expect.objectContaining({ code: "TEE_KMS_MALFORMED" });
 const END = fromHex("0000");

@@ -7,7 +7,7 @@ import { expect, test } from "vitest";
 
 import { openCiphertextForRecipient } from "../../../enclave/adapters/cms.ts";
 import { SymphonyError, concat, hex, utf8 } from "../../../protocol/index.ts";
-import { sealForRecipient } from "../../../sim/kms/cms.ts";
+import { sealForRecipient } from "../../../host/sovereignty/custody/cms.ts";
 
 const VECTORS = join(
   process.env["SYMPHONY_SHARED"] ?? join(import.meta.dirname, "../../../../shared"),

@@ -8,7 +8,8 @@ import {
   type CertificateProfile,
 } from "../../../attestation/profile.ts";
 import { concat, fromHex, utf8 } from "../../../protocol/index.ts";
-import { der, derInteger } from "../../../sim/x509.ts";
+import { der } from "../../../host/sovereignty/custody/cms.ts";
+import { derInteger } from "../../../sim/x509.ts";
 import { changeDer, readDer, writeDer, type DerTree } from "../der-tree.ts";
 import { mutate } from "../mutate.ts";
 import type { Random } from "../random.ts";

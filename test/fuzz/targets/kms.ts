@@ -3,7 +3,7 @@ import { generateKeyPairSync } from "node:crypto";
 import { openCiphertextForRecipient } from "../../../enclave/adapters/cms.ts";
 import { lintKeyPolicy } from "../../../host/key-policy/index.ts";
 import { concat, utf8 } from "../../../protocol/index.ts";
-import { sealForRecipient } from "../../../sim/kms/cms.ts";
+import { sealForRecipient } from "../../../host/sovereignty/custody/cms.ts";
 import { IMAGE } from "../../attestation/forge.ts";
 import { readDer, writeDer, changeDer, type DerTree } from "../der-tree.ts";
 import { changeJson, type Json } from "../json-tree.ts";

@@ -1,6 +1,6 @@
 import { verifyTdxQuote } from "../../../attestation/index.ts";
 import { concat, hex } from "../../../protocol/index.ts";
-import { der } from "../../../sim/x509.ts";
+import { der } from "../../../host/sovereignty/custody/cms.ts";
 import {
   QE_IDENTITY,
   TCB_INFO,

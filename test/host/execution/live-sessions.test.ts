@@ -9,7 +9,7 @@ import {
   type RoundMessage,
 } from "../../../protocol/index.ts";
 import { bootHosted, startEnclave } from "../../helpers/enclave-rig.ts";
-import { startNodeRig, WILLING_CUSTODY, type NodeRig } from "../../helpers/vault-node-rig.ts";
+import { startNodeRig, type NodeRig } from "../../helpers/vault-node-rig.ts";
 import { NETWORK_TIME_MS, TEST_MEASUREMENT, testSeed } from "../../helpers/network.ts";
 import { newFixture, stocked } from "../sovereignty/vault-fixture.ts";
 
@@ -26,7 +26,6 @@ const WINDOW_END_MS = NETWORK_TIME_MS + 3_600_000;
 /** A node whose policy runs queries over many Vaults, or over one alone. */
 async function start(vaultIds: readonly string[]): Promise<NodeRig> {
   const fixture = await newFixture({
-    custody: WILLING_CUSTODY,
     policy: (policy) => ({
       ...policy,
       classes: {

@@ -4,17 +4,19 @@ import { DatabaseSync } from "node:sqlite";
 
 import { DecryptCommand, KMSClient, PutKeyPolicyCommand } from "@aws-sdk/client-kms";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { z } from "zod";
 
 import { openCiphertextForRecipient } from "../../../enclave/adapters/cms.ts";
 import { createKms, recipientKeyPolicy, type Kms } from "../../../host/adapters/kms.ts";
 import { openSecrets } from "../../../host/sovereignty/custody/secrets.ts";
-import type { KeyCustody, SlicePlan } from "../../../host/sovereignty/index.ts";
+import { kmsCustody, type SlicePlan } from "../../../host/sovereignty/index.ts";
 import {
   SEALED_ORDER,
   SEAL_INFO,
   TASK_ENVELOPE,
   WORK_ORDER,
   batchWrapInfo,
+  decodeCbor,
   decryptOnce,
   hex,
   inputCommitment,
@@ -76,10 +78,7 @@ beforeEach(async () => {
   });
   kms = createKms({ region: REGION, endpoint: server.endpoint, credentials: CREDENTIALS });
   keyId = await kms.createKey(recipientKeyPolicy("*", [TEST_MEASUREMENT]));
-  const custody: KeyCustody = {
-    protect: (wrapped) => kms.encrypt(keyId, wrapped),
-    release: (blob, document) => kms.decryptForRecipient(keyId, blob, document),
-  };
+  const custody = kmsCustody(kms, keyId);
   secretsFile = path.join(newFolder(), "secrets.cbor");
   fixture = await newFixture({
     custody,
@@ -90,7 +89,7 @@ beforeEach(async () => {
     }),
   });
   await stocked(fixture);
-  rig = startNodeRig(fixture, custody);
+  rig = startNodeRig(fixture);
   rig.hooks.asked = (request) => {
     if (request.method === "run") genuine = structuredClone(request);
   };
@@ -105,6 +104,8 @@ afterEach(async () => {
   await server.close();
 });
 
+const labelled = z.object({ sealed: z.instanceof(Uint8Array) });
+
 /** What stands in the Vault's database of each batch. */
 function storedKeys(): { batch_id: Uint8Array; protected_key: Uint8Array }[] {
   const database = new DatabaseSync(path.join(fixture.directory, "vault.db"), { readOnly: true });
@@ -114,7 +115,8 @@ function storedKeys(): { batch_id: Uint8Array; protected_key: Uint8Array }[] {
     if (!(batch_id instanceof Uint8Array) || !(protected_key instanceof Uint8Array)) {
       throw new Error("expected blobs");
     }
-    return { batch_id, protected_key };
+    const { sealed } = labelled.parse(decodeCbor(protected_key));
+    return { batch_id, protected_key: sealed };
   });
 }
 

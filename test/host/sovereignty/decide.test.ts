@@ -308,7 +308,7 @@ test("parse charges nobody but whose the record is, and sends its batch alone", 
   const envelope = envelopeOf(fixture, request, answer);
   const plan = await fixture.vault.prepareSlice(envelope, fixture.governance, ROUND);
   expect(plan).toMatchObject({ role: "sole", consentBitmap: Uint8Array.of(1) });
-  expect(plan.batches).toHaveLength(1);
+  expect(plan.inputCommitment).toEqual(envelope.inputs[0]?.input_commitment);
   const { budgets } = await fixture.vault.status();
   expect(budgets.find((each) => each.usageScope === "personal_use")?.subjects).toBe(1);
 });

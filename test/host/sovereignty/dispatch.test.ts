@@ -32,10 +32,12 @@ async function admitted(name = "a", parameters?: TaskParameters, changes = {}) {
 }
 
 test("[DS-4] a slice gets batches and keys only for what this Vault decided, and what the commitments say", async () => {
-  const { vault, envelope, governance } = await admitted();
+  const { fixture, vault, envelope, governance } = await admitted();
   const plan = await vault.prepareSlice(envelope, governance, ROUND);
-  const roots = plan.batches.map(async (batch) => (await batch.read()).length);
-  expect((await Promise.all(roots)).every((length) => length > 100)).toBe(true);
+  await vault.beginExecution(beginning(fixture, envelope, plan));
+  const lengths = await lengthsHandedOut(fixture, envelope);
+  expect(lengths.every((length) => length > 100)).toBe(true);
+  expect(lengths).toHaveLength(2);
   const [own] = envelope.inputs;
   expect(plan.inputCommitment).toEqual(own?.input_commitment);
   expect(shareCommitment(plan.noiseShare)).toEqual(own?.share_commitments[0]);
@@ -303,10 +305,41 @@ test.for<{ title: string; change: object }>([
 test("a batch that was swapped on disk is not handed out", async () => {
   const { fixture, vault, envelope, governance } = await admitted();
   const plan = await vault.prepareSlice(envelope, governance, ROUND);
+  await vault.beginExecution(beginning(fixture, envelope, plan));
   await swapBatches(fixture);
-  const [batch] = plan.batches;
-  await expect(batch?.read()).rejects.toMatchObject({ code: "EXECUTION_INPUT_MISMATCH" });
+  const reading = lengthsHandedOut(fixture, envelope);
+  await expect(reading).rejects.toMatchObject({ code: "EXECUTION_INPUT_MISMATCH" });
 });
+
+test.for<{ title: string; reference: typeof ROUND; begun: boolean }>([
+  { title: "that has not begun", reference: ROUND, begun: false },
+  { title: "of another attempt", reference: { round: 0, attempt: 1 }, begun: true },
+  { title: "after the one that began", reference: { round: 1, attempt: 0 }, begun: true },
+])("[RT-5] no key is released for a round $title", async ({ reference, begun }) => {
+  const { fixture, vault, envelope, governance } = await admitted();
+  const plan = await vault.prepareSlice(envelope, governance, ROUND);
+  if (begun) await vault.beginExecution(beginning(fixture, envelope, plan));
+  const reading = lengthsHandedOut(fixture, envelope, reference);
+  await expect(reading).rejects.toMatchObject({ code: "PRIVACY_BUDGET_STATE_CONFLICT" });
+});
+
+test("[RT-5] no key is released once the task is settled", async () => {
+  const { fixture, vault, envelope, governance } = await admitted();
+  const plan = await vault.prepareSlice(envelope, governance, ROUND);
+  await vault.beginExecution(beginning(fixture, envelope, plan));
+  await vault.settle(envelope, []);
+  const reading = lengthsHandedOut(fixture, envelope);
+  await expect(reading).rejects.toMatchObject({ code: "PRIVACY_BUDGET_STATE_CONFLICT" });
+});
+
+/** Length of each sealed batch that a slice of the round is handed. */
+function lengthsHandedOut(fixture: Fixture, envelope: TaskEnvelope, reference = ROUND) {
+  const { governance, vault } = fixture;
+  const inputs = { envelope, reference, governance, evidence: new Uint8Array(0) };
+  return vault.custody.withSliceInputs(inputs, (batches) =>
+    Promise.all(batches.map(async (batch) => (await batch.read()).length)),
+  );
+}
 
 async function swapBatches(fixture: Fixture): Promise<void> {
   const fs = await import("node:fs");

@@ -15,6 +15,7 @@ import {
 import {
   CUSTOMER_HEADER,
   OPEN_CUSTODY,
+  beginning,
   PNG,
   bytesIn,
   consent,
@@ -37,7 +38,8 @@ function files(fixture: Fixture): string[] {
 }
 
 test("[DS-1] records are sealed in batches that open to their commitments, and nothing plain is on disk", async () => {
-  const fixture = await newFixture();
+  const release = (blob: Uint8Array) => OPEN_CUSTODY.open(blob);
+  const fixture = await newFixture({ custody: { ...OPEN_CUSTODY, release } });
   await stocked(fixture, 12);
   const request = await requestOf(fixture, "a");
   const decision = await fixture.vault.decide(request.signed, fixture.governance);
@@ -46,14 +48,21 @@ test("[DS-1] records are sealed in batches that open to their commitments, and n
     round: 0,
     attempt: 0,
   });
-  const commitments: string[] = [];
-  for (const batch of plan.batches) {
-    const wrapped = await OPEN_CUSTODY.release(batch.blob, new Uint8Array(0));
-    const dataKey = decryptOnce(batch.secret, batchWrapInfo(batch.batchId), wrapped);
-    const opened = openBatch(await batch.read(), dataKey);
-    commitments.push(...rehashBatch(opened).commitments.map(hex));
-    expect(opened.columns.get("customer.balance")?.[0]).toBeTypeOf("number");
-  }
+  await fixture.vault.beginExecution(beginning(fixture, envelope, plan));
+  const { governance, vault } = fixture;
+  const reference = { round: 0, attempt: 0 };
+  const inputs = { envelope, reference, governance, evidence: new Uint8Array(0) };
+  const commitments = await vault.custody.withSliceInputs(inputs, async (batches) => {
+    const opened = batches.map(async (batch) => {
+      const wrapped = await batch.release();
+      const dataKey = decryptOnce(batch.secret, batchWrapInfo(batch.batchId), wrapped);
+      return openBatch(await batch.read(), dataKey);
+    });
+    return (await Promise.all(opened)).flatMap((batch) => {
+      expect(batch.columns.get("customer.balance")?.[0]).toBeTypeOf("number");
+      return rehashBatch(batch).commitments.map(hex);
+    });
+  });
   const listed = await fixture.vault.recordCommitments("customers");
   expect(commitments).toEqual(listed.map(({ commitment }) => hex(commitment)));
   expect(new Set(commitments).size).toBe(12);

@@ -1,3 +1,7 @@
+import { randomBytes } from "node:crypto";
+
+import { parseNitroDocument } from "../../../attestation/index.ts";
+import { sealForRecipient } from "../../../host/sovereignty/custody/cms.ts";
 import {
   openVault,
   type KeyCustody,
@@ -30,10 +34,22 @@ import {
 } from "../../helpers/network.ts";
 import { testRequest } from "../../helpers/network-task.ts";
 
-/** A key service that keeps nothing secret: it prefixes what it is given. */
+/** A custody that keeps nothing secret: it prefixes what it is given, and seals to whatever document it is shown. */
 export const OPEN_CUSTODY: KeyCustody = {
+  currentKey: () => "open",
+  keyOf: () => "open",
   protect: (wrapped) => Promise.resolve(Uint8Array.of(0x4b, ...wrapped)),
-  release: (blob) => Promise.resolve(blob.slice(1)),
+  release: (blob, { document }) => {
+    const spki = parseNitroDocument(document).publicKey;
+    if (spki === null) throw new Error("expected a recipient key");
+    const random = (count: number): Uint8Array => new Uint8Array(randomBytes(count));
+    return Promise.resolve(sealForRecipient({ plaintext: blob.slice(1), spki, random }));
+  },
+  open: (blob) => Promise.resolve(blob.slice(1)),
+  rewrap: (blob) => Promise.resolve(blob.slice()),
+  renew: () => Promise.resolve(),
+  retire: () => Promise.resolve([]),
+  exported: () => null,
 };
 
 export const QUERY: TaskParameters = {

@@ -4,7 +4,7 @@ import { sign } from "node:crypto";
 import { concat, encodeCbor, fromHex, hex, utf8 } from "../../../../protocol/index.ts";
 import { parseDerElements } from "../../../../attestation/der.ts";
 import { signCose } from "../../../../sim/cose.ts";
-import { der } from "../../../../sim/x509.ts";
+import { der } from "../../../../host/sovereignty/custody/cms.ts";
 import { CHAIN, forgeDocument, forgeFields, keyAt } from "../../../attestation/forge.ts";
 import type { VectorInput } from "../schema.ts";
 

@@ -1,5 +1,5 @@
 import { concat, fromHex, utf8 } from "../../../../protocol/index.ts";
-import { der } from "../../../../sim/x509.ts";
+import { der } from "../../../../host/sovereignty/custody/cms.ts";
 import { LEAF_EXTENSIONS, forgeChain, forgeDocument } from "../../../attestation/forge.ts";
 import { operated, replaced, withParts, type Case } from "./case.ts";
 

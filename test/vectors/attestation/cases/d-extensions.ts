@@ -1,5 +1,6 @@
 import { fromHex, hex } from "../../../../protocol/index.ts";
-import { basicConstraints, der, keyUsage, type ExtensionSpec } from "../../../../sim/x509.ts";
+import { der } from "../../../../host/sovereignty/custody/cms.ts";
+import { basicConstraints, keyUsage, type ExtensionSpec } from "../../../../sim/x509.ts";
 import {
   LEAF_EXTENSIONS,
   authority,

@@ -1,7 +1,8 @@
 import { generateKeyPairSync } from "node:crypto";
 
 import { fromHex, hex, utf8 } from "../../../../protocol/index.ts";
-import { basicConstraints, der, keyUsage } from "../../../../sim/x509.ts";
+import { der } from "../../../../host/sovereignty/custody/cms.ts";
+import { basicConstraints, keyUsage } from "../../../../sim/x509.ts";
 import {
   SNP_KEYS,
   SNP_NOW,

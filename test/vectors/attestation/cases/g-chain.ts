@@ -1,5 +1,6 @@
 import { fromHex } from "../../../../protocol/index.ts";
-import { basicConstraints, der, keyUsage } from "../../../../sim/x509.ts";
+import { der } from "../../../../host/sovereignty/custody/cms.ts";
+import { basicConstraints, keyUsage } from "../../../../sim/x509.ts";
 import {
   TDX_COLLATERAL,
   forgeCrl,

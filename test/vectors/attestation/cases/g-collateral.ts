@@ -1,5 +1,5 @@
 import { concat, fromHex, utf8 } from "../../../../protocol/index.ts";
-import { der } from "../../../../sim/x509.ts";
+import { der } from "../../../../host/sovereignty/custody/cms.ts";
 import { parseDerElements } from "../../../../attestation/der.ts";
 import {
   CRITICAL,

@@ -1,7 +1,7 @@
 import { constants, createCipheriv, generateKeyPairSync, publicEncrypt } from "node:crypto";
 
 import { concat, fromHex, sha256, utf8 } from "../../../../protocol/index.ts";
-import { der } from "../../../../sim/x509.ts";
+import { der } from "../../../../host/sovereignty/custody/cms.ts";
 import type { VectorInput } from "../schema.ts";
 
 /** A vector to be; its bytes become edits of the base's. */

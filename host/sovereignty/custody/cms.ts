@@ -2,7 +2,14 @@ import { constants, createCipheriv, createPublicKey, publicEncrypt } from "node:
 
 import { concat, fromHex, sha256 } from "#protocol";
 
-import { der } from "../x509.ts";
+/** Encodes one DER element with a one-octet tag. X.690 § 8.1, § 10.1 */
+export function der(tag: number, ...contents: readonly Uint8Array[]): Uint8Array {
+  const content = concat(...contents);
+  const { length } = content;
+  if (length < 0x80) return concat(Uint8Array.of(tag, length), content);
+  if (length < 0x100) return concat(Uint8Array.of(tag, 0x81, length), content);
+  return concat(Uint8Array.of(tag, 0x82, length >> 8, length & 0xff), content);
+}
 
 /** One indefinite-length BER element (X.690 § 8.1.3.6). */
 function ber(tag: number, ...contents: readonly Uint8Array[]): Uint8Array {
