@@ -10,6 +10,7 @@ import {
   signEvent,
   verifyEvent,
   type CborValue,
+  type LogEvent,
   type SigningKey,
 } from "#protocol";
 
@@ -61,6 +62,12 @@ export interface NewEvent {
   readonly body: CborValue;
 }
 
+/** What keeps an index of a log's events. */
+export interface LogIndex {
+  /** Called with each event in the transaction that appends it. */
+  add(trx: Transaction<ActorLogSchema>, event: LogEvent): Promise<void>;
+}
+
 /** An actor's one append-only, signed Merkle log (design, section 2.10). Keeps hashes in memory, events on disk. */
 export interface ActorLog {
   readonly actorId: string;
@@ -107,9 +114,10 @@ export async function openActorLog(args: {
   readonly key: SigningKey;
   readonly origin: string;
   readonly nowMs: () => number;
+  readonly index?: LogIndex;
 }): Promise<ActorLog> {
-  const { store, actorId, key, origin, nowMs } = args;
-  const log = new StoredLog({ db: store.db, actorId, key, origin, nowMs });
+  const { store, ...rest } = args;
+  const log = new StoredLog({ db: store.db, ...rest });
   await log.load();
   return log;
 }
@@ -120,6 +128,7 @@ interface StoredLogArgs {
   readonly key: SigningKey;
   readonly origin: string;
   readonly nowMs: () => number;
+  readonly index?: LogIndex;
 }
 
 /** The transaction that appends, and the size of the log that ends with what it has appended. */
@@ -161,20 +170,18 @@ class StoredLog implements ActorLog {
     event: NewEvent,
   ): Promise<{ sequence: number; root: Uint8Array; size: number }> {
     const pending = this.#joinWrite(trx);
-    const { actorId, key, nowMs } = this.#args;
+    const { actorId, key, nowMs, index } = this.#args;
     const sequence = this.#tree.size;
-    const signed = signEvent(
-      {
-        type: event.type,
-        actor_id: actorId,
-        sequence,
-        time_ms: nowMs(),
-        task_id: event.taskId,
-        previous: this.#tail,
-        body: event.body,
-      },
-      key,
-    );
+    const whole: LogEvent = {
+      type: event.type,
+      actor_id: actorId,
+      sequence,
+      time_ms: nowMs(),
+      task_id: event.taskId,
+      previous: this.#tail,
+      body: event.body,
+    };
+    const signed = signEvent(whole, key);
     this.#push(signed);
     const size = this.#tree.size;
     const root = this.#tree.root();
@@ -183,6 +190,7 @@ class StoredLog implements ActorLog {
       .insertInto("actor_log")
       .values({ sequence, task_id: event.taskId, type: event.type, event: signed })
       .execute();
+    await index?.add(trx, whole);
     return { sequence, root, size };
   }
 

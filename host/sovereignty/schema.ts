@@ -53,6 +53,7 @@ export interface VaultSchema
     not_after_ms: number | null;
     created_ms: number;
     revoked_ms: number | null;
+    revoked_reason: string | null;
   };
   consent_event: {
     position: Generated<number>;

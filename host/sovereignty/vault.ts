@@ -28,7 +28,7 @@ import {
   recordGovernanceHead,
   type GovernanceHead,
 } from "./tasks/governance-head.ts";
-import { addGrant, revokeGrant, type AccessGrant } from "./access/grants.ts";
+import { addGrant, revokeGrant, type AccessGrant, type RevocationReason } from "./access/grants.ts";
 import {
   ingestCsv,
   ingestDocuments,
@@ -49,6 +49,8 @@ import {
   type RecordCommitment,
   type VaultStatus,
 } from "./operator/operator-view.ts";
+import { AUDIT_INDEX, linkEarlierEvents } from "./operator/audit-index.ts";
+import { operatorOf, type OperatorApi } from "./operator/operator.ts";
 import { metaOf } from "./queries.ts";
 import { releaseShare, type Release } from "./tasks/release.ts";
 import { VAULT_MIGRATIONS, type VaultSchema } from "./schema.ts";
@@ -89,10 +91,12 @@ export interface Vault {
   /** Keys, sealed batches, erasure and backups. */
   readonly custody: CustodyApi;
   ingestRows(args: RowIngest): Promise<IngestReport>;
+  /** What only the operator asks: grants, the audit trail. */
+  readonly operator: OperatorApi;
   ingestCsv(args: CsvIngest): Promise<IngestReport>;
   ingestDocuments(args: DocumentIngest): Promise<IngestReport>;
   grant(grant: AccessGrant): Promise<void>;
-  revokeGrant(grantId: string): Promise<void>;
+  revokeGrant(grantId: string, reason?: RevocationReason): Promise<void>;
   setConsent(change: ConsentChange): Promise<{ readonly subjects: number }>;
   decide(signedRequest: Uint8Array, governance: GovernanceState): Promise<Uint8Array>;
   prepareSlice(
@@ -135,10 +139,11 @@ export async function openVault(options: VaultOptions): Promise<Vault> {
     log: context.log,
     custody: custodyOf(context),
     ingestRows: (args) => ingestRows(context, args),
+    operator: operatorOf(context),
     ingestCsv: (args) => ingestCsv(context, args),
     ingestDocuments: (args) => ingestDocuments(context, args),
     grant: (grant) => addGrant(context, grant),
-    revokeGrant: (grantId) => revokeGrant(context, grantId),
+    revokeGrant: (grantId, reason) => revokeGrant(context, grantId, reason),
     setConsent: (change) => setConsent(context, change),
     decide: (signedRequest, governance) => decide(context, signedRequest, governance),
     prepareSlice: (envelope, governance, reference) =>
@@ -181,7 +186,16 @@ async function openContext(options: VaultOptions): Promise<VaultContext> {
       requireSameSecrets(secrets, recorded);
     }
     const origin = actorLogOrigin(options.network, vaultId);
-    const log = await openActorLog({ store, actorId: vaultId, key: signingKey, origin, nowMs });
+    const index = AUDIT_INDEX;
+    const log = await openActorLog({
+      store,
+      actorId: vaultId,
+      key: signingKey,
+      origin,
+      nowMs,
+      index,
+    });
+    await linkEarlierEvents(store, log);
     const books = await Books.open(store);
     const files = new BatchFiles(path.join(directory, "batches"));
     const context: VaultContext = {

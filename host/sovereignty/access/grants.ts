@@ -1,5 +1,6 @@
 import {
   ConflictError,
+  MalformedError,
   identifier,
   parseWith,
   taskClass,
@@ -11,8 +12,10 @@ import { z } from "zod";
 
 import { grantsOf, type Reading } from "../queries.ts";
 import type { VaultContext } from "../vault-context.ts";
+import { covers } from "./covers.ts";
 
-const accessGrantSchema = z.strictObject({
+/** The body of a `grant.added` event, too. */
+export const accessGrantSchema = z.strictObject({
   grant_id: identifier,
   actor_id: identifier,
   task_class: taskClass,
@@ -29,14 +32,37 @@ const accessGrantSchema = z.strictObject({
 /** A permission that the Vault's operator gives to an actor (AZ-1). Only the operator adds or revokes one. */
 export type AccessGrant = z.infer<typeof accessGrantSchema>;
 
-/** Adds a grant. @throws {@link ConflictError} AUTH_REPLAYED when its id is taken; MalformedError SCHEMA_MALFORMED */
+/** Why a grant is taken back. A closed list: the log that says it leaves the organisation. */
+export const revocationReason = z.enum([
+  "unstated",
+  "no_longer_needed",
+  "agreement_ended",
+  "superseded",
+  "misuse",
+  "key_compromised",
+]);
+export type RevocationReason = z.infer<typeof revocationReason>;
+
+/** The body of a `grant.revoked` event; before schema version 3 without the reason. */
+export const revocationSchema = z.strictObject({
+  grant_id: identifier,
+  reason: revocationReason.default("unstated"),
+});
+
+/**
+ * Adds a grant.
+ *
+ * @throws {@link ConflictError} AUTH_REPLAYED when its id is taken, also by a revoked one.
+ * @throws {@link MalformedError} SCHEMA_MALFORMED, also for a window that nothing is in.
+ */
 export async function addGrant(context: VaultContext, given: AccessGrant): Promise<void> {
   const grant = parseWith(accessGrantSchema, given, "grant");
+  requireWindow(grant);
   const { store, log, nowMs } = context;
   await store.write(async (trx) => {
     const inserted = await trx
       .insertInto("access_grant")
-      .values({ ...grant, created_ms: nowMs(), revoked_ms: null })
+      .values({ ...grant, created_ms: nowMs(), revoked_ms: null, revoked_reason: null })
       .onConflict((conflict) => conflict.doNothing())
       .executeTakeFirst();
     if (inserted.numInsertedOrUpdatedRows === 0n) {
@@ -49,13 +75,21 @@ export async function addGrant(context: VaultContext, given: AccessGrant): Promi
   });
 }
 
-/** Revokes a grant: no new decision, slice or delivery rests on it. @throws {@link ConflictError} AUTH_GRANT_MISSING */
-export async function revokeGrant(context: VaultContext, grantId: string): Promise<void> {
+/**
+ * Revokes a grant: no new decision, slice or delivery rests on it.
+ *
+ * @throws {@link ConflictError} AUTH_GRANT_MISSING for one that is unknown or revoked already.
+ */
+export async function revokeGrant(
+  context: VaultContext,
+  grantId: string,
+  reason: RevocationReason = "unstated",
+): Promise<void> {
   const { store, log, nowMs } = context;
   await store.write(async (trx) => {
     const updated = await trx
       .updateTable("access_grant")
-      .set({ revoked_ms: nowMs() })
+      .set({ revoked_ms: nowMs(), revoked_reason: reason })
       .where("grant_id", "=", grantId)
       .where("revoked_ms", "is", null)
       .executeTakeFirst();
@@ -65,7 +99,8 @@ export async function revokeGrant(context: VaultContext, grantId: string): Promi
         `grant ${grantId}: expected one that is in force`,
       );
     }
-    await log.append(trx, { type: "grant.revoked", taskId: null, body: { grant_id: grantId } });
+    const body = { grant_id: grantId, reason };
+    await log.append(trx, { type: "grant.revoked", taskId: null, body });
   });
 }
 
@@ -83,16 +118,20 @@ export async function findGrant(
     readonly grantId?: string;
   },
 ): Promise<string | undefined> {
-  const { request, domainId, nowMs, grantId } = args;
-  const grants = await grantsOf(db, request.actor_id, request.task_class);
+  const { request, domainId: domain_id, nowMs: atMs, grantId } = args;
+  const { actor_id, task_class, record_scope, usage_scope } = request;
+  const asked = { actor_id, task_class, domain_id, record_scope, usage_scope, atMs };
+  const grants = await grantsOf(db, actor_id, task_class);
   const covering = grants.find(
-    (grant) =>
-      (grantId === undefined || grant.grant_id === grantId) &&
-      grant.domain_id === domainId &&
-      (grant.record_scope === null || grant.record_scope === request.record_scope) &&
-      (grant.usage_scope === null || grant.usage_scope === request.usage_scope) &&
-      (grant.not_before_ms === null || grant.not_before_ms <= nowMs) &&
-      (grant.not_after_ms === null || nowMs < grant.not_after_ms),
+    (grant) => (grantId === undefined || grant.grant_id === grantId) && covers(grant, asked),
   );
   return covering?.grant_id;
+}
+
+function requireWindow({ not_before_ms: from, not_after_ms: until }: AccessGrant): void {
+  if (from === null || until === null || from < until) return;
+  throw new MalformedError(
+    { code: "SCHEMA_MALFORMED", field: "not_after_ms" },
+    `grant not_after_ms: expected a time after not_before_ms ${from}, got ${until}`,
+  );
 }

@@ -47,6 +47,8 @@ export interface Dispatch extends AuthenticRequest, RoundReference {
   readonly envelope: TaskEnvelope;
   readonly envelopeDigest: Uint8Array;
   readonly plan: DecisionPlan;
+  /** When the plan's grant was found in force. */
+  readonly authorizedMs: number;
   /** `sole` when this Vault's enclave runs the task whole. */
   readonly role: "slice" | "sole";
 }
@@ -107,10 +109,10 @@ export async function requireDispatchable(
   requireOwnEntries(context, envelope, { plan, decisionDigest: decided.decision_digest });
   const role = requireCoordination(context, envelope, { request, governance });
   requireTimely(context, envelope, decided.decided_ms, governance);
-  await requireGrant(context, db, { request, plan });
+  const authorizedMs = await requireGrant(context, db, { request, plan });
   const envelopeDigest = TASK_ENVELOPE.digest(envelope);
   await requireUnbegun(context, db, { requestDigest, envelopeDigest, plan, reference });
-  return { ...authentic, ...reference, envelope, envelopeDigest, plan, role };
+  return { ...authentic, ...reference, envelope, envelopeDigest, plan, authorizedMs, role };
 }
 
 function requireTerms(
@@ -248,13 +250,14 @@ function requireTimely(
 }
 
 async function requireGrant(
-  { nowMs }: VaultContext,
+  context: VaultContext,
   db: Reading,
   { request, plan }: { request: TaskRequest; plan: DecisionPlan },
-): Promise<void> {
+): Promise<number> {
   const grantId = plan.grant_id;
-  const terms = { request, domainId: plan.domain_id, nowMs: nowMs(), grantId };
-  if ((await findGrant(db, terms)) === grantId) return;
+  const nowMs = context.nowMs();
+  const terms = { request, domainId: plan.domain_id, nowMs, grantId };
+  if ((await findGrant(db, terms)) === grantId) return nowMs;
   throw new RefusedError(
     { code: "AUTH_GRANT_MISSING", grant_id: grantId },
     `grant ${grantId}: expected one that is in force`,

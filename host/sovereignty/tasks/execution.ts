@@ -110,6 +110,8 @@ export async function beginExecution(context: VaultContext, args: Beginning): Pr
         reservation_id: reservationId,
         envelope_digest: dispatch.envelopeDigest,
         request_digest: dispatch.requestDigest,
+        grant_id: dispatch.plan.grant_id,
+        authorized_ms: dispatch.authorizedMs,
         round,
         attempt,
         epsilon_micro: epsilonMicro,

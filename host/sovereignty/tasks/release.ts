@@ -25,7 +25,7 @@ import {
 
 import { decodePlan } from "./decide.ts";
 import { requireSameEnvelope } from "./dispatch.ts";
-import { decisionOf, releasedOf, settledOf } from "../queries.ts";
+import { decisionOf, releasedOf, settledOf, type Writing } from "../queries.ts";
 import { verifyRound } from "./settle.ts";
 import type { VaultContext } from "../vault-context.ts";
 
@@ -73,7 +73,6 @@ export async function releaseShare(context: VaultContext, args: Release): Promis
     return sameOutput(released.output_commitment, outputCommitment, released.share);
   }
   requireWindow(context, settled, governance);
-  await requireUnrevoked(context, requestDigest);
   const envelopeDigest = TASK_ENVELOPE.digest(envelope);
   const share: DeliveryShare = {
     version: 1,
@@ -88,6 +87,7 @@ export async function releaseShare(context: VaultContext, args: Release): Promis
     if (meanwhile !== undefined) {
       return sameOutput(meanwhile.output_commitment, outputCommitment, meanwhile.share);
     }
+    const grantId = await requireUnrevoked(trx, requestDigest);
     const signed = DELIVERY_SHARE.sign(share, context.signingKey);
     await trx
       .insertInto("released")
@@ -100,6 +100,7 @@ export async function releaseShare(context: VaultContext, args: Release): Promis
         envelope_digest: envelopeDigest,
         output_commitment: outputCommitment,
         settlement_root: share.settlement_root,
+        grant_id: grantId,
       },
     });
     return signed;
@@ -210,16 +211,18 @@ function requireWindow({ nowMs }: VaultContext, settled: Settled, { policy }: Go
   if (nowMs() < finalMs) throw notFinal(`the challenge window to have passed, at ${finalMs} ms`);
 }
 
-async function requireUnrevoked(context: VaultContext, requestDigest: Uint8Array): Promise<void> {
-  const decided = await decisionOf(context.store.db, requestDigest);
+/** The grant that the task was admitted under, in the write that releases: none is revoked in between. */
+async function requireUnrevoked(trx: Writing, requestDigest: Uint8Array): Promise<string> {
+  const decided = await decisionOf(trx, requestDigest);
   if (decided?.plan === undefined || decided.plan === null) throw refused("an admitted task");
   const { grant_id: grantId } = decodePlan(decided.plan);
-  const grant = await context.store.db
+  const grant = await trx
     .selectFrom("access_grant")
     .select("revoked_ms")
     .where("grant_id", "=", grantId)
     .executeTakeFirst();
   if (grant === undefined || grant.revoked_ms !== null) throw refused("a grant that still stands");
+  return grantId;
 }
 
 async function reseal(
