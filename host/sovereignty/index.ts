@@ -8,7 +8,9 @@ export { type ReleasedBatch, type SliceInputs } from "./custody/slice-inputs.ts"
 export { type Beginning, type SlicePlan } from "./tasks/execution.ts";
 export { type RoundReference } from "./tasks/dispatch.ts";
 export { type ConsentDecision } from "./consent/consent.ts";
-export { type AccessGrant } from "./access/grants.ts";
+export { revocationReason, type AccessGrant } from "./access/grants.ts";
+export { GRANTS_PAGE_MAX, grantState } from "./access/list-grants.ts";
+export { AUDIT_PAGE_MAX } from "./operator/audit.ts";
 export {
   INGEST_BATCH_ROWS_MAX,
   type CsvIngest,

@@ -1,6 +1,7 @@
 import { parseArgs } from "node:util";
 
 import { VaultClient } from "../../http/index.ts";
+import { parseTime } from "../attest/options.ts";
 import { EXIT, UsageError, type CliIo } from "../io.ts";
 import { readOperator } from "../network-files.ts";
 
@@ -37,6 +38,25 @@ const COMMON: Readonly<Record<string, VaultOption>> = {
 type Values = Readonly<
   Record<string, string | boolean | readonly (string | boolean)[] | undefined>
 >;
+
+/** Unix milliseconds as people read them, UTC; `-` for none. */
+export function timeText(timeMs: number | null): string {
+  return timeMs === null ? "-" : new Date(timeMs).toISOString();
+}
+
+/** Rows under a header, in columns. */
+export function tableText(header: readonly string[], rows: readonly (readonly string[])[]): string {
+  const all = [header, ...rows];
+  const widths = header.map((_, column) => Math.max(...all.map((row) => row[column]?.length ?? 0)));
+  return all
+    .map((row) =>
+      row
+        .map((cell, column) => cell.padEnd(widths[column] ?? 0))
+        .join("  ")
+        .trimEnd(),
+    )
+    .join("\n");
+}
 
 /** The words of one call, read; `required` options and `words` are known to be there. */
 export class VaultCall {
@@ -82,6 +102,12 @@ export class VaultCall {
     throw new UsageError(`--${option}: expected a whole number, got ${text}`);
   }
 
+  /** Unix milliseconds of an ISO 8601 time with its zone, or undefined without it. @throws UsageError */
+  time(option: string): number | undefined {
+    const text = this.optional(option);
+    return text === undefined ? undefined : parseTime(`--${option}`, text);
+  }
+
   /** One of `choices`. @throws UsageError */
   choice<Choice extends string>(option: string, choices: readonly Choice[]): Choice | undefined {
     const text = this.optional(option);
@@ -89,6 +115,13 @@ export class VaultCall {
     const found = choices.find((each) => each === text);
     if (found !== undefined) return found;
     throw new UsageError(`--${option}: expected ${choices.join(", ")}, got ${text}`);
+  }
+
+  /** As {@link choice}. @throws UsageError when it is absent, too */
+  requiredChoice<Choice extends string>(option: string, choices: readonly Choice[]): Choice {
+    const chosen = this.choice(option, choices);
+    if (chosen === undefined) throw missing(option);
+    return chosen;
   }
 
   /** Values of an option that may be repeated. */

@@ -1,7 +1,6 @@
 import { readFile } from "node:fs/promises";
 
 import { usageScope } from "#protocol";
-import { UsageError } from "../io.ts";
 import type { VaultCommand } from "./command.ts";
 
 /** What data subjects consented to. */
@@ -21,8 +20,8 @@ subject that the Vault knows.`,
       const answer = await (
         await call.client()
       ).setConsent({
-        usage_scope: purposeOf(call.required("purpose")),
-        state: call.required("state"),
+        usage_scope: call.requiredChoice("purpose", usageScope.options),
+        state: call.requiredChoice("state", ["granted", "withdrawn"]),
         subjects: file === undefined ? "all-known" : await subjectsIn(file),
       });
       return call.show(answer, JSON.stringify(answer, null, 2));
@@ -32,11 +31,4 @@ subject that the Vault knows.`,
 
 async function subjectsIn(file: string): Promise<string[]> {
   return (await readFile(file, "utf8")).split(/\r?\n/).filter((line) => line !== "");
-}
-
-/** A purpose that the user named. @throws UsageError */
-export function purposeOf(text: string) {
-  const parsed = usageScope.safeParse(text);
-  if (parsed.success) return parsed.data;
-  throw new UsageError(`--purpose: expected ${usageScope.options.join(", ")}, got ${text}`);
 }

@@ -1,5 +1,6 @@
 import { EXIT, UsageError, type CliIo } from "../io.ts";
 import { ACCESS_COMMANDS } from "./access.ts";
+import { AUDIT_COMMANDS } from "./audit.ts";
 import { callCommand, helpOf, type VaultCommand } from "./command.ts";
 import { CONSENT_COMMANDS } from "./consent.ts";
 import { RECORDS_COMMANDS } from "./records.ts";
@@ -11,6 +12,7 @@ const COMMANDS: readonly VaultCommand[] = [
   ...RECORDS_COMMANDS,
   ...CONSENT_COMMANDS,
   ...ACCESS_COMMANDS,
+  ...AUDIT_COMMANDS,
 ];
 
 /** Runs `symphony vault ...`; alone it lists the commands. @throws UsageError and the command's own errors */

@@ -76,8 +76,8 @@ export class VaultClient {
     return this.post("/v1/vault/grants", grant);
   }
 
-  async revokeGrant(grantId: string): Promise<unknown> {
-    return this.post("/v1/vault/grants/revoke", { grant_id: grantId });
+  async revokeGrant(grantId: string, reason?: string): Promise<unknown> {
+    return this.post("/v1/vault/grants/revoke", { grant_id: grantId, reason });
   }
 
   /** Reads `path`; the answer is JSON that the caller parses. */

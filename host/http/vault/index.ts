@@ -4,6 +4,7 @@ import type { FastifyInstance } from "fastify";
 import { RefusedError, utf8 } from "#protocol";
 
 import { addAccessRoutes } from "./access-routes.ts";
+import { addAuditRoutes } from "./audit-routes.ts";
 import { addConsentRoutes } from "./consent-routes.ts";
 import type { VaultRoutesContext } from "./context.ts";
 import { addRecordsRoutes } from "./records-routes.ts";
@@ -29,5 +30,6 @@ export function addVaultRoutes(server: FastifyInstance, context: VaultRoutesCont
   addRecordsRoutes(server, context);
   addConsentRoutes(server, context);
   addAccessRoutes(server, context);
+  addAuditRoutes(server, context);
   addStatusRoutes(server, context);
 }

@@ -30,13 +30,13 @@ const SEARCHED = [
 ] as const;
 
 /** Statements of schema version 3 for {@link OperatorTables}. */
-export function operatorStatements({ integer, strict }: SchemaWords): readonly string[] {
+export function operatorStatements({ text, integer, strict }: SchemaWords): readonly string[] {
   return [
-    `alter table access_grant add column revoked_reason text`,
+    `alter table access_grant add column revoked_reason ${text}`,
     `create index access_grant_actor on access_grant (actor_id, task_class)`,
     `create table audit_link (
-       sequence ${integer} primary key, type text not null, time_ms ${integer} not null,
-       ${SEARCHED.map((column) => `${column} text`).join(", ")}) ${strict}`,
+       sequence ${integer} primary key, type ${text} not null, time_ms ${integer} not null,
+       ${SEARCHED.map((column) => `${column} ${text}`).join(", ")}) ${strict}`,
     `create index audit_link_type on audit_link (type, sequence)`,
     `create index audit_link_time on audit_link (time_ms)`,
     ...SEARCHED.map(

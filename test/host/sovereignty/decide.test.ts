@@ -207,7 +207,7 @@ test.for([
     record_scope: "customers",
     usage_scope: "marketing" as const,
     not_before_ms: 0,
-    not_after_ms: 8_000_000_000_000,
+    not_after_ms: 8_000_000_000_001,
   };
   await fixture.vault.grant({ ...grant, ...change });
   expect(codeOf(fixture, await ask(fixture, "a"))).toBe("AUTH_GRANT_MISSING");
