@@ -118,5 +118,5 @@ test("a grant is revoked once, also by two at once", async () => {
     operated.vault("revoke", "--grant", "g", "--reason", "misuse"),
     operated.vault("revoke", "--grant", "g", "--reason", "superseded"),
   ]);
-  expect(both.map(({ exit }) => exit).toSorted()).toEqual([0, 1]);
+  expect(new Set(both.map(({ exit }) => exit))).toEqual(new Set([0, 1]));
 });

@@ -80,7 +80,7 @@ function changed(type: string, change: Readonly<Record<string, string | number |
   return (log) =>
     log.map((event) =>
       event.type === type && typeof event.body === "object" && event.body !== null
-        ? { ...event, body: { ...event.body, ...change } }
+        ? { ...event, body: { ...Object.fromEntries(Object.entries(event.body)), ...change } }
         : event,
     );
 }
