@@ -1,10 +1,11 @@
 import { Readable } from "node:stream";
 
 import type { FastifyInstance } from "fastify";
-import { MalformedError, hex, identifier, parseWith } from "#protocol";
+import { hex, identifier, parseWith } from "#protocol";
 import { z } from "zod";
 
 import type { IngestReport } from "../../sovereignty/index.ts";
+import { expectedBody, streamedBody } from "./body.ts";
 import type { VaultRoutesContext } from "./context.ts";
 
 const CSV_BYTES_MAX = 4 * 1024 * 1024 * 1024;
@@ -28,8 +29,7 @@ export function addRecordsRoutes(server: FastifyInstance, context: VaultRoutesCo
   server.addContentTypeParser("text/csv", (_request, payload, done) => done(null, payload));
   server.post("/v1/vault/ingest", { bodyLimit: CSV_BYTES_MAX }, async (request) => {
     const { scope, on_error: onError } = parseWith(ingestQuery, request.query, "query");
-    if (!(request.body instanceof Readable)) throw expectedBody("text/csv");
-    const source: AsyncIterable<Uint8Array> = request.body;
+    const source = streamedBody(request.body, "text/csv");
     return reportView(await vault.ingestCsv({ ...context.scope(scope), source, onError }));
   });
   server.post("/v1/vault/documents", { bodyLimit: DOCUMENT_BYTES_MAX }, async (request) => {
@@ -53,8 +53,4 @@ export function addRecordsRoutes(server: FastifyInstance, context: VaultRoutesCo
 function reportView(report: IngestReport) {
   const { records, batches, quarantined_count: quarantined } = report;
   return { records, batches, quarantined, first_quarantined: report.quarantined };
-}
-
-function expectedBody(what: string): MalformedError {
-  return new MalformedError({ code: "SCHEMA_MALFORMED", field: "body" }, `body: expected ${what}`);
 }
