@@ -362,3 +362,19 @@ export {
   type OutcomeDigests,
   type ReducedMessage,
 } from "./evidence-bundle.ts";
+export {
+  HEAD_QUESTION,
+  HEAD_STATEMENT,
+  RESTARTS_MAX,
+  RESTART_STATEMENT,
+  WITNESS_ANSWER,
+  WITNESS_BYTES_MAX,
+  WITNESS_PROOFS_MAX,
+  WITNESS_QUESTION,
+  witnessRulesOf,
+  type HeadStatement,
+  type RestartStatement,
+  type WitnessAnswer,
+  type WitnessQuestion,
+  type WitnessRules,
+} from "./witness.ts";

@@ -3,6 +3,7 @@ import { z } from "zod";
 import { bytesOf, bytesUpTo, identifier, natural, unixMs } from "./fields.ts";
 import { ERROR_CODES } from "./error-codes.ts";
 import { defineObject } from "./object.ts";
+import { WITNESS_BYTES_MAX } from "./witness.ts";
 
 const MIB = 1024 * 1024;
 
@@ -35,6 +36,18 @@ export const nodeCallSchema = z.strictObject({
       after: natural,
       wait_ms: natural,
     }),
+    /**
+     * Ask every other Vault about the caller's log. `ask_id` names the question: asked again it is the same one, and
+     * the call waits for answers after the first `after`.
+     */
+    z.strictObject({
+      name: z.literal("ask_witnesses"),
+      ask_id: bytesOf(16),
+      about: z.enum(["witness", "witnessed"]),
+      question: bytesUpTo(WITNESS_BYTES_MAX),
+      after: natural,
+      wait_ms: natural,
+    }),
     /** The longest governance log that a quorum of Vaults has cosigned. */
     z.strictObject({ name: z.literal("governance") }),
     /** Events of the caller's own log that concern a task, for the evidence bundle. */
@@ -55,6 +68,13 @@ export const nodeAnswerSchema = z.discriminatedUnion("result", [
     result: z.literal("messages"),
     messages: z.array(z.strictObject({ position: natural, message: bytesUpTo(34 * MIB) })).max(256),
     closed: z.boolean(),
+  }),
+  /** In the order in which they came. */
+  z.strictObject({
+    result: z.literal("witness_answers"),
+    answers: z
+      .array(z.strictObject({ actor_id: identifier, answer: bytesUpTo(WITNESS_BYTES_MAX) }))
+      .max(1024),
   }),
   z.strictObject({ result: z.literal("failed"), code: z.enum(ERROR_CODES) }),
 ]);

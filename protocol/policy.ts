@@ -83,6 +83,11 @@ export const policySchema = z.strictObject({
     per_vault_timeout_ms: natural,
     aggregation_environment: z.literal("tee"),
     partial_coverage_accepted: z.boolean(),
+    /**
+     * How many other Vaults cosign the head of a Vault's log before it seals a key. 0 gives up protection from a Vault
+     * restored from an old copy, and is all that a network of one Vault can have.
+     */
+    witness_quorum: natural,
   }),
   admission: z.strictObject({
     resolving_timeout_ms: natural,

@@ -2,6 +2,7 @@ import { z } from "zod";
 
 import { bytes32, bytesUpTo, identifier, natural, unixMs } from "./fields.ts";
 import { defineObject } from "./object.ts";
+import { WITNESS_BYTES_MAX } from "./witness.ts";
 
 const MIB = 1024 * 1024;
 
@@ -62,6 +63,10 @@ export const workItemSchema = z.strictObject({
     }),
     /** Cosign the governance log: answer with the note carrying one more signature, as UTF-8. */
     z.strictObject({ kind: z.literal("cosign"), governance: bytesUpTo(16 * MIB) }),
+    /** Cosign the head of another Vault's log; answer with a WitnessAnswer. */
+    z.strictObject({ kind: z.literal("witness"), question: bytesUpTo(WITNESS_BYTES_MAX) }),
+    /** Say which head of another Vault's log was cosigned last; answer with a signed HeadStatement. */
+    z.strictObject({ kind: z.literal("witnessed"), question: bytesUpTo(1024) }),
     /** The task ended without a result: release what never executed, commit the estimate of what did. */
     z.strictObject({ kind: z.literal("abort"), envelope_digest: bytes32, request_digest: bytes32 }),
   ]),

@@ -18,6 +18,18 @@ export interface Coordinator {
   /** The longest cosigned governance log that the coordinator gives out: a GovernanceSnapshot, to be verified. */
   governance(): Promise<Uint8Array>;
   evidence(taskId: string, excerpt: Uint8Array): Promise<void>;
+  /**
+   * Asks every other Vault about the caller's log, or again for more of what it came to: answers after the first
+   * `after`, waiting up to `waitMs` for one. Nothing in them is verified.
+   */
+  askWitnesses(args: {
+    readonly askId: Uint8Array;
+    readonly about: "witness" | "witnessed";
+    readonly question: Uint8Array;
+    readonly after: number;
+    readonly waitMs: number;
+    readonly signal: AbortSignal;
+  }): Promise<readonly { readonly actorId: string; readonly answer: Uint8Array }[]>;
   board(taskId: string, round: number): BoardTransport;
 }
 

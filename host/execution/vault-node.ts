@@ -20,6 +20,7 @@ import { HeldGovernance } from "./held-governance.ts";
 import { requireUnrevoked } from "./live-sessions.ts";
 import { runNodeLoop, type Coordinator, type NodeEvent, type NodeSelf } from "./node-loop.ts";
 import { RoundBoard } from "./round-board.ts";
+import { WitnessKeeper } from "./witness-keeper.ts";
 import { runSlice } from "./vault-slice.ts";
 
 /** What a Vault node is made of. */
@@ -40,23 +41,50 @@ export interface VaultNodeContext {
 /** A node with the governance it knows. */
 interface Node extends VaultNodeContext {
   readonly held: HeldGovernance;
+  readonly keeper: WitnessKeeper;
 }
 
-/** Runs a Vault's node until `signal` aborts. The Vault decides; the node carries. */
-export async function runVaultNode(context: VaultNodeContext, signal: AbortSignal): Promise<void> {
-  const node = { ...context, held: new HeldGovernance(genesisState(context.genesis)) };
-  await runNodeLoop({
-    coordinator: context.coordinator,
-    self: context.self,
-    perform: (item) => perform(item, node),
-    report: context.report,
+/** What only a Vault does that knows its store to be the newest. It knows soon after its start, or not at all. */
+const CONFIRMED_WORK: ReadonlySet<WorkItem["work"]["kind"]> = new Set([
+  "admit",
+  "slice",
+  "settle",
+  "release",
+  "abort",
+  "witness",
+]);
+
+/** Runs a Vault's node until `stop` aborts. The Vault decides; the node carries. */
+export async function runVaultNode(context: VaultNodeContext, stop: AbortSignal): Promise<void> {
+  const ended = new AbortController();
+  const signal = AbortSignal.any([stop, ended.signal]);
+  const { vault, coordinator } = context;
+  const held = new HeldGovernance(genesisState(context.genesis));
+  const keeper = new WitnessKeeper({
+    ...context,
+    witness: vault.witness,
+    learn: async () => void (await accept(await coordinator.governance(), node)),
+    newest: () => held.newest,
+    logSize: () => vault.log.size,
     signal,
   });
+  const node: Node = { ...context, held, keeper };
+  const { self, report } = context;
+  const loop = { coordinator, self, report, signal };
+  try {
+    await Promise.all([
+      keeper.run(),
+      runNodeLoop({ ...loop, perform: (item) => perform(item, node) }),
+    ]);
+  } finally {
+    ended.abort();
+  }
 }
 
 async function perform(item: WorkItem, context: Node): Promise<Uint8Array | null> {
   const { work } = item;
-  const { vault } = context;
+  const { vault, keeper } = context;
+  if (CONFIRMED_WORK.has(work.kind)) await keeper.whenConfirmed(item.deadline_ms);
   switch (work.kind) {
     case "admit":
       return vault.decide(work.signed_request, await accept(work.governance, context));
@@ -76,6 +104,12 @@ async function perform(item: WorkItem, context: Node): Promise<Uint8Array | null
         requestDigest: work.request_digest,
       });
       return null;
+    case "witness":
+      return vault.witness.cosignHead(work.question, context.held.newest);
+    case "witnessed":
+      // Whoever asks has just started and may have forgotten what it cosigned for this Vault.
+      void keeper.refresh();
+      return vault.witness.tellHead(work.question, context.held.newest);
     case "aggregate":
       throw new RefusedError(
         { code: "COORDINATION_ROLE_REFUSED" },
@@ -139,6 +173,7 @@ async function slice(
     vaultId: context.self.actorId,
     governance,
     newest: () => context.held.newest,
+    witnessed: (deadlineMs) => context.keeper.cover(deadlineMs),
     board,
   });
   if (!outcome.ok) context.report({ event: "work_failed", kind: "slice", code: outcome.code });

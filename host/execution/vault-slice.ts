@@ -52,6 +52,8 @@ export interface SliceContext {
   readonly governance: GovernanceState;
   /** The newest governance the Vault knows: what sessions are judged by, whenever that is. */
   readonly newest: () => GovernanceState;
+  /** Has other Vaults cosign the Vault's log as it is. @throws UnavailableError PRIVACY_BUDGET_UNWITNESSED, ..._FROZEN */
+  readonly witnessed: (deadlineMs: number) => Promise<void>;
   readonly genesis: Uint8Array;
   readonly board: RoundBoard;
   readonly nowMs: () => number;
@@ -82,7 +84,7 @@ export type SliceOutcome =
  * Runs one Vault's slice of one round: re-check, attest, order, seal, run (design, sections 2.3 to 2.6).
  *
  * The Vault decides alone: whatever the coordinator sent is checked again, and nothing is sealed before the ledger
- * holds `executing`. Every session is judged again before each release and while it lives: one that governance has
+ * holds `executing` and other Vaults have cosigned a head of the log that has it. Every session is judged again before each release and while it lives: one that governance has
  * revoked since ends the slice and its enclave. A failure is told to the round as a closed code and never throws.
  */
 export async function runSlice(work: SliceWork, context: SliceContext): Promise<SliceOutcome> {
@@ -160,13 +162,12 @@ async function runSole(slice: Slice, progress: { executing: boolean }): Promise<
     vault_evidence: slice.vaultEvidence,
     vault_random: slice.vaultRandom,
   });
-  const order = await beginExecution(slice, {
+  const order = await beginExecution(slice, progress, {
     aggregatorManifestDigest: null,
     resultSigningKey: slice.manifest.signing_key,
     previousState: null,
     expiresMs: slice.nowMs() + slice.timeoutMs,
   });
-  progress.executing = true;
   const ran = await runEnclave(slice, { order, aggregator: null, sealedSecret: null });
   slice.sessions.requireLive();
   await slice.board.post({ kind: "slice_result", order, bundle: ran.bundle, sealed: ran.sealed });
@@ -176,13 +177,12 @@ async function runShared(slice: Slice, progress: { executing: boolean }): Promis
   const aggregator = await meetAggregator(slice);
   const previousState = await openPreviousState(slice);
   const secretByMs = slice.nowMs() + BEGIN_TIMEOUTS * slice.timeoutMs;
-  const order = await beginExecution(slice, {
+  const order = await beginExecution(slice, progress, {
     aggregatorManifestDigest: SESSION_MANIFEST.digest(aggregator.manifest),
     resultSigningKey: aggregator.manifest.signing_key,
     previousState: previousState?.commitment ?? null,
     expiresMs: secretByMs + slice.timeoutMs,
   });
-  progress.executing = true;
   const contribution = CONTRIBUTION.encode({
     noise_share: slice.plan.noiseShare,
     state_key_share: previousState?.keyShare ?? null,
@@ -215,9 +215,13 @@ async function runShared(slice: Slice, progress: { executing: boolean }): Promis
   });
 }
 
-/** Charges the round and signs its order, for sessions that still stand; archives what they were accepted by. */
-function beginExecution(
+/**
+ * Charges the round and signs its order, for sessions that still stand; archives what they were accepted by. The order is
+ * given out only when other Vaults have cosigned the charge: a Vault restored from an older copy could not take it back.
+ */
+async function beginExecution(
   slice: Slice,
+  progress: { executing: boolean },
   round: Pick<
     Beginning,
     "aggregatorManifestDigest" | "resultSigningKey" | "previousState" | "expiresMs"
@@ -226,7 +230,7 @@ function beginExecution(
   const { envelope, plan, governance, sessions } = slice;
   sessions.requireFresh();
   requireNothingWithdrawn(governance, slice.newest());
-  return slice.vault.beginExecution({
+  const order = await slice.vault.beginExecution({
     ...round,
     envelope,
     plan,
@@ -234,6 +238,9 @@ function beginExecution(
     enclaveManifestDigest: SESSION_MANIFEST.digest(slice.manifest),
     sessions: encodeSessions(sessions.accepted),
   });
+  progress.executing = true;
+  await slice.witnessed(slice.nowMs() + slice.timeoutMs);
+  return order;
 }
 
 /** Exchanges evidence with the aggregator enclave; the Vault appraises it itself before it signs anything. */

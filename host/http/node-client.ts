@@ -10,6 +10,7 @@ import {
   type SigningKey,
 } from "#protocol";
 import { readBounded } from "./bounded-body.ts";
+import type { Coordinator } from "../execution/node-loop.ts";
 import type { BoardTransport } from "../execution/round-board.ts";
 
 /** A node's identity towards its coordinator. */
@@ -75,6 +76,22 @@ export class NodeClient {
   /** Hands in the excerpt of this node's own log that concerns a task. */
   async evidence(taskId: string, excerpt: Uint8Array): Promise<void> {
     await this.#call({ name: "evidence", task_id: taskId, excerpt });
+  }
+
+  /** Asks every other Vault about this actor's log; see `Coordinator`. */
+  async askWitnesses(args: Parameters<Coordinator["askWitnesses"]>[0]) {
+    const { askId, about, question, after, waitMs, signal } = args;
+    const answer = await this.#call(
+      {
+        name: "ask_witnesses",
+        ask_id: askId,
+        ...{ about, question, after },
+        wait_ms: Math.floor(waitMs),
+      },
+      signal,
+    );
+    const answers = answer.result === "witness_answers" ? answer.answers : [];
+    return answers.map((each) => ({ actorId: each.actor_id, answer: each.answer }));
   }
 
   /** The message board of one round. */

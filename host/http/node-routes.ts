@@ -16,7 +16,7 @@ import {
   type NodeCall,
   type RoundMessage,
 } from "#protocol";
-import { instanceName, type Queue } from "../queue/index.ts";
+import { instanceName, type Queue, type WitnessRelay } from "../queue/index.ts";
 
 /** Longest poll a node may ask for, milliseconds. */
 const WAIT_MS_MAX = 10_000;
@@ -24,6 +24,7 @@ const WAIT_MS_MAX = 10_000;
 /** What calls of nodes need of the coordinator. */
 export interface NodeRoutesContext {
   readonly queue: Queue;
+  readonly relay: WitnessRelay;
   readonly governanceState: () => GovernanceState;
   /** The longest cosigned governance log, encoded. @throws UnavailableError until there is one. */
   readonly governanceSnapshot: () => Uint8Array;
@@ -113,11 +114,12 @@ async function perform({ actor_id: actorId, call }: NodeCall, context: NodeRoute
     case "next_work": {
       const instance = instanceName(call.instance);
       const waitMs = Math.min(call.wait_ms, WAIT_MS_MAX);
-      const item = await queue.claim({ actorId, instance, waitMs });
+      const item = await nextWork(context, { actorId, instance, waitMs });
       return item === undefined ? NONE : ({ result: "work", item } as const);
     }
     case "complete": {
       const { work_id: workId, answer, code } = call;
+      if (context.relay.complete({ workId, actorId, answer })) return DONE;
       const { taskId } = await queue.complete({ workId, actorId, answer, code });
       context.changed(taskId);
       return DONE;
@@ -136,6 +138,8 @@ async function perform({ actor_id: actorId, call }: NodeCall, context: NodeRoute
       });
       return { result: "messages", messages, closed: !open } as const;
     }
+    case "ask_witnesses":
+      return askWitnesses(actorId, call, context);
     case "governance":
       return { result: "governance", snapshot: context.governanceSnapshot() } as const;
     case "evidence":
@@ -147,6 +151,39 @@ async function perform({ actor_id: actorId, call }: NodeCall, context: NodeRoute
 
 const NONE = { result: "none" } as const;
 const DONE = { result: "done" } as const;
+
+/** Questions between Vaults come before work: others wait for them. */
+async function nextWork(
+  { queue, relay }: NodeRoutesContext,
+  args: { readonly actorId: string; readonly instance: string; readonly waitMs: number },
+): Promise<Uint8Array | undefined> {
+  const { actorId, instance } = args;
+  const relayed = relay.next(actorId, instance);
+  if (relayed !== undefined) return relayed;
+  return (await queue.claim(args)) ?? relay.next(actorId, instance);
+}
+
+async function askWitnesses(
+  actorId: string,
+  call: Extract<NodeCall["call"], { name: "ask_witnesses" }>,
+  { relay, governanceState }: NodeRoutesContext,
+): Promise<NodeAnswer> {
+  const vaults = [...governanceState().actors.values()]
+    .filter(({ role, status }) => role === "enterprise" && status === "active")
+    .map(({ actor_id }) => actor_id);
+  if (!vaults.includes(actorId)) {
+    throw new RefusedError(
+      { code: "COORDINATION_ROLE_REFUSED" },
+      "witnesses: expected a Vault to ask for them",
+    );
+  }
+  const { ask_id: askId, about, question, after } = call;
+  const actorIds = vaults.filter((each) => each !== actorId);
+  relay.ask({ askId, askerId: actorId, actorIds, work: { kind: about, question } });
+  const waitMs = Math.min(call.wait_ms, WAIT_MS_MAX);
+  const answers = await relay.answers({ askId, askerId: actorId, after, waitMs });
+  return { result: "witness_answers", answers: [...answers] };
+}
 
 async function postMessage(
   actorId: string,

@@ -31,7 +31,7 @@ import type {
   TaskRoutesContext,
   TaskView,
 } from "../http/index.ts";
-import type { Queue, QueueSchema, WorkIssuer } from "../queue/index.ts";
+import type { Queue, QueueSchema, WitnessRelay, WorkIssuer } from "../queue/index.ts";
 import type { Settlement, SettlementSchema } from "../settlement/index.ts";
 import type { Store } from "../store/index.ts";
 import type { BlobSchema, TaskBlobs, TaskRegister, TaskRow, TaskSchema } from "../tasks/index.ts";
@@ -61,6 +61,7 @@ export interface CoordinatorParts {
   readonly environment: RunEnvironment;
   readonly register: TaskRegister;
   readonly queue: Queue;
+  readonly relay: WitnessRelay;
   readonly issuer: WorkIssuer;
   readonly blobs: TaskBlobs;
   readonly admission: AdmissionPlane;
@@ -127,9 +128,10 @@ export class CoordinatorService {
   }
 
   nodeRoutes(): NodeRoutesContext {
-    const { queue, register, pipeline, governance, environment } = this.#parts;
+    const { queue, relay, register, pipeline, governance, environment } = this.#parts;
     return {
       queue,
+      relay,
       governanceState: () => governance.state(),
       governanceSnapshot: () => GOVERNANCE_SNAPSHOT.encode(governance.snapshot()),
       readRoundMessage,

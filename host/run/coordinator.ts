@@ -18,7 +18,7 @@ import {
   type Governance,
 } from "../governance/index.ts";
 import { addNodeRoutes, addTaskRoutes, createServer, listen } from "../http/index.ts";
-import { queueStatements, Queue, WorkIssuer } from "../queue/index.ts";
+import { queueStatements, Queue, WitnessRelay, WorkIssuer } from "../queue/index.ts";
 import { settlementStatements, openSettlement, type Settlement } from "../settlement/index.ts";
 import { openStore, type Migration, type Store } from "../store/index.ts";
 import { taskStatements, TaskBlobs, TaskRegister } from "../tasks/index.ts";
@@ -118,6 +118,7 @@ function openPlanes(args: {
   const register = new TaskRegister(store, log, nowMs);
   const queue = new Queue(store, nowMs);
   const issuer = new WorkIssuer({ queue, key, nowMs });
+  const relay = new WitnessRelay({ signals: queue.signals, key, nowMs });
   const blobs = new TaskBlobs(store);
   const common = {
     coordinatorId: log.actorId,
@@ -144,7 +145,7 @@ function openPlanes(args: {
     report: (taskId, error) =>
       environment.report({ ...unexpected("pipeline", error), task_id: taskId }),
   });
-  return { register, queue, issuer, blobs, admission, execution, pipeline };
+  return { register, queue, relay, issuer, blobs, admission, execution, pipeline };
 }
 
 /**

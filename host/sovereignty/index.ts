@@ -26,3 +26,10 @@ export {
 export { type BudgetSummary } from "./ledger/ledger.ts";
 export { type Release } from "./tasks/release.ts";
 export { type GovernanceHead as VaultGovernanceHead } from "./tasks/governance-head.ts";
+export { type WitnessApi, type WitnessStatus } from "./witness/witness.ts";
+export {
+  type Carried,
+  type CosignedHead,
+  type HeadAsked,
+  type Standing,
+} from "./witness/own-head.ts";

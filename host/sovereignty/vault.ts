@@ -56,6 +56,7 @@ import { releaseShare, type Release } from "./tasks/release.ts";
 import { VAULT_MIGRATIONS, type VaultSchema } from "./schema.ts";
 import { openSecrets, requireSameSecrets } from "./custody/secrets.ts";
 import { abort, settle, verifyRound } from "./tasks/settle.ts";
+import { openWitness, type WitnessApi } from "./witness/witness.ts";
 import { setConsent, type ConsentChange } from "./consent/set-consent.ts";
 import type { VaultContext } from "./vault-context.ts";
 
@@ -83,6 +84,8 @@ export interface VaultOptions {
 /**
  * One organisation's Data Sovereignty Service: its records, grants, consents and privacy budget, and the only way to
  * any of them (DS-7). Each call is described at the function that it stands for.
+ *
+ * What decides, begins, settles or releases throws UnavailableError PRIVACY_BUDGET_FROZEN until `witness` is confirmed.
  */
 export interface Vault {
   readonly vaultId: string;
@@ -93,6 +96,8 @@ export interface Vault {
   ingestRows(args: RowIngest): Promise<IngestReport>;
   /** What only the operator asks: grants, the audit trail. */
   readonly operator: OperatorApi;
+  /** What other Vaults know of this Vault's log; until they confirm it, this Vault decides and releases nothing. */
+  readonly witness: WitnessApi;
   ingestCsv(args: CsvIngest): Promise<IngestReport>;
   ingestDocuments(args: DocumentIngest): Promise<IngestReport>;
   grant(grant: AccessGrant): Promise<void>;
@@ -134,26 +139,36 @@ export interface Vault {
  */
 export async function openVault(options: VaultOptions): Promise<Vault> {
   const context = await openContext(options);
+  const witness = await openWitness(context).catch(async (cause: unknown) => {
+    await context.store.close();
+    throw cause;
+  });
+  const confirmed = async <T>(work: () => Promise<T>): Promise<T> => {
+    witness.requireConfirmed();
+    return work();
+  };
   return {
     vaultId: options.vaultId,
     log: context.log,
     custody: custodyOf(context),
     ingestRows: (args) => ingestRows(context, args),
     operator: operatorOf(context),
+    witness,
     ingestCsv: (args) => ingestCsv(context, args),
     ingestDocuments: (args) => ingestDocuments(context, args),
     grant: (grant) => addGrant(context, grant),
     revokeGrant: (grantId, reason) => revokeGrant(context, grantId, reason),
     setConsent: (change) => setConsent(context, change),
-    decide: (signedRequest, governance) => decide(context, signedRequest, governance),
+    decide: (signedRequest, governance) =>
+      confirmed(() => decide(context, signedRequest, governance)),
     prepareSlice: (envelope, governance, reference) =>
-      prepareSlice(context, { envelope, governance, reference }),
-    beginExecution: (args) => beginExecution(context, args),
+      confirmed(() => prepareSlice(context, { envelope, governance, reference })),
+    beginExecution: (args) => confirmed(() => beginExecution(context, args)),
     sessionsOf: (envelope) => sessionsOf(context, envelope),
     verifyRound: (envelope, signedBundle) => verifyRound(context, envelope, signedBundle),
-    settle: (envelope, signedBundles) => settle(context, envelope, signedBundles),
-    abort: (args) => abort(context, args),
-    releaseShare: (args) => releaseShare(context, args),
+    settle: (envelope, signedBundles) => confirmed(() => settle(context, envelope, signedBundles)),
+    abort: (args) => confirmed(() => abort(context, args)),
+    releaseShare: (args) => confirmed(() => releaseShare(context, args)),
     governanceHead: () => governanceHead(context),
     recordGovernanceHead: (args) => recordGovernanceHead(context, args),
     recordCommitments: (recordScope) => recordCommitments(context, recordScope),

@@ -67,6 +67,7 @@ export function simulatedPolicy(measurement: NitroMeasurement, nowMs: number): P
       per_vault_timeout_ms: 20 * SECOND,
       aggregation_environment: "tee",
       partial_coverage_accepted: true,
+      witness_quorum: 1,
     },
     admission: {
       resolving_timeout_ms: 20 * SECOND,

@@ -50,6 +50,7 @@ import { taskRequestSchema } from "../../protocol/task-request.ts";
 import { vaultDecisionSchema } from "../../protocol/vault-decision.ts";
 import * as orders from "../../protocol/work-order.ts";
 import { workItemSchema } from "../../protocol/work.ts";
+import * as witness from "../../protocol/witness.ts";
 import { ERROR_CODES } from "../../protocol/error-codes.ts";
 import { cddlOf } from "./cddl.ts";
 
@@ -105,6 +106,11 @@ const COMPOUND: Named = [
   ["node-call", nodeCallSchema],
   ["node-answer", nodeAnswerSchema],
   ["work-item", workItemSchema],
+  ["witness-question", witness.witnessQuestionSchema],
+  ["witness-answer", witness.witnessAnswerSchema],
+  ["head-question", witness.headQuestionSchema],
+  ["head-statement", witness.headStatementSchema],
+  ["restart-statement", witness.restartStatementSchema],
   ["consumption-record", settlement.consumptionRecordSchema],
   ["accounting-entry", settlement.accountingEntrySchema],
   ["settlement-entry", settlement.settlementEntrySchema],

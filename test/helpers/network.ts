@@ -172,6 +172,7 @@ export function testPolicy(measurement: Measurement, vaultCount: number): Policy
       per_vault_timeout_ms: 30_000,
       aggregation_environment: "tee",
       partial_coverage_accepted: true,
+      witness_quorum: Math.min(1, vaultCount - 1),
     },
     admission: {
       resolving_timeout_ms: 10_000,

@@ -38,6 +38,7 @@ import {
   type HostedEnclave,
 } from "./enclave-rig.ts";
 import { governanceSnapshot } from "./network.ts";
+import { trustingAnswers } from "./witnesses.ts";
 
 type Decision = GovernanceStatement["decision"];
 type Body = RoundMessage["body"];
@@ -140,6 +141,8 @@ export function startNodeRig(fixture: Fixture): NodeRig {
     complete: (workId, outcome) => Promise.resolve(work.complete(workId, outcome)),
     governance: () => Promise.resolve(governanceSnapshot(network, decisions)),
     evidence: () => Promise.resolve(),
+    askWitnesses: ({ about, question, after }) =>
+      Promise.resolve(trustingAnswers(network, actor.actorId, { about, question }).slice(after)),
     board: () => ({
       post: async (signed) => {
         const message = ROUND_MESSAGE.decode(parseCose(signed).payload);

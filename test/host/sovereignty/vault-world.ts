@@ -33,6 +33,7 @@ import {
   type TestNetwork,
 } from "../../helpers/network.ts";
 import { testRequest } from "../../helpers/network-task.ts";
+import { confirmVault } from "../../helpers/witnesses.ts";
 
 /** A custody that keeps nothing secret: it prefixes what it is given, and seals to whatever document it is shown. */
 export const OPEN_CUSTODY: KeyCustody = {
@@ -124,6 +125,7 @@ export async function openFixture(options: {
     });
     options.opened?.(vault);
     last = vault;
+    await confirmVault(vault, network);
     return vault;
   };
   const vault = await open();

@@ -1,0 +1,187 @@
+import { SymphonyError, UnavailableError, type GovernanceState } from "#protocol";
+import type { Carried, WitnessApi } from "../sovereignty/index.ts";
+import type { Coordinator, NodeEvent } from "./node-loop.ts";
+
+/** Longest that one question waits for its answers, milliseconds; then it is asked anew. */
+const QUESTION_MS = 10_000;
+/** Longest single poll, milliseconds. */
+const POLL_MS_MAX = 5_000;
+/** How much longer a question waits for others once a witness holds another head than thought. */
+const AGAIN_MS = 500;
+const PAUSE_MS = 250;
+/** How long work waits for a Vault that has just started to be confirmed. */
+const CONFIRM_MS_MAX = 10_000;
+/** How long the head is tried to be cosigned when nothing waits for it. */
+const REFRESH_MS = 30_000;
+
+/** What the keeper of a Vault's head needs. */
+export interface WitnessKeeperContext {
+  readonly witness: WitnessApi;
+  readonly coordinator: Coordinator;
+  /** Takes in the governance there is now. */
+  readonly learn: () => Promise<void>;
+  /** The newest governance the node knows. */
+  readonly newest: () => GovernanceState;
+  /** Events in the Vault's log. */
+  readonly logSize: () => number;
+  readonly nowMs: () => number;
+  readonly random: (bytes: number) => Uint8Array;
+  readonly report: (event: NodeEvent) => void;
+  /** Ends every wait. */
+  readonly signal: AbortSignal;
+}
+
+/**
+ * Carries a Vault's questions about its own log to the other Vaults, through the coordinator. The Vault judges the
+ * answers; whatever the coordinator drops or makes up costs time.
+ */
+export class WitnessKeeper {
+  readonly #context: WitnessKeeperContext;
+  /** The question under way, for all who wait for a cosigned head. */
+  #flight: Promise<void> | undefined;
+  /** The attempt under way to have the Vault confirmed. */
+  #attempt: Promise<void> | undefined;
+
+  constructor(context: WitnessKeeperContext) {
+    this.#context = context;
+  }
+
+  /** Has the Vault confirmed, at the start and whenever it has to be anew, until the signal aborts. */
+  async run(): Promise<void> {
+    const { witness, signal } = this.#context;
+    while (!signal.aborted) {
+      if (witness.standing === "unconfirmed") {
+        this.#attempt = this.#confirm();
+        await this.#attempt;
+        await this.refresh();
+      }
+      await pause(PAUSE_MS);
+    }
+  }
+
+  /**
+   * Waits for the Vault to be confirmed, until `deadlineMs` and not for long.
+   *
+   * @throws UnavailableError PRIVACY_BUDGET_FROZEN
+   */
+  async whenConfirmed(deadlineMs: number): Promise<void> {
+    const { witness, nowMs } = this.#context;
+    const untilMs = Math.min(deadlineMs, nowMs() + CONFIRM_MS_MAX);
+    while (witness.standing === "unconfirmed" && nowMs() < untilMs) {
+      await within(this.#attempt ?? pause(PAUSE_MS), untilMs - nowMs());
+    }
+    witness.requireConfirmed();
+  }
+
+  /**
+   * Has a quorum of other Vaults cosign a head of the log with at least its present events. One question at a time is
+   * under way: whoever asks meanwhile shares the next.
+   *
+   * @throws UnavailableError PRIVACY_BUDGET_UNWITNESSED at `deadlineMs`, PRIVACY_BUDGET_FROZEN
+   */
+  async cover(deadlineMs: number): Promise<void> {
+    const { witness, newest, logSize, nowMs, signal } = this.#context;
+    const size = logSize();
+    witness.requireConfirmed();
+    if (newest().policy.multi_vault.witness_quorum === 0) return;
+    while (!witness.covers(size)) {
+      const leftMs = deadlineMs - nowMs();
+      if (leftMs <= 0 || signal.aborted) throw unwitnessed(size);
+      this.#flight ??= this.#askOnce().finally(() => (this.#flight = undefined));
+      await within(this.#flight, leftMs);
+      witness.requireConfirmed();
+    }
+  }
+
+  /** Tries to have the head cosigned; for after a start, this Vault's or another's, that may have forgotten. */
+  async refresh(): Promise<void> {
+    if (this.#context.witness.standing !== "confirmed") return;
+    try {
+      await this.cover(this.#context.nowMs() + REFRESH_MS);
+    } catch (error) {
+      if (!(error instanceof SymphonyError)) throw error;
+      this.#context.report({ event: "work_failed", kind: "witness", code: error.code });
+    }
+  }
+
+  async #confirm(): Promise<void> {
+    const { witness, learn, newest, nowMs, random, signal } = this.#context;
+    try {
+      await learn();
+      const nonce = random(32);
+      const askId = random(16);
+      const question = witness.headQuestion(nonce, newest());
+      const untilMs = nowMs() + QUESTION_MS;
+      const answers: Carried[] = [];
+      await witness.confirm(answers, { nonce, governance: newest() });
+      while (witness.standing === "unconfirmed" && nowMs() < untilMs && !signal.aborted) {
+        const ask = { askId, about: "witnessed", question, after: answers.length } as const;
+        answers.push(...(await this.#poll({ ...ask, untilMs })));
+        await witness.confirm(answers, { nonce, governance: newest() });
+      }
+    } catch (error) {
+      if (!(error instanceof SymphonyError)) throw error;
+      if (signal.aborted) return;
+      this.#context.report({ event: "work_failed", kind: "witnessed", code: error.code });
+    }
+  }
+
+  /** Asks for cosignatures once; ends when a quorum has cosigned, or when asking anew may bring more. */
+  async #askOnce(): Promise<void> {
+    const { witness, newest, nowMs, random, signal } = this.#context;
+    const governance = newest();
+    const asked = witness.ask(governance);
+    const askId = random(16);
+    let untilMs = nowMs() + QUESTION_MS;
+    let after = 0;
+    try {
+      while (nowMs() < untilMs && !signal.aborted) {
+        const ask = { askId, about: "witness", question: asked.question, after } as const;
+        for (const answer of await this.#poll({ ...ask, untilMs })) {
+          after += 1;
+          const outcome = await witness.take(asked, answer, governance);
+          if (outcome === "cosigned") return;
+          if (outcome === "again") untilMs = Math.min(untilMs, nowMs() + AGAIN_MS);
+        }
+      }
+    } catch (error) {
+      if (!(error instanceof SymphonyError)) throw error;
+      this.#context.report({ event: "work_failed", kind: "witness", code: error.code });
+      await pause(PAUSE_MS);
+    }
+  }
+
+  #poll(args: {
+    readonly askId: Uint8Array;
+    readonly about: "witness" | "witnessed";
+    readonly question: Uint8Array;
+    readonly after: number;
+    readonly untilMs: number;
+  }): Promise<readonly Carried[]> {
+    const { untilMs, ...ask } = args;
+    const leftMs = Math.max(1, untilMs - this.#context.nowMs());
+    return this.#context.coordinator.askWitnesses({
+      ...ask,
+      waitMs: Math.min(POLL_MS_MAX, leftMs),
+      signal: this.#context.signal,
+    });
+  }
+}
+
+function pause(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms));
+}
+
+/** Resolves when `work` ends or `ms` have passed. @throws as `work` */
+async function within(work: Promise<void>, ms: number): Promise<void> {
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const late = new Promise<void>((resolve) => (timer = setTimeout(resolve, ms)));
+  await Promise.race([work, late]).finally(() => clearTimeout(timer));
+}
+
+function unwitnessed(size: number): UnavailableError {
+  return new UnavailableError(
+    { code: "PRIVACY_BUDGET_UNWITNESSED", size },
+    `log head of ${size} events: expected cosignatures of a quorum of other Vaults in time`,
+  );
+}

@@ -1,0 +1,293 @@
+import {
+  HEAD_QUESTION,
+  HEAD_STATEMENT,
+  RefusedError,
+  SymphonyError,
+  UnavailableError,
+  WITNESS_ANSWER,
+  WITNESS_QUESTION,
+  activeActor,
+  actorLogOrigin,
+  cosignCheckpoint,
+  equalBytes,
+  parseCose,
+  verifyCheckpoint,
+  verifyConsistency,
+  type Actor,
+  type GovernanceState,
+  type RestartStatement,
+  type WitnessAnswer,
+  type WitnessQuestion,
+} from "#protocol";
+
+import type { Reading, Writing } from "../queries.ts";
+import type { VaultContext } from "../vault-context.ts";
+import { givesUp, verifyRestarts, type Head } from "./restarts.ts";
+
+/** Another Vault's question, verified: its checkpoint and restarts are signed by it. */
+interface Asked extends Head {
+  readonly vaultId: string;
+  readonly question: WitnessQuestion;
+  readonly restarts: readonly RestartStatement[];
+}
+
+interface Held extends Head {
+  readonly note: string;
+  readonly generation: number;
+  readonly governance_size: number;
+  readonly stale: number;
+}
+
+/**
+ * Cosigns the head of another Vault's log when it extends the last one cosigned, which is kept first.
+ *
+ * Never goes back and never to another branch: for an older or unproven head the answer is the one held. A fork that
+ * the asker has signed is kept and answered from then on, until the asker declares a restart.
+ *
+ * @returns A WitnessAnswer.
+ * @throws {@link RefusedError} AUTH_UNKNOWN_ACTOR, AUTH_ROLE_REFUSED; PRIVACY_BUDGET_FROZEN for a restart that knew
+ * less of governance than the head it gives up. VerificationError, MalformedError for what the asker did not sign.
+ */
+export async function cosignHead(
+  context: VaultContext,
+  signed: Uint8Array,
+  governance: GovernanceState,
+): Promise<Uint8Array> {
+  const asked = verifyQuestion(context, signed, governance);
+  const other = await context.store.write((trx) => judge(context, trx, asked));
+  return WITNESS_ANSWER.encode(other ?? { result: "cosigned", checkpoint: cosign(context, asked) });
+}
+
+/**
+ * Says which head of another Vault's log this one cosigned last, signed over the asker's nonce.
+ *
+ * @throws {@link UnavailableError} PRIVACY_BUDGET_FROZEN when this Vault was restarted from an older copy and may have
+ * forgotten. As {@link cosignHead} otherwise.
+ */
+export async function tellHead(
+  context: VaultContext,
+  bytes: Uint8Array,
+  governance: GovernanceState,
+): Promise<Uint8Array> {
+  const { vault_id: vaultId, genesis_digest, nonce } = HEAD_QUESTION.decode(bytes);
+  requireOtherVault(context, vaultId, governance);
+  requireNetwork(genesis_digest, governance);
+  const { db } = context.store;
+  const held = await heldHead(db, vaultId);
+  const restarted = (await restartsOf(db, context.vaultId)).length > 0;
+  if (held === undefined ? restarted : held.stale === 1) {
+    throw new UnavailableError(
+      { code: "PRIVACY_BUDGET_FROZEN" },
+      `head of ${vaultId}: expected to know all that was cosigned, got an older copy of this Vault`,
+    );
+  }
+  return HEAD_STATEMENT.sign(
+    {
+      version: 1,
+      genesis_digest,
+      vault_id: vaultId,
+      witness_id: context.vaultId,
+      nonce,
+      checkpoint: held?.note ?? null,
+      restarts: await restartsOf(db, vaultId),
+    },
+    context.signingKey,
+  );
+}
+
+function verifyQuestion(
+  context: VaultContext,
+  signed: Uint8Array,
+  governance: GovernanceState,
+): Asked {
+  const claimed = WITNESS_QUESTION.decode(parseCose(signed).payload);
+  const vaultId = claimed.vault_id;
+  const { signing_key: publicKey } = requireOtherVault(context, vaultId, governance);
+  const question = WITNESS_QUESTION.verify(signed, publicKey);
+  requireNetwork(question.genesis_digest, governance);
+  const { size, root } = verifyCheckpoint(question.checkpoint, {
+    origin: actorLogOrigin(governance.genesis.network, vaultId),
+    log: { name: vaultId, publicKey },
+    witnesses: [],
+    quorum: 0,
+  });
+  const { genesisDigest } = governance;
+  const restarts = verifyRestarts(question.restarts, { vaultId, publicKey, genesisDigest });
+  return { vaultId, question, restarts, size, root };
+}
+
+function requireOtherVault(
+  context: VaultContext,
+  vaultId: string,
+  governance: GovernanceState,
+): Actor {
+  const actor = activeActor(governance, vaultId);
+  if (actor.role === "enterprise" && vaultId !== context.vaultId) return actor;
+  throw new RefusedError(
+    { code: "AUTH_ROLE_REFUSED", role: actor.role },
+    `witness: expected a question of another Vault, got one of ${vaultId}`,
+  );
+}
+
+function requireNetwork(digest: Uint8Array, governance: GovernanceState): void {
+  if (equalBytes(digest, governance.genesisDigest)) return;
+  throw new RefusedError(
+    { code: "GOVERNANCE_GENESIS_MISMATCH" },
+    "witness: expected a question of this network",
+  );
+}
+
+/** Keeps the asked head, or says why not; null when it is kept and can be cosigned. */
+async function judge(
+  context: VaultContext,
+  trx: Writing,
+  asked: Asked,
+): Promise<WitnessAnswer | null> {
+  const held = await heldHead(trx, asked.vaultId);
+  if (held === undefined) {
+    await keepRestarts(context, trx, { asked, after: 0, abandoned: null });
+    return keep(trx, asked);
+  }
+  if (asked.restarts.length > held.generation) return restart(context, trx, { asked, held });
+  const answer = { result: "held", checkpoint: held.note } as const;
+  const restarts = await restartsOf(trx, asked.vaultId);
+  if (asked.restarts.length < held.generation) return { ...answer, restarts };
+  const fork = await forkOf(trx, asked.vaultId, held.generation);
+  if (fork !== undefined) return { result: "forked", ...fork };
+  const relation = relationOf(asked, held);
+  if (relation === "unproven") return { ...answer, restarts };
+  if (relation === "extends") return keep(trx, asked);
+  const { vaultId: vault_id, question } = asked;
+  const pair = { held: held.note, other: question.checkpoint };
+  const row = { vault_id, generation: held.generation, ...pair, at_ms: context.nowMs() };
+  await trx.insertInto("witness_fork").values(row).execute();
+  const body = { vault_id, held_size: held.size, other_size: asked.size };
+  await context.log.append(trx, { type: "witness.forked", taskId: null, body });
+  return { result: "forked", ...pair };
+}
+
+/** The asker signed each proof, so one that does not hold is its own contradiction. */
+function relationOf(asked: Asked, held: Head): "extends" | "unproven" | "forked" {
+  if (asked.size === held.size) return equalBytes(asked.root, held.root) ? "extends" : "forked";
+  if (asked.size < held.size) return "unproven";
+  const proof = asked.question.proofs.find(({ size }) => size === held.size);
+  if (proof === undefined) return "unproven";
+  return isPrefix(held, asked, proof.nodes) ? "extends" : "forked";
+}
+
+function isPrefix(older: Head, newer: Head, proof: readonly Uint8Array[]): boolean {
+  try {
+    verifyConsistency({
+      oldSize: older.size,
+      oldRoot: older.root,
+      newSize: newer.size,
+      newRoot: newer.root,
+      proof,
+    });
+    return true;
+  } catch (error) {
+    if (error instanceof SymphonyError) return false;
+    throw error;
+  }
+}
+
+/**
+ * Follows a declared restart: it must give up the head held, know all of governance that this head knew, and be the
+ * past of the head that is asked for. Keeps what it gives up.
+ */
+async function restart(
+  context: VaultContext,
+  trx: Writing,
+  { asked, held }: { readonly asked: Asked; readonly held: Held },
+): Promise<WitnessAnswer | null> {
+  const first = asked.restarts[held.generation];
+  const last = asked.restarts.at(-1);
+  if (first === undefined || last === undefined || !givesUp(first, held)) {
+    const restarts = await restartsOf(trx, asked.vaultId);
+    return { result: "held", checkpoint: held.note, restarts };
+  }
+  if (last.governance_size < held.governance_size) {
+    throw new RefusedError(
+      { code: "PRIVACY_BUDGET_FROZEN", expected: held.governance_size },
+      `restart of ${asked.vaultId}: expected a write-off that knew ${held.governance_size} governance events, got ${last.governance_size}`,
+    );
+  }
+  const proof = asked.question.proofs.find(({ size }) => size === last.restarted.size);
+  if (!isPrefix(last.restarted, asked, proof?.nodes ?? [])) {
+    throw new RefusedError(
+      { code: "PROOF_CONSISTENCY_INVALID", size: last.restarted.size },
+      `restart of ${asked.vaultId}: expected a head that goes on from it`,
+    );
+  }
+  await keepRestarts(context, trx, { asked, after: held.generation, abandoned: held.note });
+  return keep(trx, asked);
+}
+
+async function keepRestarts(
+  context: VaultContext,
+  trx: Writing,
+  args: { readonly asked: Asked; readonly after: number; readonly abandoned: string | null },
+): Promise<void> {
+  const { asked, after, abandoned } = args;
+  for (const [index, statement] of asked.question.restarts.slice(after).entries()) {
+    const generation = after + index + 1;
+    const row = { vault_id: asked.vaultId, generation, statement, at_ms: context.nowMs() };
+    const abandoned_note = index === 0 ? abandoned : null;
+    await trx
+      .insertInto("witness_restart")
+      .values({ ...row, abandoned_note })
+      .execute();
+    const body = { vault_id: asked.vaultId, generation };
+    await context.log.append(trx, { type: "witness.restarted", taskId: null, body });
+  }
+}
+
+async function keep(trx: Writing, asked: Asked): Promise<null> {
+  const { size, root, question, restarts } = asked;
+  const head = {
+    ...{ size, root, note: question.checkpoint, generation: restarts.length, stale: 0 },
+    governance_size: question.governance_size,
+  };
+  await trx
+    .insertInto("witness_head")
+    .values({ vault_id: asked.vaultId, ...head })
+    .onConflict((conflict) => conflict.column("vault_id").doUpdateSet(head))
+    .execute();
+  return null;
+}
+
+function cosign({ vaultId, signingKey, nowMs }: VaultContext, { question }: Asked): string {
+  return cosignCheckpoint(question.checkpoint, {
+    signerName: vaultId,
+    key: signingKey,
+    timeSeconds: Math.floor(nowMs() / 1000),
+  });
+}
+
+function heldHead(db: Reading, vaultId: string): Promise<Held | undefined> {
+  return db
+    .selectFrom("witness_head")
+    .selectAll()
+    .where("vault_id", "=", vaultId)
+    .executeTakeFirst();
+}
+
+function forkOf(db: Reading, vaultId: string, generation: number) {
+  return db
+    .selectFrom("witness_fork")
+    .select(["held", "other"])
+    .where("vault_id", "=", vaultId)
+    .where("generation", "=", generation)
+    .executeTakeFirst();
+}
+
+/** Signed restarts of a Vault that this one knows, oldest first. */
+export async function restartsOf(db: Reading, vaultId: string): Promise<Uint8Array[]> {
+  const rows = await db
+    .selectFrom("witness_restart")
+    .select("statement")
+    .where("vault_id", "=", vaultId)
+    .orderBy("generation")
+    .execute();
+  return rows.map(({ statement }) => statement);
+}

@@ -1,0 +1,40 @@
+import { RESTART_STATEMENT, VerificationError, equalBytes, type RestartStatement } from "#protocol";
+
+/** A tree head. */
+export interface Head {
+  readonly size: number;
+  readonly root: Uint8Array;
+}
+
+/**
+ * The restarts that a Vault declared, verified: signed by it, of this network, numbered from 1 without gaps.
+ *
+ * @throws VerificationError PROOF_SIGNATURE_INVALID, PROOF_CONSISTENCY_INVALID
+ */
+export function verifyRestarts(
+  signed: readonly Uint8Array[],
+  of: {
+    readonly vaultId: string;
+    readonly publicKey: Uint8Array;
+    readonly genesisDigest: Uint8Array;
+  },
+): RestartStatement[] {
+  return signed.map((each, index) => {
+    const statement = RESTART_STATEMENT.verify(each, of.publicKey);
+    const isNext =
+      statement.vault_id === of.vaultId &&
+      statement.generation === index + 1 &&
+      equalBytes(statement.genesis_digest, of.genesisDigest);
+    if (isNext) return statement;
+    throw new VerificationError(
+      { code: "PROOF_CONSISTENCY_INVALID", generation: statement.generation },
+      `restart: expected number ${index + 1} of ${of.vaultId}, got number ${statement.generation}`,
+    );
+  });
+}
+
+/** Whether a restart gives up `head`: it is no newer than the one it names, and not another of that size. */
+export function givesUp({ abandoned }: RestartStatement, head: Head): boolean {
+  if (head.size < abandoned.size) return true;
+  return head.size === abandoned.size && equalBytes(head.root, abandoned.root);
+}

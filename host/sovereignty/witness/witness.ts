@@ -1,0 +1,110 @@
+import { parseCheckpoint, type GovernanceState } from "#protocol";
+
+import type { VaultContext } from "../vault-context.ts";
+import { cosignHead, tellHead } from "./other-heads.ts";
+import {
+  OwnHead,
+  type Carried,
+  type CosignedHead,
+  type FreezeReason,
+  type HeadAsked,
+  type Standing,
+} from "./own-head.ts";
+
+/** How a Vault stands with its witnesses, for its operator. */
+export interface WitnessStatus {
+  readonly standing: Standing;
+  /** Why it is frozen, and the size of the head that proves it. */
+  readonly frozen: {
+    readonly reason: FreezeReason;
+    readonly held_size: number;
+    readonly at_ms: number;
+  } | null;
+  readonly log_size: number;
+  /** Size of the newest head that a quorum cosigned; null before the first. */
+  readonly cosigned_size: number | null;
+  /** What each other Vault held last, as far as it said since the start. */
+  readonly held_by: readonly { readonly vault_id: string; readonly size: number }[];
+  /** Restarts that this Vault has declared. */
+  readonly restarts: number;
+  /** Other Vaults of whose logs this one keeps a proven fork. */
+  readonly forked_vaults: readonly string[];
+}
+
+/**
+ * A Vault as witness of the others' logs, and as one that is witnessed (design, section 7). The answers of others are
+ * carried by the coordinator, which is believed in nothing.
+ */
+export interface WitnessApi {
+  readonly standing: Standing;
+  readonly cosigned: CosignedHead | undefined;
+  /** @throws UnavailableError PRIVACY_BUDGET_FROZEN until enough Vaults have confirmed this one */
+  requireConfirmed(): void;
+  /** See {@link OwnHead}. */
+  headQuestion(nonce: Uint8Array, governance: GovernanceState): Uint8Array;
+  confirm(
+    statements: readonly Carried[],
+    args: { readonly nonce: Uint8Array; readonly governance: GovernanceState },
+  ): Promise<void>;
+  ask(governance: GovernanceState): HeadAsked;
+  take(
+    asked: HeadAsked,
+    answer: Carried,
+    governance: GovernanceState,
+  ): Promise<"waiting" | "again" | "cosigned">;
+  covers(size: number): boolean;
+  /** See `cosignHead`. Only a confirmed Vault cosigns: another may have forgotten what it cosigned. */
+  cosignHead(question: Uint8Array, governance: GovernanceState): Promise<Uint8Array>;
+  /** See `tellHead`. A frozen Vault tells nothing. */
+  tellHead(question: Uint8Array, governance: GovernanceState): Promise<Uint8Array>;
+  status(): Promise<WitnessStatus>;
+}
+
+/** Opens the witness part of a Vault's store. */
+export async function openWitness(context: VaultContext): Promise<WitnessApi> {
+  const own = await OwnHead.open(context);
+  return {
+    get standing() {
+      return own.standing;
+    },
+    get cosigned() {
+      return own.cosigned;
+    },
+    requireConfirmed: () => own.requireConfirmed(),
+    headQuestion: (nonce, governance) => own.headQuestion(nonce, governance),
+    confirm: (statements, args) => own.confirm(statements, args),
+    ask: (governance) => own.ask(governance),
+    take: (asked, answer, governance) => own.take(asked, answer, governance),
+    covers: (size) => own.covers(size),
+    cosignHead: async (question, governance) => {
+      own.requireConfirmed();
+      return cosignHead(context, question, governance);
+    },
+    tellHead: async (question, governance) => {
+      if (own.standing === "frozen") own.requireConfirmed();
+      return tellHead(context, question, governance);
+    },
+    status: () => statusOf(context, own),
+  };
+}
+
+async function statusOf({ store, log }: VaultContext, own: OwnHead): Promise<WitnessStatus> {
+  const forks = store.db.selectFrom("witness_fork").select("vault_id").distinct();
+  const { frozen } = own;
+  return {
+    standing: own.standing,
+    frozen:
+      frozen === undefined
+        ? null
+        : {
+            reason: frozen.reason,
+            held_size: parseCheckpoint(frozen.note).size,
+            at_ms: frozen.atMs,
+          },
+    log_size: log.size,
+    cosigned_size: own.cosigned?.size ?? null,
+    held_by: [...own.held].map(([vault_id, size]) => ({ vault_id, size })),
+    restarts: own.restarts.length,
+    forked_vaults: (await forks.orderBy("vault_id").execute()).map(({ vault_id }) => vault_id),
+  };
+}

@@ -1,0 +1,62 @@
+import type { Carried, Vault } from "../../host/sovereignty/index.ts";
+import {
+  HEAD_QUESTION,
+  HEAD_STATEMENT,
+  WITNESS_ANSWER,
+  WITNESS_QUESTION,
+  cosignCheckpoint,
+  genesisState,
+  parseCose,
+} from "../../protocol/index.ts";
+import { NETWORK_TIME_MS, testSeed, type TestActor, type TestNetwork } from "./network.ts";
+
+/** What `witness` answers when it has never cosigned anything of the asker, and trusts it. */
+export function trustingAnswer(
+  witness: TestActor,
+  about: "witness" | "witnessed",
+  question: Uint8Array,
+): Uint8Array {
+  if (about === "witness") {
+    const { checkpoint } = WITNESS_QUESTION.decode(parseCose(question).payload);
+    const cosigned = cosignCheckpoint(checkpoint, {
+      signerName: witness.actorId,
+      key: witness.signing,
+      timeSeconds: NETWORK_TIME_MS / 1000,
+    });
+    return WITNESS_ANSWER.encode({ result: "cosigned", checkpoint: cosigned });
+  }
+  const { genesis_digest, vault_id, nonce } = HEAD_QUESTION.decode(question);
+  const witness_id = witness.actorId;
+  return HEAD_STATEMENT.sign(
+    {
+      version: 1,
+      ...{ genesis_digest, vault_id, witness_id, nonce },
+      checkpoint: null,
+      restarts: [],
+    },
+    witness.signing,
+  );
+}
+
+/** Answers of every other Vault of the network, each a trusting one. */
+export function trustingAnswers(
+  network: TestNetwork,
+  vaultId: string,
+  ask: { readonly about: "witness" | "witnessed"; readonly question: Uint8Array },
+): Carried[] {
+  return network.vaults
+    .filter(({ actorId }) => actorId !== vaultId)
+    .map((witness) => ({
+      actorId: witness.actorId,
+      answer: trustingAnswer(witness, ask.about, ask.question),
+    }));
+}
+
+/** Has every other Vault of the network confirm `vault` as one that nobody has witnessed. */
+export async function confirmVault(vault: Vault, network: TestNetwork): Promise<void> {
+  const governance = genesisState(network.genesisBytes);
+  const nonce = testSeed(`nonce for ${vault.vaultId}`);
+  const question = vault.witness.headQuestion(nonce, governance);
+  const answers = trustingAnswers(network, vault.vaultId, { about: "witnessed", question });
+  await vault.witness.confirm(answers, { nonce, governance });
+}
