@@ -1,5 +1,7 @@
 import { LimitError, MalformedError } from "#protocol";
 
+import { PrefixDigest, type RowSource, type SourceRow } from "./source.ts";
+
 /** The longest line in bytes, and the longest key and text in UTF-16 units. */
 export const JSON_LINE_BYTES_MAX = 1024 * 1024;
 const KEY_MAX = 1024;
@@ -10,16 +12,6 @@ const KEYS_MAX = 256;
 const LINE_FEED = 0x0a;
 const BYTE_ORDER_MARK = [0xef, 0xbb, 0xbf];
 
-/** One object of a line, as cells in the order of the columns asked for. */
-export interface JsonRow {
-  /** Counted from 1. */
-  readonly line: number;
-  /** Byte offset in the source after the row and its line end. */
-  readonly end: number;
-  /** Text, the literal of a number, 1 or 0 for true or false; null for null and for a key that is not there. */
-  readonly cells: readonly (string | null)[];
-}
-
 /** Which keys a reader of JSON Lines takes, in this order, and which it passes over. All in NFC. */
 export interface JsonKeys {
   readonly columns: readonly string[];
@@ -27,22 +19,32 @@ export interface JsonKeys {
 }
 
 /**
- * Reads JSON Lines as they arrive, in constant memory, and yields rows in small groups.
+ * Reads JSON Lines as they arrive, in constant memory.
  *
  * Each line is one object of RFC 8259 whose values are text, numbers, true, false or null. Lines end in LF or CRLF;
- * the last may lack it; an empty line is no row and refused. UTF-8, with or without a byte order mark. A number keeps
- * its literal, so that no digit is lost on the way. A key twice is refused, whatever it is.
+ * the last may lack it; an empty line is no row and at fault. UTF-8, with or without a byte order mark. A number keeps
+ * its literal, so that no digit is lost on the way; true and false are 1 and 0; null and a key that is not there are
+ * no value. A key twice is at fault, whatever it is.
  *
- * @throws {@link MalformedError} SCHEMA_ROW_MALFORMED with `line`, `column` (null outside a value) and `expected`;
- * SCHEMA_UNKNOWN_COLUMN for a key that is neither asked for nor ignored. Never says a value.
+ * @returns The rows; a line that is no such object is a row at fault. From `rows`:
+ * @throws {@link MalformedError} SCHEMA_UNKNOWN_COLUMN for a key that is neither asked for nor ignored.
  * @throws {@link LimitError} SCHEMA_TOO_LARGE for a line, a key, a text or a number of keys above the limits.
  * @see RFC 8259; jsonlines.org
  */
-export async function* readJsonLines(
+export function openJsonLines(source: AsyncIterable<Uint8Array>, keys: JsonKeys): RowSource {
+  const prefix = new PrefixDigest();
+  return {
+    columns: keys.columns,
+    rows: readRows(prefix.through(source), new LineReader(new ObjectReader(keys))),
+    digestAt: (end) => prefix.at(end),
+    digest: () => prefix.whole(),
+  };
+}
+
+async function* readRows(
   source: AsyncIterable<Uint8Array>,
-  keys: JsonKeys,
-): AsyncGenerator<JsonRow[]> {
-  const reader = new LineReader(new ObjectReader(keys));
+  reader: LineReader,
+): AsyncGenerator<readonly SourceRow[]> {
   for await (const bytes of source) {
     const rows = reader.push(bytes);
     if (rows.length > 0) yield rows;
@@ -64,8 +66,8 @@ class LineReader {
     this.#objects = objects;
   }
 
-  push(bytes: Uint8Array): JsonRow[] {
-    const rows: JsonRow[] = [];
+  push(bytes: Uint8Array): SourceRow[] {
+    const rows: SourceRow[] = [];
     let from = 0;
     for (;;) {
       const feed = bytes.indexOf(LINE_FEED, from);
@@ -73,11 +75,11 @@ class LineReader {
       rows.push(this.#take(bytes.subarray(from, feed + 1)));
       from = feed + 1;
     }
-    if (from < bytes.length) this.#hold(bytes.slice(from));
+    if (from < bytes.length) this.#hold(bytes.subarray(from));
     return rows;
   }
 
-  end(): JsonRow[] {
+  end(): SourceRow[] {
     return this.#heldBytes === 0 ? [] : [this.#take(new Uint8Array(0))];
   }
 
@@ -87,30 +89,48 @@ class LineReader {
     this.#held.push(bytes);
   }
 
-  #take(last: Uint8Array): JsonRow {
+  #take(last: Uint8Array): SourceRow {
     const length = this.#heldBytes + last.length;
     if (length > JSON_LINE_BYTES_MAX) throw this.#tooLong();
     const bytes = this.#held.length === 0 ? last : Buffer.concat([...this.#held, last]);
     this.#held = [];
     this.#heldBytes = 0;
     const line = this.#line;
-    const marked = line === 1 && BYTE_ORDER_MARK.every((byte, index) => bytes[index] === byte);
     this.#line += 1;
     this.#offset += length;
-    const text = this.#decode(marked ? bytes.subarray(BYTE_ORDER_MARK.length) : bytes, line);
-    return { line, end: this.#offset, cells: this.#objects.read(text, line) };
+    const place = { line, end: this.#offset };
+    try {
+      return { ...place, cells: this.#objects.read(this.#decode(bytes, line), line) };
+    } catch (error) {
+      if (!(error instanceof LineFault)) throw error;
+      return { ...place, fault: { column: error.column, expected: error.expected } };
+    }
   }
 
   #decode(bytes: Uint8Array, line: number): string {
+    const marked = line === 1 && BYTE_ORDER_MARK.every((byte, index) => bytes[index] === byte);
     try {
-      return this.#decoder.decode(bytes);
+      return this.#decoder.decode(marked ? bytes.subarray(BYTE_ORDER_MARK.length) : bytes);
     } catch (cause) {
-      throw rowMalformed({ line, column: null, expected: "UTF-8 text" }, cause);
+      if (!(cause instanceof TypeError)) throw cause;
+      throw new LineFault(null, "UTF-8 text");
     }
   }
 
   #tooLong(): LimitError {
     return tooLarge(this.#line, `${JSON_LINE_BYTES_MAX} bytes`, JSON_LINE_BYTES_MAX);
+  }
+}
+
+/** What is wrong with one line; becomes a row at fault and goes no further. */
+class LineFault extends Error {
+  readonly column: string | null;
+  readonly expected: string;
+
+  constructor(column: string | null, expected: string) {
+    super(expected);
+    this.column = column;
+    this.expected = expected;
   }
 }
 
@@ -155,16 +175,16 @@ class ObjectReader {
     }
     this.#column = null;
     this.#blank();
-    if (this.#at < text.length) throw this.#malformed("one object and the end of the line");
+    if (this.#at < text.length) throw this.#fault("one object and the end of the line");
     return cells;
   }
 
   #pair(cells: (string | null)[], seen: Set<string>): void {
     this.#column = null;
     this.#blank();
-    if (this.#text[this.#at] !== '"') throw this.#malformed("a key in quotes");
+    if (this.#text[this.#at] !== '"') throw this.#fault("a key in quotes");
     const key = this.#string(KEY_MAX).normalize("NFC");
-    if (seen.has(key)) throw this.#malformed(`each key once, got one twice`);
+    if (seen.has(key)) throw this.#fault("each key once, got one twice");
     seen.add(key);
     if (seen.size > KEYS_MAX) throw tooLarge(this.#line, `${KEYS_MAX} keys`, KEYS_MAX);
     const index = this.#columns.get(key);
@@ -179,7 +199,7 @@ class ObjectReader {
     this.#blank();
     const first = this.#text[this.#at];
     if (first === '"') return this.#string(TEXT_MAX);
-    if (first === "{" || first === "[") throw this.#malformed("a plain value, got a nested one");
+    if (first === "{" || first === "[") throw this.#fault("a plain value, got a nested one");
     for (const { word, cell } of WORDS) {
       if (!this.#text.startsWith(word, this.#at)) continue;
       this.#at += word.length;
@@ -187,7 +207,7 @@ class ObjectReader {
     }
     NUMBER.lastIndex = this.#at;
     const [literal] = NUMBER.exec(this.#text) ?? [];
-    if (literal === undefined) throw this.#malformed("text, a number, true, false or null");
+    if (literal === undefined) throw this.#fault("text, a number, true, false or null");
     this.#at += literal.length;
     return literal;
   }
@@ -197,7 +217,7 @@ class ObjectReader {
     const from = this.#at + 1;
     let quote = this.#text.indexOf('"', from);
     while (quote > from && this.#isEscaped(quote, from)) quote = this.#text.indexOf('"', quote + 1);
-    if (quote < 0) throw this.#malformed("a closing quote");
+    if (quote < 0) throw this.#fault("a closing quote");
     const inside = this.#text.slice(from, quote);
     this.#at = quote + 1;
     const text = ESCAPED.test(inside) ? this.#unescape(inside) : inside;
@@ -218,7 +238,7 @@ class ObjectReader {
     } catch (cause) {
       if (!(cause instanceof SyntaxError)) throw cause;
       // The cause quotes the text, so it is not kept.
-      throw this.#malformed("escapes and characters of JSON text");
+      throw this.#fault("escapes and characters of JSON text");
     }
   }
 
@@ -235,25 +255,12 @@ class ObjectReader {
   }
 
   #skip(character: string, expected: string): void {
-    if (!this.#skips(character)) throw this.#malformed(expected);
+    if (!this.#skips(character)) throw this.#fault(expected);
   }
 
-  #malformed(expected: string): MalformedError {
-    return rowMalformed({ line: this.#line, column: this.#column, expected });
+  #fault(expected: string): LineFault {
+    return new LineFault(this.#column, expected);
   }
-}
-
-function rowMalformed(
-  place: { readonly line: number; readonly column: string | null; readonly expected: string },
-  cause?: unknown,
-): MalformedError {
-  const { line, column, expected } = place;
-  const named = column === null ? `line ${line}` : `line ${line}, column ${column}`;
-  return new MalformedError(
-    { code: "SCHEMA_ROW_MALFORMED", line, column, expected },
-    `${named}: expected ${expected}`,
-    cause === undefined ? undefined : { cause },
-  );
 }
 
 function unknownKey(line: number, key: string): MalformedError {

@@ -1,7 +1,9 @@
-import { LimitError, MalformedError, digestOf, identifier, parseWith } from "#protocol";
+import { LimitError, MalformedError, digestOf, equalBytes, identifier, parseWith } from "#protocol";
 import { z } from "zod";
 
 import { CSV_CELLS_MAX } from "./csv.ts";
+import { columnMalformed, type BoundMapping, type RowMapping } from "./row-mapping.ts";
+import type { Cell } from "./source.ts";
 
 /** The largest mapping file. */
 export const MAPPING_BYTES_MAX = 256 * 1024;
@@ -86,74 +88,97 @@ export function parseMapping(bytes: Uint8Array): IngestMapping {
   return parseWith(mappingSchema, value, "mapping", "SCHEMA_CONFIG_MALFORMED");
 }
 
-/** Digest of a mapping with every default in place: two that mean the same have the same. 32 bytes. */
-export function mappingDigest(mapping: IngestMapping): Uint8Array {
-  return digestOf("ingest-mapping", { ...mapping, ignore: mapping.ignore.toSorted() });
+/** What the bytes of a source are. */
+export type SourceFormat = "csv" | "jsonl";
+
+/** The source's columns that `mapping` reads for `attributes`, each once. */
+export function sourceColumns(mapping: IngestMapping, attributes: readonly string[]): string[] {
+  const rules = new Map(Object.entries(mapping.attributes));
+  const columns = attributes.map((name) => rules.get(name) ?? ownColumn(name)).map(columnOf);
+  return [...new Set(columns)].filter((column) => column !== undefined);
 }
 
-/** A mapping made ready for the attributes of one record scope. */
-export interface MappingPlan {
-  /** The source's columns that are read, each once. */
-  readonly columns: readonly string[];
-  readonly ignored: ReadonlySet<string>;
-  /**
-   * The cells of a record in the order of the attributes, from a row's cells in the order of `columns`.
-   *
-   * @param line - Where the row begins in the source, from 1.
-   */
-  readonly apply: (cells: readonly (string | null)[], line: number) => (string | null)[];
+/** Whether nothing is said: comma-separated values under the attributes' own names. */
+function saysNothing(mapping: IngestMapping, format: SourceFormat): boolean {
+  return format === "csv" && equalBytes(digestOf(NAME, mapping), digestOf(NAME, IDENTITY_MAPPING));
+}
+
+const NAME = "ingest-mapping";
+
+/** A mapping file as an ingest takes it. Two that mean the same for a format have the same digest. */
+export function rowMappingOf(mapping: IngestMapping, format: SourceFormat): RowMapping {
+  const ignore = mapping.ignore.toSorted();
+  const digest = digestOf(NAME, { format, mapping: { ...mapping, ignore } });
+  return {
+    digest: saysNothing(mapping, format) ? null : digest,
+    bind: (columns, attributes) => bind(mapping, columns, attributes),
+  };
 }
 
 /**
- * Makes `mapping` ready for `attributes`.
- *
- * @throws {@link MalformedError} SCHEMA_CONFIG_MALFORMED for an attribute that the scope does not have, and for a column
- * both read and ignored.
+ * @throws {@link MalformedError} SCHEMA_CONFIG_MALFORMED for an attribute that the scope does not have and for a column
+ * both read and ignored; SCHEMA_UNKNOWN_COLUMN with `column` and `problem`.
  */
-export function planMapping(mapping: IngestMapping, attributes: readonly string[]): MappingPlan {
+function bind(
+  mapping: IngestMapping,
+  columns: readonly string[],
+  attributes: readonly string[],
+): BoundMapping {
   const rules = new Map(Object.entries(mapping.attributes));
   for (const name of rules.keys()) {
     if (!attributes.includes(name)) throw malformed(name, "an attribute of the record scope");
   }
-  const columns: string[] = [];
-  const makers = attributes.map((name) =>
-    cellMaker(rules.get(name) ?? ownColumn(name), mapping.trim, columns),
-  );
-  const ignored = new Set(mapping.ignore);
-  const both = columns.find((column) => ignored.has(column));
-  if (both !== undefined) throw malformed(both, "a column to be read or ignored, not both");
+  const named = columns.map((column) => column.normalize("NFC"));
+  requireColumns(mapping, named, sourceColumns(mapping, attributes));
+  const used = attributes.map((name) => rules.get(name) ?? ownColumn(name));
+  const makers = used.map((rule) => cellMaker(rule, named, mapping.trim));
   return {
-    columns,
-    ignored,
+    names: used.map((rule, index) => columnOf(rule) ?? attributes[index] ?? ""),
     apply: (cells, line) => makers.map((make) => make(cells, line)),
   };
 }
 
-/** Whether every attribute comes as it is from the column of its own name, so that nothing is to be done. */
-export function isIdentity({ trim, attributes }: IngestMapping): boolean {
-  return !trim && Object.keys(attributes).length === 0;
+function requireColumns(
+  { ignore }: IngestMapping,
+  columns: readonly string[],
+  read: readonly string[],
+): void {
+  const both = read.find((column) => ignore.includes(column));
+  if (both !== undefined) throw malformed(both, "a column to be read or ignored, not both");
+  for (const [index, column] of columns.entries()) {
+    if (columns.indexOf(column) !== index) throw columnMalformed(column, "repeated");
+    if (!read.includes(column) && !ignore.includes(column))
+      throw columnMalformed(column, "unknown");
+  }
+  const missing = read.find((column) => !columns.includes(column));
+  if (missing !== undefined) throw columnMalformed(missing, "missing");
 }
 
 function ownColumn(name: string): AttributeRule {
   return { column: name, values: {}, number: "strict" };
 }
 
-type CellMaker = (cells: readonly (string | null)[], line: number) => string | null;
+function columnOf(rule: AttributeRule): string | undefined {
+  return "column" in rule ? rule.column : undefined;
+}
 
-/** Says how to make one attribute's cell; notes in `columns` what it reads. */
-function cellMaker(rule: AttributeRule, trim: boolean, columns: string[]): CellMaker {
+type CellMaker = (cells: readonly Cell[], line: number) => Cell;
+
+/** Says how to make one attribute's cell. */
+function cellMaker(rule: AttributeRule, columns: readonly string[], trim: boolean): CellMaker {
   if ("constant" in rule) return () => rule.constant;
   if ("line" in rule) return (_cells, line) => `${rule.line}${line}`;
-  if (!columns.includes(rule.column)) columns.push(rule.column);
   const index = columns.indexOf(rule.column);
   const values = new Map(Object.entries(rule.values));
+  const isRelaxed = rule.number === "relaxed";
+  if (!trim && values.size === 0 && !isRelaxed) return (cells) => cells[index] ?? null;
   return (cells) => {
     const cell = cells[index] ?? null;
-    if (cell === null) return null;
+    if (typeof cell !== "string") return cell;
     const text = trim ? trimmed(cell) : cell;
     const value = values.size === 0 ? undefined : values.get(text.normalize("NFC"));
     if (value !== undefined) return value;
-    return rule.number === "relaxed" ? canonicalNumber(text) : text;
+    return isRelaxed ? canonicalNumber(text) : text;
   };
 }
 

@@ -1,12 +1,9 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
 
-import {
-  JSON_LINE_BYTES_MAX,
-  readJsonLines,
-  type JsonRow,
-} from "../../../../host/sovereignty/records/jsonl.ts";
-import { SymphonyError, concat, utf8 } from "../../../../protocol/index.ts";
+import { JSON_LINE_BYTES_MAX, openJsonLines } from "../../../../host/sovereignty/records/jsonl.ts";
+import type { SourceRow } from "../../../../host/sovereignty/records/source.ts";
+import { SymphonyError, concat, sha256, utf8 } from "../../../../protocol/index.ts";
 
 const COLUMNS = ["id", "age", "note"];
 
@@ -19,15 +16,20 @@ async function* pieces(bytes: Uint8Array, size: number): AsyncGenerator<Uint8Arr
 async function read(
   source: string | Uint8Array,
   options: { readonly size?: number; readonly ignored?: readonly string[] } = {},
-): Promise<JsonRow[]> {
+): Promise<SourceRow[]> {
   const bytes = typeof source === "string" ? utf8(source) : source;
   const keys = { columns: COLUMNS, ignored: new Set(options.ignored) };
-  const rows: JsonRow[] = [];
-  for await (const group of readJsonLines(pieces(bytes, options.size ?? 5), keys)) {
+  const rows: SourceRow[] = [];
+  for await (const group of openJsonLines(pieces(bytes, options.size ?? 5), keys).rows) {
     rows.push(...group);
   }
   return rows;
 }
+
+const cellsOf = (row: SourceRow | undefined) =>
+  row !== undefined && "cells" in row ? row.cells : [];
+const faultOf = (row: SourceRow | undefined) =>
+  row !== undefined && "fault" in row ? row.fault : undefined;
 
 test.for([
   { title: "keys in any order", text: '{"age":3,"id":"a","note":"x"}\n', cells: ["a", "3", "x"] },
@@ -62,7 +64,7 @@ test.for([
 ])("reads $title", async ({ text, cells }) => {
   const full = COLUMNS.map((_, index) => cells[index] ?? null);
   for (const size of [1, 5, 4096]) {
-    expect((await read(text, { size })).map((row) => row.cells)).toEqual([full]);
+    expect((await read(text, { size })).map(cellsOf)).toEqual([full]);
   }
 });
 
@@ -103,12 +105,30 @@ test.for([
   { title: "an object over two lines", text: '{"id":\n"a"}', column: "id" },
   { title: "half an object", text: '{"id":"a"', column: "id" },
   { title: "an empty line", text: "\n", column: null },
-])("[PL-1] refuses $title, naming line and column", async ({ text, column }) => {
-  const refused = read(`{"id":"first"}\n${text}\n`, { ignored: ["extra"] });
-  await expect(refused).rejects.toMatchObject({
-    code: "SCHEMA_ROW_MALFORMED",
-    details: { line: 2, column },
-  });
+])("[PL-1] $title is a fault of its line and column", async ({ text, column }) => {
+  const rows = await read(`{"id":"first"}\n${text}\n`, { ignored: ["extra"] });
+  expect(rows[1]?.line).toBe(2);
+  expect(faultOf(rows[1])?.column).toBe(column);
+});
+
+test("[PL-1] the lines after one at fault are read", async () => {
+  const rows = await read('{"id":"a"}\n{"id":[]}\n\n{"id":"b"}\n');
+  expect(rows.map(cellsOf)).toEqual([["a", null, null], [], [], ["b", null, null]]);
+  expect(rows.map((row) => row.line)).toEqual([1, 2, 3, 4]);
+});
+
+test("the source's digests are of its bytes, up to a row and of all", async () => {
+  const text = utf8('\ufeff{"id":"é"}\n{"id":"b"}');
+  const source = openJsonLines(pieces(text, 4), { columns: COLUMNS, ignored: new Set() });
+  const ends: number[] = [];
+  for await (const group of source.rows) {
+    for (const { end } of group) {
+      expect(source.digestAt(end)).toEqual(sha256(text.subarray(0, end)));
+      ends.push(end);
+    }
+  }
+  expect(ends).toEqual([15, text.length]);
+  expect(source.digest()).toEqual(sha256(text));
 });
 
 test("[PL-1] a key that nobody asked for is named, unless it is ignored", async () => {
@@ -117,16 +137,13 @@ test("[PL-1] a key that nobody asked for is named, unless it is ignored", async 
     details: { line: 1, column: "shoe" },
   });
   const [row] = await read('{"id":"a","shoe":42}\n', { ignored: ["shoe"] });
-  expect(row?.cells).toEqual(["a", null, null]);
+  expect(cellsOf(row)).toEqual(["a", null, null]);
   await expect(read('{"__proto__":1}\n')).rejects.toMatchObject({ code: "SCHEMA_UNKNOWN_COLUMN" });
 });
 
-test("refuses bytes that are not UTF-8", async () => {
-  const refused = read(concat(utf8('{"id":"'), Uint8Array.of(0xff), utf8('"}\n')));
-  await expect(refused).rejects.toMatchObject({
-    code: "SCHEMA_ROW_MALFORMED",
-    details: { line: 1, column: null },
-  });
+test("bytes that are not UTF-8 are a fault of their line", async () => {
+  const [row] = await read(concat(utf8('{"id":"'), Uint8Array.of(0xff), utf8('"}\n')));
+  expect(faultOf(row)).toEqual({ column: null, expected: "UTF-8 text" });
 });
 
 test.for([
@@ -146,13 +163,10 @@ test.for([
   });
 });
 
-test("an error never tells a value", async () => {
-  const error: unknown = await read('{"note":"secret-value\\x"}').catch(
-    (thrown: unknown) => thrown,
-  );
-  const told = error instanceof Error ? `${error.message} ${String(error.cause)}` : "";
-  expect(told).toContain("line 1, column note");
-  expect(told).not.toContain("secret-value");
+test("a fault never tells a value", async () => {
+  const [row] = await read('{"note":"secret-value\\x"}');
+  expect(faultOf(row)?.column).toBe("note");
+  expect(JSON.stringify(row)).not.toContain("secret-value");
 });
 
 test("any bytes give rows or a refusal, the same however they are cut", async () => {
@@ -182,7 +196,7 @@ test("any bytes give rows or a refusal, the same however they are cut", async ()
 
 async function outcome(source: Uint8Array, size: number): Promise<unknown> {
   try {
-    return (await read(source, { size })).map((row) => [row.line, row.end, row.cells]);
+    return await read(source, { size });
   } catch (error) {
     if (!(error instanceof SymphonyError)) throw error;
     return [error.code, error.message];
@@ -199,7 +213,7 @@ test("what JSON.stringify writes is read back", async () => {
       const [row] = await read(`${JSON.stringify({ id, note })}\n`);
       const text = (value: string | number) =>
         typeof value === "string" ? value : JSON.stringify(value);
-      expect(row?.cells).toEqual([text(id), null, text(note)]);
+      expect(cellsOf(row)).toEqual([text(id), null, text(note)]);
     }),
   );
 });
