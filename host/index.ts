@@ -37,4 +37,4 @@ export {
 export { runCoordinator } from "./run/coordinator.ts";
 export type { EnclaveEnvironment, RunEnvironment } from "./run/environment.ts";
 export { runVault } from "./run/vault.ts";
-export { der, sealForRecipient } from "./sovereignty/index.ts";
+export { der, documentFrames, sealForRecipient } from "./sovereignty/index.ts";

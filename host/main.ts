@@ -1,10 +1,22 @@
 import { runCommand } from "./cli/commands.ts";
-import { reportError } from "./cli/io.ts";
+import { reportError, type CliIo } from "./cli/io.ts";
 
 const argv = process.argv.slice(2);
-const io = {
-  stdout: (text: string) => void process.stdout.write(text),
-  stderr: (text: string) => void process.stderr.write(text),
+const INTERRUPTS = ["SIGINT", "SIGTERM"] as const;
+const io: CliIo = {
+  stdout: (text) => void process.stdout.write(text),
+  stderr: (text) => void process.stderr.write(text),
+  watcher: {
+    isTerminal: process.stderr.isTTY,
+    nowMs: Date.now,
+    // A second interrupt ends the process.
+    onInterrupt: (stop) => {
+      for (const signal of INTERRUPTS) process.once(signal, stop);
+      return () => {
+        for (const signal of INTERRUPTS) process.off(signal, stop);
+      };
+    },
+  },
 };
 
 // Whoever reads the output may stop, as `head` does; the command still ends with its own exit code.

@@ -4,6 +4,18 @@ import { SymphonyError } from "#protocol";
 export interface CliIo {
   readonly stdout: (text: string) => void;
   readonly stderr: (text: string) => void;
+  /** The person at the other end; absent where nobody watches. */
+  readonly watcher?: CliWatcher;
+}
+
+/** What a command that takes long may ask of its surroundings. */
+export interface CliWatcher {
+  /** Whether standard error is a terminal, where a line may be written over. */
+  readonly isTerminal: boolean;
+  /** Unix milliseconds. */
+  readonly nowMs: () => number;
+  /** Calls `stop`, once, instead of ending the process when it is interrupted; until the function returned is called. */
+  readonly onInterrupt: (stop: () => void) => () => void;
 }
 
 /** Exit codes of every command. */

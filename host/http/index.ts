@@ -1,6 +1,6 @@
 export { NodeClient, type NodeIdentity } from "./node-client.ts";
 export { addNodeRoutes, type NodeRoutesContext, type TaskRounds } from "./node-routes.ts";
-export { VaultClient, type VaultQuery } from "./vault/client.ts";
+export { VaultClient, type IngestAnswer, type VaultQuery } from "./vault/client.ts";
 export { addVaultRoutes, type VaultRoutesContext } from "./vault/index.ts";
 export { plainJson } from "./plain-json.ts";
 export { createServer, listen, type Listen, type RunningServer } from "./server.ts";

@@ -11,13 +11,12 @@ export { type ConsentDecision } from "./consent/consent.ts";
 export { revocationReason, type AccessGrant } from "./access/grants.ts";
 export { GRANTS_PAGE_MAX, grantState } from "./access/list-grants.ts";
 export { AUDIT_PAGE_MAX } from "./operator/audit.ts";
-export {
-  INGEST_BATCH_ROWS_MAX,
-  type CsvIngest,
-  type DocumentIngest,
-  type IngestReport,
-  type RowIngest,
-} from "./records/ingest.ts";
+export { INGEST_BATCH_ROWS_MAX, type IngestReport } from "./records/ingest.ts";
+export { INGEST_FORMATS, type IngestFormat, type SourceIngest } from "./records/ingest-source.ts";
+export { MAPPING_BYTES_MAX, parseMapping, type IngestMapping } from "./records/mapping.ts";
+export { documentFrames, type IngestDocument } from "./records/documents.ts";
+export { IMAGE_BYTES_MAX } from "./records/document-image.ts";
+export { openCsv } from "./records/csv.ts";
 export {
   type LedgerLine,
   type RecordCommitment,

@@ -29,17 +29,10 @@ import {
   type GovernanceHead,
 } from "./tasks/governance-head.ts";
 import { addGrant, revokeGrant, type AccessGrant, type RevocationReason } from "./access/grants.ts";
-import {
-  ingestCsv,
-  ingestDocuments,
-  ingestRows,
-  type CsvIngest,
-  type DocumentIngest,
-  type IngestReport,
-  type RowIngest,
-} from "./records/ingest.ts";
 import { BatchGate } from "./custody/batch-gate.ts";
 import { custodyOf, type CustodyApi } from "./custody/custody-api.ts";
+import type { IngestReport } from "./records/ingest.ts";
+import { ingestSource, type SourceIngest } from "./records/ingest-source.ts";
 import type { KeyCustody } from "./custody/key-custody.ts";
 import {
   ledgerStatement,
@@ -93,13 +86,11 @@ export interface Vault {
   readonly log: ActorLog;
   /** Keys, sealed batches, erasure and backups. */
   readonly custody: CustodyApi;
-  ingestRows(args: RowIngest): Promise<IngestReport>;
   /** What only the operator asks: grants, the audit trail. */
   readonly operator: OperatorApi;
   /** What other Vaults know of this Vault's log; until they confirm it, this Vault decides and releases nothing. */
   readonly witness: WitnessApi;
-  ingestCsv(args: CsvIngest): Promise<IngestReport>;
-  ingestDocuments(args: DocumentIngest): Promise<IngestReport>;
+  ingest(args: SourceIngest): Promise<IngestReport>;
   grant(grant: AccessGrant): Promise<void>;
   revokeGrant(grantId: string, reason?: RevocationReason): Promise<void>;
   setConsent(change: ConsentChange): Promise<{ readonly subjects: number }>;
@@ -151,11 +142,9 @@ export async function openVault(options: VaultOptions): Promise<Vault> {
     vaultId: options.vaultId,
     log: context.log,
     custody: custodyOf(context),
-    ingestRows: (args) => ingestRows(context, args),
     operator: operatorOf(context),
     witness,
-    ingestCsv: (args) => ingestCsv(context, args),
-    ingestDocuments: (args) => ingestDocuments(context, args),
+    ingest: (args) => ingestSource(context, args),
     grant: (grant) => addGrant(context, grant),
     revokeGrant: (grantId, reason) => revokeGrant(context, grantId, reason),
     setConsent: (change) => setConsent(context, change),

@@ -2,7 +2,14 @@ import { existsSync } from "node:fs";
 import { mkdir, readFile, readdir, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 
-import { VaultClient, UsageError, createGovernanceEvent, readSeed, type TaskClient } from "#host";
+import {
+  UsageError,
+  VaultClient,
+  createGovernanceEvent,
+  documentFrames,
+  readSeed,
+  type TaskClient,
+} from "#host";
 import { fromHex, sha256, signingKeyFromSeed, usageScope, type GovernanceState } from "#protocol";
 import { z } from "zod";
 import { measureSimImage } from "../measure.ts";
@@ -121,11 +128,14 @@ export async function fillVaults(args: {
     const operator = await operatorOf(network, vault.vaultId);
     let count = 0;
     for (const { scope, csv } of vault.tables) {
-      const body = new TextEncoder().encode(csv);
-      count += (await operator.ingestCsv({ scope, onError: "abort", body })).records;
+      const source = [new TextEncoder().encode(csv)];
+      const args = { scope, format: "csv", onError: "abort", source } as const;
+      count += (await operator.ingest(args)).records;
     }
-    for (const document of vault.documents) {
-      count += (await operator.ingestDocument(document)).records;
+    for (const [scope, documents] of Map.groupBy(vault.documents, (each) => each.scope)) {
+      const source = documentFrames(documents);
+      const args = { scope, format: "documents", onError: "abort", source } as const;
+      count += (await operator.ingest(args)).records;
     }
     for (const purpose of usageScope.options) {
       await operator.setConsent({ usage_scope: purpose, subjects: "all-known", state: "granted" });

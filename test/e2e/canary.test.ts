@@ -115,7 +115,7 @@ async function ingestWatched(vaultId: string): Promise<string[]> {
   );
   const pid = live.network.processes.get(vaultId)?.pid ?? 0;
   const found: string[] = [];
-  const body = new ReadableStream<Uint8Array>({
+  const source = new ReadableStream<Uint8Array>({
     start: (controller) => controller.enqueue(new TextEncoder().encode(lines)),
     pull: async (controller) => {
       for (let tries = 0; tries < 100 && found.length === 0; tries += 1) {
@@ -125,7 +125,8 @@ async function ingestWatched(vaultId: string): Promise<string[]> {
       controller.close();
     },
   });
-  await (await live.operator(vaultId)).ingestCsv({ scope: "customers", onError: "abort", body });
+  const operator = await live.operator(vaultId);
+  await operator.ingest({ scope: "customers", format: "csv", onError: "abort", source });
   return found;
 }
 

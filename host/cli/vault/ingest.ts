@@ -1,28 +1,47 @@
-import { createReadStream } from "node:fs";
-import { readFile, readdir, stat } from "node:fs/promises";
-import { extname, join } from "node:path";
-import { Readable } from "node:stream";
+import { basename } from "node:path";
 import { parseArgs } from "node:util";
 
-import { VaultClient } from "../../http/index.ts";
+import { utf8 } from "#protocol";
+
+import { VaultClient, type IngestAnswer } from "../../http/index.ts";
+import { MAPPING_BYTES_MAX, parseMapping, type IngestMapping } from "../../sovereignty/index.ts";
+import { readBoundedFile } from "../bounded-file.ts";
 import { EXIT, UsageError, type CliIo } from "../io.ts";
 import { readOperator } from "../network-files.ts";
+import { FILE_FORMATS, formatOf, openSource, type SentSource } from "./ingest-source.ts";
+import { progressOf } from "./progress.ts";
 
-export const INGEST_HELP = `symphony ingest FILE|FOLDER --vault DIR --scope SCOPE [--subject NAME] [--on-error abort|quarantine] [--json]
+export const INGEST_HELP = `symphony ingest FILE|FOLDER --vault DIR --scope SCOPE [...]
 
-Puts records into a running Vault: a CSV file, or the PNG and JPEG images of a folder. Records are sealed batch by
-batch; with --on-error abort (the default) a bad row leaves nothing behind.
+Puts records into a running Vault: a CSV, JSON Lines or Parquet file, or the PNG and JPEG images of a folder. Records are
+sealed batch by batch and become visible all at once at the end. The same source again changes nothing.
 
-  --vault DIR      folder of the Vault
-  --scope SCOPE    registered record scope the records belong to
-  --subject NAME   whose documents these are (for images)
+  --vault DIR           folder of the Vault
+  --scope SCOPE         registered record scope the records belong to
+  --format FORMAT       csv, jsonl, parquet or documents; without it, what the name says
+  --mapping FILE        mapping file (docs/ingest.md): columns, separators, values, constants
+  --map COLUMN=ATTR     this column of the source is that attribute; may be repeated
+  --ignore COLUMN       a column that no attribute takes; may be repeated
+  --subject NAME        whose documents these are
+  --manifest FILE       whose each document is: a CSV file of file and subject; without it manifest.csv of the folder
+  --on-error CHOICE     abort (the default): a row at fault leaves nothing behind; quarantine: it is set aside
+  --progress            say how far it is, also when nobody watches on a terminal
+  --json                one JSON object instead of lines
+
+Interrupted, the same command goes on where it was.
 `;
 
 const OPTIONS = {
   vault: { type: "string" },
   scope: { type: "string" },
+  format: { type: "string" },
+  mapping: { type: "string" },
+  map: { type: "string", multiple: true },
+  ignore: { type: "string", multiple: true },
   subject: { type: "string" },
+  manifest: { type: "string" },
   "on-error": { type: "string", default: "abort" },
+  progress: { type: "boolean", default: false },
   json: { type: "boolean", default: false },
 } as const;
 
@@ -30,14 +49,7 @@ function read(argv: readonly string[]) {
   return parseArgs({ args: [...argv], allowPositionals: true, options: OPTIONS });
 }
 
-function required(value: string | undefined, name: string): string {
-  if (value === undefined || value === "") throw new UsageError(`--${name}: expected a value`);
-  return value;
-}
-
-async function operatorOf(directory: string | undefined): Promise<VaultClient> {
-  return new VaultClient(await readOperator(required(directory, "vault")));
-}
+type Values = ReturnType<typeof read>["values"];
 
 /** `symphony ingest`. */
 export async function runIngest(argv: readonly string[], io: CliIo): Promise<number> {
@@ -47,50 +59,106 @@ export async function runIngest(argv: readonly string[], io: CliIo): Promise<num
     throw new UsageError("ingest: expected one file or folder");
   }
   const scope = required(values.scope, "scope");
-  const operator = await operatorOf(values.vault);
-  const isFolder = (await stat(path)).isDirectory();
-  const report = isFolder
-    ? await ingestFolder({ operator, path, scope, subject: required(values.subject, "subject") })
-    : await operator.ingestCsv({
-        scope,
-        onError: onErrorOf(values["on-error"]),
-        body: Readable.toWeb(createReadStream(path)),
-      });
-  io.stdout(
-    values.json
-      ? `${JSON.stringify(report)}\n`
-      : `${path}: ${report.records} records in ${report.batches} batches, ${report.quarantined} rows set aside\n`,
-  );
+  const onError = choice("on-error", values["on-error"], ["abort", "quarantine"]);
+  const operator = new VaultClient(await readOperator(required(values.vault, "vault")));
+  const mapping = await mappingOf(values);
+  const format =
+    values.format === undefined
+      ? await formatOf(path)
+      : choice("format", values.format, FILE_FORMATS);
+  const source = await openSource(path, format, {
+    ignored: new Set(mapping?.parsed.ignore),
+    subject: values.subject,
+    manifest: values.manifest,
+  });
+  const call = { scope, onError, ...(mapping === undefined ? {} : { mapping: mapping.bytes }) };
+  const answer = await send(io, {
+    isAsked: values.progress,
+    source,
+    ingest: (chunks, signal) =>
+      operator.ingest({ ...call, format: source.format, source: chunks, signal }),
+  });
+  if (answer === undefined) {
+    io.stderr(`symphony: ${path}: interrupted; the same command goes on where it was\n`);
+    return EXIT.unavailable;
+  }
+  io.stdout(values.json ? `${JSON.stringify(answer)}\n` : human(basename(path), answer, source));
   return EXIT.ok;
 }
 
-function onErrorOf(text: string): "abort" | "quarantine" {
-  if (text === "abort" || text === "quarantine") return text;
-  throw new UsageError(`--on-error: expected abort or quarantine, got ${text}`);
+/** Sends a source, with progress; undefined when the user interrupted it. */
+async function send(
+  io: CliIo,
+  args: {
+    readonly isAsked: boolean;
+    readonly source: SentSource;
+    readonly ingest: (
+      chunks: AsyncIterable<Uint8Array>,
+      signal: AbortSignal,
+    ) => Promise<IngestAnswer>;
+  },
+): Promise<IngestAnswer | undefined> {
+  const stop = new AbortController();
+  const release = io.watcher?.onInterrupt(() => stop.abort());
+  const progress = progressOf(io, args.source.extent, args.isAsked);
+  try {
+    return await args.ingest(args.source.chunks(progress.advance), stop.signal);
+  } catch (error) {
+    if (stop.signal.aborted) return undefined;
+    throw error;
+  } finally {
+    progress.end();
+    release?.();
+  }
 }
 
-async function ingestFolder(args: {
-  readonly operator: VaultClient;
-  readonly path: string;
-  readonly scope: string;
-  readonly subject: string;
-}) {
-  const names = (await readdir(args.path))
-    .filter((name) => [".png", ".jpg", ".jpeg"].includes(extname(name).toLowerCase()))
-    .toSorted();
-  if (names.length === 0) throw new UsageError(`${args.path}: expected PNG or JPEG images`);
-  let records = 0;
-  let batches = 0;
-  for (const name of names) {
-    const image = new Uint8Array(await readFile(join(args.path, name)));
-    const report = await args.operator.ingestDocument({
-      scope: args.scope,
-      subject: args.subject,
-      name,
-      image,
-    });
-    records += report.records;
-    batches += report.batches;
+function human(name: string, answer: IngestAnswer, source: SentSource): string {
+  const { records, batches, quarantined, first_quarantined: first } = answer;
+  const lines = first.map(({ line, column, expected }) => {
+    const place = source.names[line - 1] ?? `line ${line}`;
+    return `  ${place}${column === null ? "" : `, column ${column}`}: expected ${expected}\n`;
+  });
+  const more = quarantined > first.length ? `  and ${quarantined - first.length} more\n` : "";
+  return `${name}: ${records} records in ${batches} batches, ${quarantined} rows set aside\n${lines.join("")}${more}`;
+}
+
+/** The mapping of `--mapping`, or of `--map` and `--ignore`; undefined when none of them is given. */
+async function mappingOf({
+  mapping: file,
+  map = [],
+  ignore = [],
+}: Values): Promise<{ readonly bytes: Uint8Array; readonly parsed: IngestMapping } | undefined> {
+  const isSpelled = map.length > 0 || ignore.length > 0;
+  if (file !== undefined && isSpelled) {
+    throw new UsageError("--mapping: expected no --map and --ignore besides it");
   }
-  return { records, batches, quarantined: 0 };
+  if (file === undefined && !isSpelled) return undefined;
+  const bytes =
+    file === undefined
+      ? utf8(JSON.stringify({ attributes: Object.fromEntries(map.map(pairOf)), ignore }))
+      : await readBoundedFile(file, { subject: "mapping", bytesMax: MAPPING_BYTES_MAX });
+  return { bytes, parsed: parseMapping(bytes) };
+}
+
+function pairOf(text: string): [string, { readonly column: string }] {
+  const at = text.lastIndexOf("=");
+  if (at < 1 || at === text.length - 1) {
+    throw new UsageError(`--map: expected COLUMN=ATTRIBUTE, got ${text}`);
+  }
+  return [text.slice(at + 1), { column: text.slice(0, at) }];
+}
+
+function required(value: string | undefined, name: string): string {
+  if (value === undefined || value === "") throw new UsageError(`--${name}: expected a value`);
+  return value;
+}
+
+function choice<Choice extends string>(
+  option: string,
+  text: string,
+  choices: readonly Choice[],
+): Choice {
+  const found = choices.find((each) => each === text);
+  if (found !== undefined) return found;
+  throw new UsageError(`--${option}: expected ${choices.join(", ")}, got ${text}`);
 }

@@ -1,13 +1,37 @@
 import { UnavailableError } from "#protocol";
 import { z } from "zod";
 
+import type { IngestFormat } from "../../sovereignty/index.ts";
 import { RemoteProblem } from "../task-client.ts";
+import { SOURCE_TYPE } from "./body.ts";
 
+const quarantinedSchema = z.object({
+  line: z.number(),
+  column: z.string().nullable(),
+  expected: z.string(),
+});
 const reportSchema = z.object({
+  ingest_id: z.string(),
   records: z.number(),
   batches: z.number(),
   quarantined: z.number(),
+  first_quarantined: z.array(quarantinedSchema),
 });
+
+/** What an ingest did; see the Vault's own report. */
+export type IngestAnswer = z.infer<typeof reportSchema>;
+
+/** What is put into a Vault. */
+export interface IngestCall {
+  readonly scope: string;
+  readonly format: IngestFormat;
+  readonly onError: "abort" | "quarantine";
+  /** A mapping file; absent: every attribute from the column of its own name. */
+  readonly mapping?: Uint8Array;
+  readonly source: AsyncIterable<Uint8Array> | Iterable<Uint8Array>;
+  /** Ends the sending; what the Vault has staged stays for the next time. */
+  readonly signal?: AbortSignal;
+}
 
 const recordsSchema = z.array(
   z.object({ commitment: z.string(), batch_id: z.string(), row: z.number() }),
@@ -33,27 +57,22 @@ export class VaultClient {
     this.#token = operator.token;
   }
 
-  async ingestCsv(args: {
-    readonly scope: string;
-    readonly onError: "abort" | "quarantine";
-    readonly body: ReadableStream | Uint8Array;
-  }) {
-    const { scope, onError, body } = args;
-    const query = { scope, on_error: onError };
+  /** Sends a source as it is read. Throws what the source throws, too. */
+  async ingest(args: IngestCall): Promise<IngestAnswer> {
+    const { scope, format, onError, mapping = new Uint8Array(0), signal } = args;
+    const query = { scope, format, on_error: onError, mapping_bytes: mapping.length };
+    const failures: unknown[] = [];
+    const source = noting(args.source, failures);
+    const body = ReadableStream.from(following(mapping, source));
+    const answer = this.upload("/v1/vault/ingests", {
+      ...{ query, type: SOURCE_TYPE, body },
+      ...(signal === undefined ? {} : { signal }),
+    });
     return reportSchema.parse(
-      await this.upload("/v1/vault/ingest", { query, type: "text/csv", body }),
+      await answer.catch((error: unknown) => {
+        throw failures.length > 0 ? failures[0] : error;
+      }),
     );
-  }
-
-  async ingestDocument(args: {
-    readonly scope: string;
-    readonly subject: string;
-    readonly name: string;
-    readonly image: Uint8Array;
-  }) {
-    const { image: body, ...query } = args;
-    const type = "application/octet-stream";
-    return reportSchema.parse(await this.upload("/v1/vault/documents", { query, type, body }));
   }
 
   async records(scope: string) {
@@ -101,6 +120,7 @@ export class VaultClient {
       readonly query: VaultQuery;
       readonly type: string;
       readonly body: ReadableStream | Uint8Array;
+      readonly signal?: AbortSignal;
     },
   ): Promise<unknown> {
     const body = args.body instanceof Uint8Array ? Buffer.from(args.body) : args.body;
@@ -109,6 +129,7 @@ export class VaultClient {
       headers: { "content-type": args.type },
       body,
       duplex: "half",
+      ...(args.signal === undefined ? {} : { signal: args.signal }),
     });
   }
 
@@ -134,6 +155,27 @@ export class VaultClient {
       problem.success ? problem.data.code : "INTERNAL_UNEXPECTED",
       problem.success ? problem.data.detail : `status ${response.status}`,
     );
+  }
+}
+
+async function* following(
+  head: Uint8Array,
+  source: AsyncIterable<Uint8Array>,
+): AsyncGenerator<Uint8Array> {
+  if (head.length > 0) yield head;
+  yield* source;
+}
+
+/** Passes `source` on and keeps what it throws, which `fetch` hides. */
+async function* noting(
+  source: IngestCall["source"],
+  failures: unknown[],
+): AsyncGenerator<Uint8Array> {
+  try {
+    yield* source;
+  } catch (error) {
+    failures.push(error);
+    throw error;
   }
 }
 

@@ -35,7 +35,7 @@ export interface IngestDocument {
   /** Value of the subject attribute: whose document it is. */
   readonly subject: string;
   /** A PNG or JPEG of at most 8 MiB. */
-  readonly bytes: Uint8Array;
+  readonly image: Uint8Array;
 }
 
 /**
@@ -47,12 +47,12 @@ export interface IngestDocument {
  * @throws {@link MalformedError} SCHEMA_MALFORMED for a name or a subject that is none.
  */
 export async function* documentFrames(
-  documents: AsyncIterable<IngestDocument>,
+  documents: AsyncIterable<IngestDocument> | Iterable<IngestDocument>,
 ): AsyncGenerator<Uint8Array> {
-  for await (const { name, subject, bytes } of documents) {
+  for await (const { name, subject, image } of documents) {
     const label = { name: name.normalize("NFC"), subject: subject.normalize("NFC") };
     yield encodeFrame(encodeCbor(parseWith(labelSchema, label, "document")));
-    yield encodeFrame(bytes);
+    yield encodeFrame(image);
   }
 }
 

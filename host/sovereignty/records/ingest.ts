@@ -1,16 +1,10 @@
-import { createHash } from "node:crypto";
-
 import {
-  LimitError,
   MalformedError,
   RefusedError,
   SALT_BYTES,
   SymphonyError,
   digestOf,
-  encodeCbor,
   hex,
-  sha256,
-  utf8,
   type AttributeValue,
   type BatchColumn,
   type CanonicalAttribute,
@@ -20,8 +14,6 @@ import { z } from "zod";
 
 import { parseAttributeValue } from "./attribute-value.ts";
 import { BatchWriter } from "./batch-writer.ts";
-import { openCsv, type CsvOptions } from "./csv.ts";
-import { parseImageHeader } from "./document-image.ts";
 import { IDENTITY_ROWS, type BoundMapping, type RowMapping } from "./row-mapping.ts";
 import type { Cell, RowSource, SourceRow } from "./source.ts";
 import type { VaultContext } from "../vault-context.ts";
@@ -29,7 +21,6 @@ import type { VaultContext } from "../vault-context.ts";
 /** Most records of a batch, and quarantined rows that a report names. */
 export const INGEST_BATCH_ROWS_MAX = 10_000;
 const QUARANTINED_NAMED_MAX = 100;
-const DOCUMENT_NAME_MAX = 200;
 
 const quarantinedRowSchema = z.strictObject({
   line: z.int(),
@@ -74,30 +65,6 @@ export interface RowIngest extends IngestTarget, IngestOptions {
   readonly source: RowSource;
 }
 
-/** See {@link ingestCsv}. */
-export interface CsvIngest extends IngestTarget, IngestOptions {
-  readonly source: AsyncIterable<Uint8Array>;
-  readonly csv?: CsvOptions;
-}
-
-/** See {@link ingestDocuments}. */
-export interface DocumentIngest extends IngestTarget {
-  readonly documents: AsyncIterable<{
-    readonly name: string;
-    readonly bytes: Uint8Array;
-    /** Value of the subject attribute. */
-    readonly subject: string;
-  }>;
-}
-
-/** As {@link ingestRows}, from RFC 4180 text. */
-export async function ingestCsv(
-  context: VaultContext,
-  { source, csv, ...args }: CsvIngest,
-): Promise<IngestReport> {
-  return await ingestRows(context, { ...args, source: await openCsv(source, csv) });
-}
-
 /**
  * Ingests the rows of a source. All or, when it throws, none. Holds one batch in memory.
  *
@@ -118,34 +85,6 @@ export async function ingestRows(context: VaultContext, args: RowIngest): Promis
       args.onProgress?.(sink.records);
     }
     return sourceDigestOf(source, mapping);
-  });
-}
-
-/**
- * Ingests PNG or JPEG documents. The scope has one attribute of bytes, which takes the image; its subject attribute
- * takes `subject`, another text attribute, if there is one, `name`. All or, when it throws, none.
- *
- * @throws MalformedError SCHEMA_IMAGE_MALFORMED with `document`; LimitError SCHEMA_TOO_LARGE above 8 MiB.
- */
-export async function ingestDocuments(
-  context: VaultContext,
-  args: DocumentIngest,
-): Promise<IngestReport> {
-  const layout = layoutOf(args);
-  const { image, name: nameColumn } = documentColumns(layout);
-  const hash = createHash("sha256");
-  return await ingest(context, { layout, rowsMax: INGEST_BATCH_ROWS_MAX }, async (sink) => {
-    for await (const { name, bytes, subject } of args.documents) {
-      requireDocument(name, subject, bytes);
-      hash.update(encodeCbor([name.normalize("NFC"), subject.normalize("NFC"), sha256(bytes)]));
-      const values = new Map<string, AttributeValue>([
-        [image, bytes],
-        [layout.subject, subject.normalize("NFC")],
-      ]);
-      if (nameColumn !== undefined) values.set(nameColumn, name.normalize("NFC"));
-      await sink.add(values, bytes.length);
-    }
-    return new Uint8Array(hash.digest());
   });
 }
 
@@ -347,48 +286,6 @@ function subjectText(value: AttributeValue | undefined): string | undefined {
   if (typeof value === "number") return String(value);
   if (value instanceof Uint8Array) return value.length === 0 ? undefined : hex(value);
   return value === null || value === undefined || value.trim() === "" ? undefined : value;
-}
-
-function documentColumns(layout: Layout): { image: string; name: string | undefined } {
-  const images = layout.columns.filter((column) => column.type === "bytes");
-  const others = layout.columns.filter((column) => column.type !== "bytes");
-  const names = others.filter((column) => column.name !== layout.subject);
-  const [image] = images;
-  const fits =
-    images.length === 1 && names.length <= 1 && others.every((column) => column.type === "text");
-  if (image === undefined || !fits) {
-    throw new RefusedError(
-      { code: "DERIVATION_UNRESOLVED", record_scope: layout.recordScope },
-      `record scope ${layout.recordScope}: expected one attribute of bytes, a subject and at most one other text`,
-    );
-  }
-  return { image: image.name, name: names[0]?.name };
-}
-
-/** Names in errors are the operator's file names; the document itself is never told. */
-function requireDocument(name: string, subject: string, bytes: Uint8Array): void {
-  if (name.length > DOCUMENT_NAME_MAX || utf8(subject).length > DOCUMENT_NAME_MAX) {
-    throw new LimitError(
-      { code: "SCHEMA_TOO_LARGE", max: DOCUMENT_NAME_MAX },
-      `document name and subject: expected at most ${DOCUMENT_NAME_MAX} characters`,
-    );
-  }
-  if (subject.trim() === "") {
-    throw new MalformedError(
-      { code: "SCHEMA_ROW_MALFORMED", document: name },
-      `document ${name}: expected whose it is, got an empty subject`,
-    );
-  }
-  try {
-    parseImageHeader(bytes);
-  } catch (error) {
-    if (!(error instanceof MalformedError)) throw error;
-    throw new MalformedError(
-      { code: error.code, document: name },
-      `document ${name}: ${error.message}`,
-      { cause: error },
-    );
-  }
 }
 
 function rowMalformed({ line, column, expected }: QuarantinedRow): MalformedError {

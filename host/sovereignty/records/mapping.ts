@@ -88,9 +88,6 @@ export function parseMapping(bytes: Uint8Array): IngestMapping {
   return parseWith(mappingSchema, value, "mapping", "SCHEMA_CONFIG_MALFORMED");
 }
 
-/** What the bytes of a source are. */
-export type SourceFormat = "csv" | "jsonl";
-
 /** The source's columns that `mapping` reads for `attributes`, each once. */
 export function sourceColumns(mapping: IngestMapping, attributes: readonly string[]): string[] {
   const rules = new Map(Object.entries(mapping.attributes));
@@ -98,19 +95,19 @@ export function sourceColumns(mapping: IngestMapping, attributes: readonly strin
   return [...new Set(columns)].filter((column) => column !== undefined);
 }
 
-/** Whether nothing is said: comma-separated values under the attributes' own names. */
-function saysNothing(mapping: IngestMapping, format: SourceFormat): boolean {
-  return format === "csv" && equalBytes(digestOf(NAME, mapping), digestOf(NAME, IDENTITY_MAPPING));
-}
-
 const NAME = "ingest-mapping";
 
+/** Whether `mapping` is the one that changes nothing. */
+export function saysNothing(mapping: IngestMapping): boolean {
+  return equalBytes(digestOf(NAME, mapping), digestOf(NAME, IDENTITY_MAPPING));
+}
+
 /** A mapping file as an ingest takes it. Two that mean the same for a format have the same digest. */
-export function rowMappingOf(mapping: IngestMapping, format: SourceFormat): RowMapping {
+export function rowMappingOf(mapping: IngestMapping, format: "csv" | "jsonl"): RowMapping {
   const ignore = mapping.ignore.toSorted();
   const digest = digestOf(NAME, { format, mapping: { ...mapping, ignore } });
   return {
-    digest: saysNothing(mapping, format) ? null : digest,
+    digest: format === "csv" && saysNothing(mapping) ? null : digest,
     bind: (columns, attributes) => bind(mapping, columns, attributes),
   };
 }

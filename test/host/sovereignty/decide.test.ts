@@ -63,7 +63,7 @@ test("[AP-4] a budget that one affected subject lacks declines the task for all"
   await ask(fixture, "b");
   const target = targetOf(fixture, "customers");
   const source = bytesIn(customerCsv(6, 100));
-  await fixture.vault.ingestCsv({ ...target, source, onError: "abort" });
+  await fixture.vault.ingest({ ...target, format: "csv", source, onError: "abort" });
   await consent(fixture.vault, "marketing");
   expect(codeOf(fixture, await ask(fixture, "c"))).toBe("POLICY_DECLINED");
   const old = Array.from({ length: 6 }, (_, index) => `c-${index}`);
@@ -131,7 +131,7 @@ test("[CO-1] [DS-2] consent counts for its purpose only, and without any there i
   await grantAll(fixture);
   const source = bytesIn(customerCsv(12));
   const target = targetOf(fixture, "customers");
-  await fixture.vault.ingestCsv({ ...target, source, onError: "abort" });
+  await fixture.vault.ingest({ ...target, format: "csv", source, onError: "abort" });
   expect(codeOf(fixture, await ask(fixture, "a"))).toBe("POLICY_DECLINED");
   await consent(fixture.vault, "analytics");
   expect(codeOf(fixture, await ask(fixture, "b"))).toBe("POLICY_DECLINED");

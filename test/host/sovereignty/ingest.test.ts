@@ -16,7 +16,6 @@ import {
   CUSTOMER_HEADER,
   OPEN_CUSTODY,
   beginning,
-  PNG,
   bytesIn,
   consent,
   customerCsv,
@@ -30,7 +29,8 @@ import {
 
 function ingest(fixture: Fixture, csv: string, onError: "abort" | "quarantine" = "abort") {
   const target = targetOf(fixture, "customers");
-  return fixture.vault.ingestCsv({ ...target, source: bytesIn(csv, 100), onError, batchRows: 5 });
+  const source = bytesIn(csv, 100);
+  return fixture.vault.ingest({ ...target, format: "csv", source, onError, batchRows: 5 });
 }
 
 function files(fixture: Fixture): string[] {
@@ -189,45 +189,6 @@ test("a custody that fails leaves nothing half done, and the retry succeeds", as
   await expect(ingest(fixture, customerCsv(12))).rejects.toThrow("gone");
   expect(files(fixture)).toEqual([]);
   expect(await ingest(fixture, customerCsv(12))).toMatchObject({ records: 12, batches: 3 });
-});
-
-async function* documents(
-  ...list: readonly { name: string; bytes: Uint8Array; subject: string }[]
-): AsyncGenerator<{ name: string; bytes: Uint8Array; subject: string }> {
-  for (const document of list) yield await Promise.resolve(document);
-}
-
-test("documents become records of their subjects", async () => {
-  const fixture = await newFixture();
-  const report = await fixture.vault.ingestDocuments({
-    ...targetOf(fixture, "receipts"),
-    documents: documents(
-      { name: "1.png", bytes: PNG, subject: "anna" },
-      { name: "2.png", bytes: PNG, subject: "anna" },
-    ),
-  });
-  expect(report).toMatchObject({ records: 2, batches: 1 });
-  expect(await fixture.vault.status()).toMatchObject({ records: 2, subjects: 1 });
-});
-
-test.for([
-  { title: "no image", bytes: utf8("hello"), code: "SCHEMA_IMAGE_MALFORMED" },
-  {
-    title: "one above 8 MiB",
-    bytes: new Uint8Array(8 * 1024 * 1024 + 1),
-    code: "SCHEMA_TOO_LARGE",
-  },
-])("refuses a document that is $title, and all with it", async ({ bytes, code }) => {
-  const fixture = await newFixture();
-  const refused = fixture.vault.ingestDocuments({
-    ...targetOf(fixture, "receipts"),
-    documents: documents(
-      { name: "1", bytes: PNG, subject: "anna" },
-      { name: "2", bytes, subject: "b" },
-    ),
-  });
-  await expect(refused).rejects.toMatchObject({ code });
-  expect(await fixture.vault.status()).toMatchObject({ records: 0 });
 });
 
 test("secrets that are gone, changed or open to others are refused", async () => {

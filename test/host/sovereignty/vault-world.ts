@@ -3,6 +3,7 @@ import { randomBytes } from "node:crypto";
 import { parseNitroDocument } from "../../../attestation/index.ts";
 import { sealForRecipient } from "../../../host/sovereignty/custody/cms.ts";
 import {
+  documentFrames,
   openVault,
   type KeyCustody,
   type SlicePlan,
@@ -168,8 +169,9 @@ export function customerCsv(count: number, first = 0): string {
 export async function stocked(fixture: Fixture, count = 12): Promise<void> {
   const { vault } = fixture;
   const source = bytesIn(customerCsv(count));
-  await vault.ingestCsv({
+  await vault.ingest({
     ...targetOf(fixture, "customers"),
+    format: "csv",
     source,
     onError: "abort",
     batchRows: 8,
@@ -331,12 +333,11 @@ export function beginning(fixture: Fixture, envelope: TaskEnvelope, plan: SliceP
 
 /** Ingests one receipt of `subject` and gives its commitment. */
 export async function ingestReceipt(fixture: Fixture, subject = "anna"): Promise<Uint8Array> {
-  async function* documents() {
-    yield await Promise.resolve({ name: "receipt", bytes: PNG, subject });
-  }
-  await fixture.vault.ingestDocuments({
+  await fixture.vault.ingest({
     ...targetOf(fixture, "receipts"),
-    documents: documents(),
+    format: "documents",
+    source: documentFrames([{ name: "receipt", image: PNG, subject }]),
+    onError: "abort",
   });
   const records = await fixture.vault.recordCommitments("receipts");
   return records.at(-1)?.commitment ?? new Uint8Array(0);

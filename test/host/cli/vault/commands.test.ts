@@ -23,7 +23,8 @@ beforeEach(async () => {
 
 async function filled(): Promise<void> {
   const source = bytesIn(customerCsv(3));
-  await fixture.vault.ingestCsv({ ...targetOf(fixture, "customers"), source, onError: "abort" });
+  const target = targetOf(fixture, "customers");
+  await fixture.vault.ingest({ ...target, format: "csv", source, onError: "abort" });
 }
 
 /** The commands that `symphony vault` lists. */

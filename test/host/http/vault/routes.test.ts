@@ -2,9 +2,12 @@ import * as http from "node:http";
 
 import { beforeEach, expect, test } from "vitest";
 
+import { documentFrames } from "../../../../host/sovereignty/index.ts";
+import { RefusedError } from "../../../../protocol/index.ts";
 import {
   CUSTOMER_HEADER,
   PNG,
+  bytesIn,
   customerCsv,
   newFixture,
   type Fixture,
@@ -21,9 +24,12 @@ beforeEach(async () => {
   operator = operated.client;
 });
 
-function ingest(csv: string, query = "scope=customers") {
-  const headers = { "content-type": "text/csv" };
-  return operated.call(`/v1/vault/ingest?${query}`, { method: "POST", headers, body: csv });
+const SOURCE = { "content-type": "application/vnd.symphony.source" };
+const INGEST = "/v1/vault/ingests?scope=customers&format=csv";
+
+function ingest(csv: string, query = "scope=customers&format=csv") {
+  const post = { method: "POST", headers: SOURCE, body: csv };
+  return operated.call(`/v1/vault/ingests?${query}`, post);
 }
 
 async function expectEmpty(): Promise<void> {
@@ -31,8 +37,9 @@ async function expectEmpty(): Promise<void> {
 }
 
 test("[PL-1] the operator puts records in, sees them, consents and grants", async () => {
-  const body = new TextEncoder().encode(customerCsv(12));
-  const report = await operator.ingestCsv({ scope: "customers", onError: "abort", body });
+  const source = bytesIn(customerCsv(12));
+  const call = { scope: "customers", format: "csv", onError: "abort", source } as const;
+  const report = await operator.ingest(call);
   expect(report).toMatchObject({ records: 12, quarantined: 0 });
   expect(await operator.records("customers")).toHaveLength(12);
   await operator.setConsent({ usage_scope: "marketing", subjects: "all-known", state: "granted" });
@@ -58,9 +65,8 @@ test.for([
       body: { code: "AUTH_TOKEN_INVALID" },
     });
   }
-  const headers = { "content-type": "text/csv" };
-  const post = { ...init, method: "POST", headers, body: customerCsv(3) };
-  expect((await operated.call("/v1/vault/ingest?scope=customers", post)).status).toBe(401);
+  const post = { ...init, method: "POST", headers: SOURCE, body: customerCsv(3) };
+  expect((await operated.call(INGEST, post)).status).toBe(401);
   await expectEmpty();
 });
 
@@ -88,75 +94,112 @@ test("[CB-2] a bad row is named by line and column without its value, and nothin
 
 test("with quarantine a bad row is set aside and the others stay", async () => {
   const csv = `${customerCsv(4)}c-x,x@example.org,secret,10.5,Porto,1\n`;
-  const { status, body } = await ingest(csv, "scope=customers&on_error=quarantine");
+  const { status, body } = await ingest(csv, "scope=customers&format=csv&on_error=quarantine");
   expect(status).toBe(200);
   expect(body).toMatchObject({ records: 4, quarantined: 1 });
   expect(JSON.stringify(body)).not.toContain("secret");
 });
 
 test.for([
-  { query: "scope=shoes", code: "DERIVATION_UNRESOLVED", field: "scope" },
-  { query: "scope=customers&on_error=maybe", code: "SCHEMA_MALFORMED", field: "query.on_error" },
-  { query: "", code: "SCHEMA_MALFORMED", field: "query.scope" },
-  { query: "scope=customers&x=1", code: "SCHEMA_MALFORMED", field: "query" },
+  { query: "scope=shoes&format=csv", code: "DERIVATION_UNRESOLVED", field: "scope" },
+  {
+    query: "scope=customers&format=csv&on_error=maybe",
+    code: "SCHEMA_MALFORMED",
+    field: "query.on_error",
+  },
+  { query: "format=csv", code: "SCHEMA_MALFORMED", field: "query.scope" },
+  { query: "scope=customers&format=csv&x=1", code: "SCHEMA_MALFORMED", field: "query" },
+  { query: "scope=customers", code: "SCHEMA_MALFORMED", field: "query.format" },
+  { query: "scope=customers&format=xml", code: "SCHEMA_MALFORMED", field: "query.format" },
+  {
+    query: "scope=customers&format=csv&mapping_bytes=9999999",
+    code: "SCHEMA_MALFORMED",
+    field: "query.mapping_bytes",
+  },
+  {
+    query: "scope=customers&format=csv&mapping_bytes=-1",
+    code: "SCHEMA_MALFORMED",
+    field: "query.mapping_bytes",
+  },
+  {
+    query: "scope=customers&format=csv&mapping_bytes=200000",
+    code: "SCHEMA_MALFORMED",
+    field: "body",
+  },
+  {
+    query: "scope=customers&format=csv&mapping_bytes=10",
+    code: "SCHEMA_CONFIG_MALFORMED",
+    field: "mapping",
+  },
 ])("[CB-2] refuses ?$query by its field", async ({ query, code, field }) => {
   expect((await ingest(customerCsv(3), query)).body).toMatchObject({ code, field });
   await expectEmpty();
 });
 
 test("a CSV sent as something else is refused", async () => {
-  const post = { method: "POST", headers: { "content-type": "application/json" }, body: "{}" };
-  expect(await operated.call("/v1/vault/ingest?scope=customers", post)).toMatchObject({
-    status: 400,
-    body: { code: "SCHEMA_MALFORMED", field: "body" },
-  });
+  for (const type of ["application/json", "application/octet-stream"]) {
+    const post = { method: "POST", headers: { "content-type": type }, body: "{}" };
+    expect(await operated.call(INGEST, post)).toMatchObject({
+      status: 400,
+      body: { code: "SCHEMA_MALFORMED", field: "body" },
+    });
+  }
 });
 
 test("an upload that breaks off leaves nothing", async () => {
   await new Promise<void>((resolve) => {
-    const upload = http.request(`${operated.url}/v1/vault/ingest?scope=customers`, {
+    const upload = http.request(`${operated.url}${INGEST}`, {
       method: "POST",
-      headers: { "content-type": "text/csv", authorization: `Bearer ${TOKEN}` },
+      headers: { ...SOURCE, authorization: `Bearer ${TOKEN}` },
     });
     upload.on("error", () => resolve());
     upload.on("close", () => resolve());
     upload.write(customerCsv(5_000), () => upload.destroy());
   });
-  const report = await operator.ingestCsv({
-    scope: "customers",
-    onError: "abort",
-    body: new TextEncoder().encode(customerCsv(3)),
-  });
-  expect(report.records).toBe(3);
+  const source = bytesIn(customerCsv(3));
+  const call = { scope: "customers", format: "csv", onError: "abort", source } as const;
+  expect((await operator.ingest(call)).records).toBe(3);
   expect(await fixture.vault.status()).toMatchObject({ records: 3, subjects: 3 });
 });
 
-const DOCUMENT = "/v1/vault/documents?scope=receipts&subject=o-1&name=r.png";
-
-function upload(body: Uint8Array<ArrayBuffer>, path = DOCUMENT) {
-  const headers = { "content-type": "application/octet-stream" };
-  return operated.call(path, { method: "POST", headers, body });
-}
-
-test("a document goes in once it is an image", async () => {
-  expect(await upload(PNG)).toMatchObject({ status: 200, body: { records: 1 } });
+test("[PL-1] documents go in, several at a time", async () => {
+  const source = documentFrames([
+    { name: "1.png", subject: "o-1", image: PNG },
+    { name: "2.png", subject: "o-2", image: PNG },
+  ]);
+  const call = { scope: "receipts", format: "documents", onError: "abort", source } as const;
+  expect(await operator.ingest(call)).toMatchObject({ records: 2, batches: 1 });
 });
 
-test.for([
-  { title: "text", bytes: Buffer.from("not an image") },
-  { title: "no bytes", bytes: Buffer.alloc(0) },
-  { title: "half a header", bytes: Buffer.from(PNG.subarray(0, 12)) },
-  { title: "a PDF", bytes: Buffer.from("%PDF-1.7\n%âãÏÓ\n") },
-])("[CB-2] $title is no image, and nothing is kept", async ({ bytes }) => {
-  const { status, body } = await upload(bytes);
-  expect(status).toBe(400);
-  expect(body).toMatchObject({ code: expect.stringMatching(/^SCHEMA_(IMAGE_)?MALFORMED$/) });
-  await expectEmpty();
+test("[PL-1] a mapping comes before the source, and JSON Lines are a format", async () => {
+  const mapping = JSON.stringify({
+    attributes: { "customer.id": { line: "c-" }, "customer.city": { constant: "Porto" } },
+    ignore: ["shoe"],
+  });
+  const line = { "customer.email": "a@x", "customer.age": 30, "customer.balance": 1.5, shoe: 42 };
+  const lines = `${JSON.stringify({ ...line, "customer.subscribed": true })}\n`.repeat(2);
+  const query = `scope=customers&format=jsonl&mapping_bytes=${mapping.length}`;
+  expect(await ingest(mapping + lines, query)).toMatchObject({ status: 200, body: { records: 2 } });
+  expect(await fixture.vault.status()).toMatchObject({ records: 2, subjects: 2 });
 });
 
-test("an image over the limit is refused by size, and nothing is kept", async () => {
-  const large = Buffer.concat([Buffer.from(PNG), Buffer.alloc(9 * 1024 * 1024)]);
-  expect(await upload(large)).toMatchObject({ status: 413, body: { code: "SCHEMA_TOO_LARGE" } });
+test("a source that fails is told as it fails, and one that stops leaves nothing", async () => {
+  const failing = bytesIn(customerCsv(40), 100);
+  async function* broken() {
+    yield (await failing.next()).value ?? new Uint8Array(0);
+    throw new RefusedError({ code: "DERIVATION_UNRESOLVED" }, "source: expected nothing");
+  }
+  const call = { scope: "customers", format: "csv", onError: "abort" } as const;
+  const refused = operator.ingest({ ...call, source: broken() });
+  await expect(refused).rejects.toMatchObject({ code: "DERIVATION_UNRESOLVED" });
+  const stop = new AbortController();
+  async function* endless() {
+    yield await Promise.resolve(new TextEncoder().encode(`${CUSTOMER_HEADER}\n`));
+    stop.abort();
+    await new Promise(() => undefined);
+  }
+  const stopped = operator.ingest({ ...call, source: endless(), signal: stop.signal });
+  await expect(stopped).rejects.toMatchObject({ code: "COORDINATION_UNAVAILABLE" });
   await expectEmpty();
 });
 
