@@ -54,7 +54,8 @@ export type OutcomeDigests = z.infer<typeof outcomeDigestsSchema>;
 export type ReducedMessage = z.infer<typeof reducedMessageSchema>;
 
 /**
- * What one actor's log says of a task: the events, where they stand, and a checkpoint that others cosigned.
+ * What one actor's log says of a task: the events, where they stand, a checkpoint, and of a Vault's log an earlier head
+ * that other Vaults cosigned before a key was sealed.
  *
  * `heads` prove earlier sizes of the log to be prefixes of the checkpoint: one for each size that a work order or a
  * consumption record of this actor names.
@@ -67,6 +68,10 @@ export const logExcerptSchema = z.strictObject({
       z.strictObject({ sequence: natural, event: bytesUpTo(MIB), proof: z.array(bytes32).max(64) }),
     )
     .max(10_000),
+  /** With a proof that it is a prefix of `checkpoint`; null for logs that nobody witnesses. */
+  cosigned: z
+    .strictObject({ checkpoint: z.string().max(64 * 1024), proof: z.array(bytes32).max(64) })
+    .nullable(),
   heads: z.array(z.strictObject({ size: natural, proof: z.array(bytes32).max(64) })).max(1_000),
 });
 

@@ -33,6 +33,7 @@ import {
   type VerifiedExecution,
 } from "../settlement/index.ts";
 import type { Trust } from "./trust.ts";
+import { verifyWitnessed } from "./verify-witnesses.ts";
 import { verifyDecisions } from "./verify-decisions.ts";
 import {
   replayTransitions,
@@ -64,7 +65,7 @@ export interface VerificationReport {
  * Verifies an evidence file offline: from the file and the verifier's own trust, and nothing else. Pure.
  *
  * In this order: file, governance from the pinned genesis, the coordinator's seal over every byte, envelope, Vault
- * decisions, rounds and criteria (`verifyExecution`), consumption, settlement recomputed, delivery, logs. Stops at the
+ * decisions, rounds and criteria (`verifyExecution`), consumption, settlement recomputed, delivery, logs, witnesses. Stops at the
  * first fault. Throws nothing for what the file holds.
  */
 export function verifyBundle(bytes: Uint8Array, trust: Trust): VerificationReport {
@@ -185,6 +186,7 @@ function verifyOutcome(checklist: Checklist, executed: Executed): void {
   });
   const logs = checklist.run("logs", () => verifyLogs(executed));
   checklist.run("ledger heads", () => verifyHeads(executed, { logs, consumption }));
+  checklist.run("witnesses", () => verifyWitnesses(executed, logs));
   checklist.run("task history", () => {
     const { genesis } = governance;
     const own = logs.find((log) => log.actorId === genesis.coordinator_id);
@@ -298,9 +300,7 @@ function verifyLogs({
       `log of ${actorId}: expected one excerpt with events of this task, got ${own.length}`,
     );
   }
-  const detail = logs.map(
-    (log) => `${log.actorId} ${log.events.length} events, ${log.cosigners.length} cosigners`,
-  );
+  const detail = logs.map((log) => `${log.actorId} ${log.events.length} events`);
   return [logs, detail.join("; ")];
 }
 
@@ -322,4 +322,21 @@ function verifyHeads(
   }
   const digests = evidence.consumption.length;
   return [null, `${heads.length} heads of orders and ${digests} records are in the Vaults' logs`];
+}
+
+/** Every charge stood in a head that other Vaults cosigned: no older copy of its Vault can take it back. */
+function verifyWitnesses(
+  { execution }: Executed,
+  logs: readonly VerifiedLog[],
+): readonly [null, string] {
+  const { governance, orders } = execution;
+  for (const { vault_id, ledger_size } of orders) {
+    const log = required(
+      logs.find((each) => each.actorId === vault_id),
+      `log of ${vault_id}`,
+    );
+    verifyWitnessed(log, ledger_size, governance);
+  }
+  const quorum = governance.policy.multi_vault.witness_quorum;
+  return [null, `each of ${orders.length} charges cosigned by ${quorum} other Vaults or more`];
 }

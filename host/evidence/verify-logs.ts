@@ -18,13 +18,14 @@ import {
 import { z } from "zod";
 
 import { expectSame, required } from "../settlement/index.ts";
+import { verifyCosigned, verifyWitnessed, type VerifiedHead } from "./verify-witnesses.ts";
 
 /** A log whose checkpoint and events hold. */
 export interface VerifiedLog {
   readonly actorId: string;
   readonly events: readonly LogEvent[];
-  /** Actors that cosigned the checkpoint. */
-  readonly cosigners: readonly string[];
+  /** The head that other Vaults cosigned, if any. */
+  readonly cosigned: VerifiedHead | null;
   /** Verifies that `root` was this log's root at `size`. @throws VerificationError */
   verifyHead(size: number, root: Uint8Array): void;
 }
@@ -33,10 +34,10 @@ export interface VerifiedLog {
  * Verifies what an actor's log says of a task: the actor signed the checkpoint and each event, each event is of this
  * task and stands where it says.
  *
- * Cosignatures are verified and counted, and none is required.
+ * Cosignatures are verified; how many there have to be is for {@link verifyWitnessed}.
  *
  * @throws {@link VerificationError} PROOF_CHECKPOINT_INVALID, PROOF_SIGNATURE_INVALID, PROOF_INCLUSION_INVALID,
- * PROOF_COMMITMENT_MISMATCH
+ * PROOF_CONSISTENCY_INVALID, PROOF_COMMITMENT_MISMATCH
  */
 export function verifyLog(
   excerpt: LogExcerpt,
@@ -44,13 +45,10 @@ export function verifyLog(
   governance: GovernanceState,
 ): VerifiedLog {
   const actor = required(governance.actors.get(excerpt.actor_id), "actor of a log");
-  const others = [...governance.actors.values()].filter(
-    (each) => each.role === "enterprise" && each.actor_id !== actor.actor_id,
-  );
   const checkpoint = verifyCheckpoint(excerpt.checkpoint, {
     origin: actorLogOrigin(governance.genesis.network, actor.actor_id),
     log: { name: actor.actor_id, publicKey: actor.signing_key },
-    witnesses: others.map((each) => ({ name: each.actor_id, publicKey: each.signing_key })),
+    witnesses: [],
     quorum: 0,
   });
   const { size, root } = checkpoint;
@@ -65,7 +63,7 @@ export function verifyLog(
   return {
     actorId: actor.actor_id,
     events,
-    cosigners: checkpoint.witnessNames,
+    cosigned: verifyCosigned(excerpt, actor, governance),
     verifyHead: (oldSize, oldRoot) => {
       const head = excerpt.heads.find((each) => each.size === oldSize);
       if (head === undefined) {
@@ -81,7 +79,7 @@ export function verifyLog(
 
 /**
  * Verifies an excerpt before it is stored: of this actor's log and this task, as {@link verifyLog}, with at least one
- * event, and with a proof of the head after each.
+ * event, and with a proof of the head after each; what a Vault's log charged stands in a head that enough others cosigned.
  *
  * @throws {@link VerificationError} as `verifyLog`; PROOF_BUNDLE_INCOMPLETE; MalformedError, LimitError for its shape
  */
@@ -99,6 +97,9 @@ export function verifyExcerpt(
   const proven = new Set(excerpt.heads.map((head) => head.size));
   const complete = log.events.every((event) => proven.has(event.sequence + 1));
   if (log.events.length === 0 || !complete) throw withoutEvent(log, "proven");
+  for (const { type, sequence } of log.events) {
+    if (type === "budget.executing") verifyWitnessed(log, sequence + 1, expected.governance);
+  }
   return log;
 }
 

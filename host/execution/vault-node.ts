@@ -194,7 +194,8 @@ async function release(
     governance,
   };
   const share = await releaseAfterWindow(release, context);
-  const excerpt = LOG_EXCERPT.encode(await excerptOf(context.vault.log, taskId));
+  const { log, witness } = context.vault;
+  const excerpt = LOG_EXCERPT.encode(await excerptOf(log, taskId, witness.cosigned));
   await context.coordinator.evidence(taskId, excerpt);
   return share;
 }

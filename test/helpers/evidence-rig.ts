@@ -59,6 +59,7 @@ import {
 } from "./enclave-rig.ts";
 import { customerData } from "./network-data.ts";
 import { testTask, type TestTask } from "./network-task.ts";
+import { cosignedHead } from "./witnesses.ts";
 import {
   NETWORK_TIME_MS,
   createNetwork,
@@ -487,8 +488,12 @@ export async function exportRun(
     from = to;
   }
   const logs = [];
-  for (const { log } of run.logs.values())
-    logs.push(LOG_EXCERPT.encode(await excerptOf(log, taskId)));
+  for (const { log } of run.logs.values()) {
+    const [witness] = network.vaults.filter(({ actorId }) => actorId !== log.actorId);
+    const isVault = log.actorId !== network.coordinator.actorId;
+    const cosigned = isVault && witness ? cosignedHead(log, [witness]) : undefined;
+    logs.push(LOG_EXCERPT.encode(await excerptOf(log, taskId, cosigned)));
+  }
   const { rootDigest, entry } = verifySettlementProof(settled.settlement, {
     coordinatorKey: network.coordinator.signing.publicKey,
     genesisDigest: network.genesisDigest,

@@ -1,4 +1,5 @@
-import type { Carried, Vault } from "../../host/sovereignty/index.ts";
+import type { ActorLog } from "../../host/evidence/actor-log.ts";
+import type { Carried, CosignedHead, Vault } from "../../host/sovereignty/index.ts";
 import {
   HEAD_QUESTION,
   HEAD_STATEMENT,
@@ -50,6 +51,20 @@ export function trustingAnswers(
       actorId: witness.actorId,
       answer: trustingAnswer(witness, ask.about, ask.question),
     }));
+}
+
+/** The present head of a log as `witnesses` cosign it. */
+export function cosignedHead(log: ActorLog, witnesses: readonly TestActor[]): CosignedHead {
+  const note = witnesses.reduce(
+    (text, { actorId, signing }) =>
+      cosignCheckpoint(text, {
+        signerName: actorId,
+        key: signing,
+        timeSeconds: NETWORK_TIME_MS / 1000,
+      }),
+    log.checkpoint(),
+  );
+  return { note, size: log.size };
 }
 
 /** Has every other Vault of the network confirm `vault` as one that nobody has witnessed. */

@@ -206,6 +206,7 @@ const evidenceFile: Target = {
       actor_id: "actor",
       checkpoint: "text",
       events: [],
+      cosigned: null,
       heads: [{ size: 1, proof: [zeros(32)] }],
     };
     const evidence = {

@@ -36,6 +36,7 @@ import {
   verifyRun,
   type SettledRun,
 } from "../../helpers/evidence-rig.ts";
+import { cosignedHead } from "../../helpers/witnesses.ts";
 import { someDigest } from "../../helpers/synthetic-round.ts";
 import {
   TEST_MEASUREMENT,
@@ -94,6 +95,7 @@ test("[PL-5][TT-2][DT-2] a settled task's file verifies from the verifier's trus
     "delivery",
     "logs",
     "ledger heads",
+    "witnesses",
     "task history",
   ]);
   expect(verifyBundle(settled.file, trust)).toEqual(report);
@@ -498,7 +500,8 @@ test("a file of nothing, sealed by the coordinator, proves nothing", () => {
 test("an excerpt proves its events and heads under the log's own checkpoint", async () => {
   const own = settled.run.logs.get("vault-1");
   if (own === undefined) throw new Error("no log");
-  const excerpt = await excerptOf(own.log, settled.run.task.envelope.task_id);
+  const cosigned = cosignedHead(own.log, settled.run.network.vaults.slice(1));
+  const excerpt = await excerptOf(own.log, settled.run.task.envelope.task_id, cosigned);
   expect(excerpt.events.map((event) => event.sequence)).toEqual([0, 1]);
   expect(excerpt.heads.map((head) => head.size)).toEqual([1, 2]);
   expect(LOG_EXCERPT.decode(LOG_EXCERPT.encode(excerpt))).toEqual(excerpt);
@@ -507,6 +510,7 @@ test("an excerpt proves its events and heads under the log's own checkpoint", as
   expect(verifyExcerpt(LOG_EXCERPT.encode(excerpt), expected).events).toHaveLength(2);
   const poisoned = [
     { bytes: { ...excerpt, heads: [] }, expected, code: "PROOF_BUNDLE_INCOMPLETE" },
+    { bytes: { ...excerpt, cosigned: null }, expected, code: "PROOF_BUNDLE_INCOMPLETE" },
     { bytes: { ...excerpt, events: [] }, expected, code: "PROOF_BUNDLE_INCOMPLETE" },
     {
       bytes: excerpt,
