@@ -4,11 +4,10 @@ import { parseArgs } from "node:util";
 
 import { TASK_REQUEST, type TaskResult } from "#protocol";
 import { openDelivery } from "../delivery/index.ts";
-import { TaskClient, type TaskEventView } from "../http/index.ts";
+import { TaskClient, requestFileSchema, requestOf, type TaskEventView } from "../http/index.ts";
 import { readJsonFile } from "../run/config.ts";
 import { EXIT, UsageError, type CliIo } from "./io.ts";
 import { readSubmitter } from "./network-files.ts";
-import { requestFileSchema, requestOf } from "./request-file.ts";
 import { resultLine, resultView } from "./result-view.ts";
 
 export const SUBMIT_HELP = `symphony submit REQUEST.json [--dir DIR] [--wait] [--out FILE] [--json]

@@ -6,7 +6,6 @@ import {
   TASK_ENVELOPE,
   RefusedError,
   cosignCheckpoint,
-  genesisState,
   utf8,
   type BoxKeyPair,
   type GovernanceState,
@@ -16,7 +15,7 @@ import { excerptOf } from "../evidence/index.ts";
 import { acceptSnapshot, extendHead } from "../governance/index.ts";
 import type { Release, Vault } from "../sovereignty/index.ts";
 import type { EnclaveLauncher } from "./enclave-launcher.ts";
-import { HeldGovernance } from "./held-governance.ts";
+import type { HeldGovernance } from "./held-governance.ts";
 import { requireUnrevoked } from "./live-sessions.ts";
 import { runNodeLoop, type Coordinator, type NodeEvent, type NodeSelf } from "./node-loop.ts";
 import { RoundBoard } from "./round-board.ts";
@@ -32,15 +31,16 @@ export interface VaultNodeContext {
   readonly launcher: EnclaveLauncher;
   readonly anchors: readonly TrustAnchor[];
   readonly genesis: Uint8Array;
+  /** What it learns of governance from its work; the genesis to begin with. */
+  readonly held: HeldGovernance;
   readonly genesisDigest: Uint8Array;
   readonly nowMs: () => number;
   readonly random: (bytes: number) => Uint8Array;
   readonly report: (event: NodeEvent) => void;
 }
 
-/** A node with the governance it knows. */
+/** A node with what guards it against an older store. */
 interface Node extends VaultNodeContext {
-  readonly held: HeldGovernance;
   readonly keeper: WitnessKeeper;
 }
 
@@ -58,8 +58,7 @@ const CONFIRMED_WORK: ReadonlySet<WorkItem["work"]["kind"]> = new Set([
 export async function runVaultNode(context: VaultNodeContext, stop: AbortSignal): Promise<void> {
   const ended = new AbortController();
   const signal = AbortSignal.any([stop, ended.signal]);
-  const { vault, coordinator } = context;
-  const held = new HeldGovernance(genesisState(context.genesis));
+  const { vault, coordinator, held } = context;
   const keeper = new WitnessKeeper({
     ...context,
     witness: vault.witness,
@@ -68,7 +67,7 @@ export async function runVaultNode(context: VaultNodeContext, stop: AbortSignal)
     logSize: () => vault.log.size,
     signal,
   });
-  const node: Node = { ...context, held, keeper };
+  const node: Node = { ...context, keeper };
   const { self, report } = context;
   const loop = { coordinator, self, report, signal };
   try {

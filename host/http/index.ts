@@ -11,3 +11,4 @@ export {
   type TaskRoutesContext,
   type TaskView,
 } from "./task-routes.ts";
+export { requestFileSchema, requestOf } from "./request-file.ts";

@@ -3,12 +3,20 @@ import { join } from "node:path";
 import {
   RefusedError,
   boxKeyPairFromSeed,
+  genesisState,
   hex,
   signingKeyFromSeed,
   type SemanticRegistry,
 } from "#protocol";
-import { runVaultNode } from "../execution/index.ts";
-import { NodeClient, addVaultRoutes, createServer, listen } from "../http/index.ts";
+import { HeldGovernance, runVaultNode } from "../execution/index.ts";
+import {
+  NodeClient,
+  addVaultRoutes,
+  createServer,
+  listen,
+  type RunningServer,
+  type VaultRoutesContext,
+} from "../http/index.ts";
 import { openVault } from "../sovereignty/index.ts";
 import { readSeed, type VaultConfig } from "./config.ts";
 import { COORDINATOR_AWAY_MS_MAX, reporterOf, type EnclaveEnvironment } from "./environment.ts";
@@ -40,14 +48,14 @@ export async function runVault(
     nowMs,
     random,
   });
-  const token = hex(random(32));
-  const server = createServer({ report: (id, error) => environment.report(unexpected(id, error)) });
-  addVaultRoutes(server, { vault, token, scope: scopeReader(footing.genesis.semantics) });
-  const running = await listen(server, config.operator_listen);
+  const held = new HeldGovernance(genesisState(footing.genesisBytes));
+  const running = await serveOperator(config, environment, {
+    vault,
+    token: hex(random(32)),
+    governance: () => held.newest,
+    scope: scopeReader(footing.genesis.semantics),
+  });
   try {
-    const operator = `${JSON.stringify({ url: running.url, token })}\n`;
-    await writeWhole(join(config.directory, "operator.json"), operator);
-    environment.report({ event: "ready", actor_id: config.actor_id, operator_url: running.url });
     const identity = { actorId: config.actor_id, key: signingKey };
     await runVaultNode(
       {
@@ -64,6 +72,7 @@ export async function runVault(
         launcher: environment.launcher,
         anchors: footing.trust.anchors,
         genesis: footing.genesisBytes,
+        held,
         genesisDigest: footing.genesisDigest,
         nowMs,
         random,
@@ -76,6 +85,21 @@ export async function runVault(
     await vault.close();
     keys.close();
   }
+}
+
+/** The operator's listener, and the file that says where it is. */
+async function serveOperator(
+  config: VaultConfig,
+  environment: EnclaveEnvironment,
+  context: VaultRoutesContext,
+): Promise<RunningServer> {
+  const server = createServer({ report: (id, error) => environment.report(unexpected(id, error)) });
+  addVaultRoutes(server, context);
+  const running = await listen(server, config.operator_listen);
+  const operator = `${JSON.stringify({ url: running.url, token: context.token })}\n`;
+  await writeWhole(join(config.directory, "operator.json"), operator);
+  environment.report({ event: "ready", actor_id: config.actor_id, operator_url: running.url });
+  return running;
 }
 
 function scopeReader(semantics: SemanticRegistry) {

@@ -17,11 +17,15 @@ export { MAPPING_BYTES_MAX, parseMapping, type IngestMapping } from "./records/m
 export { documentFrames, type IngestDocument } from "./records/documents.ts";
 export { IMAGE_BYTES_MAX } from "./records/document-image.ts";
 export { openCsv } from "./records/csv.ts";
+export { type RecordCommitment, type VaultStatus } from "./operator/operator-view.ts";
 export {
+  type DeclineLine,
   type LedgerLine,
-  type RecordCommitment,
-  type VaultStatus,
-} from "./operator/operator-view.ts";
+  type SubjectLine,
+  type SubjectStatement,
+} from "./ledger/statements.ts";
+export { type DraftRequest, type DryRun } from "./tasks/dry-run.ts";
+export { type LedgerApi } from "./tasks/ledger-api.ts";
 export { type BudgetSummary } from "./ledger/ledger.ts";
 export { type Release } from "./tasks/release.ts";
 export { type GovernanceHead as VaultGovernanceHead } from "./tasks/governance-head.ts";

@@ -8,6 +8,7 @@ import {
   type CustodyTables,
   type ExecutionCustodyColumns,
 } from "./custody/tables.ts";
+import { tasksStatements, type TasksTables } from "./tasks/tables.ts";
 import { witnessStatements, type WitnessTables } from "./witness/tables.ts";
 import { operatorStatements, type OperatorTables } from "./operator/tables.ts";
 
@@ -18,6 +19,7 @@ export interface VaultSchema
     RecordsTables,
     LedgerTables,
     CustodyTables,
+    TasksTables,
     WitnessTables,
     OperatorTables {
   vault_meta: { name: string; value: Uint8Array };
@@ -128,6 +130,7 @@ export const VAULT_MIGRATIONS: readonly Migration[] = [
       ...recordsStatements(words),
       ...ledgerStatements(words),
       ...custodyStatements(words),
+      ...tasksStatements(words),
       ...witnessStatements(words),
       ...operatorStatements(words),
     ],

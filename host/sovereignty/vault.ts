@@ -35,15 +35,14 @@ import type { IngestReport } from "./records/ingest.ts";
 import { ingestSource, type SourceIngest } from "./records/ingest-source.ts";
 import type { KeyCustody } from "./custody/key-custody.ts";
 import {
-  ledgerStatement,
   recordCommitments,
   statusOf,
-  type LedgerLine,
   type RecordCommitment,
   type VaultStatus,
 } from "./operator/operator-view.ts";
 import { AUDIT_INDEX, linkEarlierEvents } from "./operator/audit-index.ts";
 import { operatorOf, type OperatorApi } from "./operator/operator.ts";
+import { ledgerOf, type LedgerApi } from "./tasks/ledger-api.ts";
 import { metaOf } from "./queries.ts";
 import { releaseShare, type Release } from "./tasks/release.ts";
 import { VAULT_MIGRATIONS, type VaultSchema } from "./schema.ts";
@@ -116,7 +115,7 @@ export interface Vault {
   }): Promise<void>;
   recordCommitments(recordScope: string): Promise<RecordCommitment[]>;
   status(): Promise<VaultStatus>;
-  statement(args: { readonly after: number; readonly limit: number }): Promise<LedgerLine[]>;
+  readonly ledger: LedgerApi;
   close(): Promise<void>;
 }
 
@@ -162,7 +161,7 @@ export async function openVault(options: VaultOptions): Promise<Vault> {
     recordGovernanceHead: (args) => recordGovernanceHead(context, args),
     recordCommitments: (recordScope) => recordCommitments(context, recordScope),
     status: () => statusOf(context),
-    statement: (args) => ledgerStatement(context, args),
+    ledger: ledgerOf(context),
     close: () => context.store.close(),
   };
 }

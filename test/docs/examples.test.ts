@@ -5,7 +5,7 @@ import path from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 
 import { planAdmission } from "../../host/admission/plan.ts";
-import { requestFileSchema, requestOf } from "../../host/cli/request-file.ts";
+import { requestFileSchema, requestOf } from "../../host/http/index.ts";
 import { readJsonFile } from "../../host/run/config.ts";
 import {
   TASK_REQUEST,

@@ -4,10 +4,12 @@ import { duplexPair } from "node:stream";
 import { parseNitroDocument } from "../../attestation/index.ts";
 import { EnclaveSession } from "../../enclave/session.ts";
 import type { EnclaveExit, EnclaveLauncher } from "../../host/execution/index.ts";
+import { HeldGovernance } from "../../host/execution/held-governance.ts";
 import type { Coordinator } from "../../host/execution/node-loop.ts";
 import { runVaultNode } from "../../host/execution/vault-node.ts";
 import type { Vault } from "../../host/sovereignty/index.ts";
 import {
+  genesisState,
   FRAME_BYTES_MAX,
   FrameReader,
   ROUND_MESSAGE,
@@ -197,6 +199,7 @@ export function startNodeRig(fixture: Fixture): NodeRig {
       launcher: rigLauncher({ hooks, requests, alive, nowMs: () => clock.nowMs }),
       anchors: [rigPlatform().anchor],
       genesis: network.genesisBytes,
+      held: new HeldGovernance(genesisState(network.genesisBytes)),
       genesisDigest: network.genesisDigest,
       nowMs: () => clock.nowMs,
       random: bytes,

@@ -3,6 +3,7 @@ import { ACCESS_COMMANDS } from "./access.ts";
 import { AUDIT_COMMANDS } from "./audit.ts";
 import { callCommand, helpOf, type VaultCommand } from "./command.ts";
 import { CONSENT_COMMANDS } from "./consent.ts";
+import { LEDGER_COMMANDS } from "./ledger.ts";
 import { RECORDS_COMMANDS } from "./records.ts";
 import { STATUS_COMMANDS } from "./status.ts";
 
@@ -13,6 +14,7 @@ const COMMANDS: readonly VaultCommand[] = [
   ...CONSENT_COMMANDS,
   ...ACCESS_COMMANDS,
   ...AUDIT_COMMANDS,
+  ...LEDGER_COMMANDS,
 ];
 
 /** Runs `symphony vault ...`; alone it lists the commands. @throws UsageError and the command's own errors */

@@ -7,6 +7,7 @@ import { addAccessRoutes } from "./access-routes.ts";
 import { addAuditRoutes } from "./audit-routes.ts";
 import { addConsentRoutes } from "./consent-routes.ts";
 import type { VaultRoutesContext } from "./context.ts";
+import { addLedgerRoutes } from "./ledger-routes.ts";
 import { addRecordsRoutes } from "./records-routes.ts";
 import { addStatusRoutes } from "./status-routes.ts";
 
@@ -31,5 +32,6 @@ export function addVaultRoutes(server: FastifyInstance, context: VaultRoutesCont
   addConsentRoutes(server, context);
   addAccessRoutes(server, context);
   addAuditRoutes(server, context);
+  addLedgerRoutes(server, context);
   addStatusRoutes(server, context);
 }

@@ -13,7 +13,7 @@ import {
   type Reading,
   type SealedBatch,
 } from "../queries.ts";
-import { decodePlan, type DecisionPlan } from "../tasks/decide.ts";
+import { decodePlan, type DecisionPlan } from "../tasks/decision-plan.ts";
 import type { RoundReference } from "../tasks/dispatch.ts";
 import type { VaultContext } from "../vault-context.ts";
 

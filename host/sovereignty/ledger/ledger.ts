@@ -123,6 +123,24 @@ export class Ledger {
     return true;
   }
 
+  /** How many of `subjects` have too little left, and how many are frozen: of those, `fits` is about none. */
+  shortfall(request: {
+    readonly usageScope: UsageScope;
+    readonly subjects: SubjectSet;
+    readonly epsilonMicro: number;
+    readonly allowanceMicro: number;
+  }): { readonly exhausted: number; readonly frozen: number } {
+    const accounts = this.#accountsOf(request.usageScope);
+    const least = request.allowanceMicro - request.epsilonMicro;
+    let exhausted = 0;
+    let frozen = 0;
+    request.subjects.forEach((ordinal) => {
+      if (accounts.isFrozen(ordinal)) frozen += 1;
+      if (accounts.consumedOf(ordinal) + accounts.reservedOf(ordinal) > least) exhausted += 1;
+    });
+    return { exhausted, frozen };
+  }
+
   /** Freezes or thaws the budget of subjects: a frozen budget takes no new reservation (PB-8). */
   setFrozen(usageScope: UsageScope, subjects: SubjectSet, frozen: boolean): void {
     this.#accountsOf(usageScope).freeze(subjects, frozen);

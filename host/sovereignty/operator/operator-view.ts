@@ -5,7 +5,6 @@ import { subjectCount } from "../queries.ts";
 import type { VaultContext } from "../vault-context.ts";
 
 const COMMITMENT_BYTES = 32;
-const STATEMENT_LINES_MAX = 1_000;
 
 /** A record as a parse task names it. */
 export interface RecordCommitment {
@@ -24,21 +23,6 @@ export interface VaultStatus {
   readonly budgets: readonly BudgetSummary[];
   readonly reservations: { readonly reserved: number; readonly executing: number };
   readonly log: { readonly size: number; readonly root: Uint8Array };
-}
-
-/** One line of the privacy budget ledger, as it was appended (PB-1, PB-8). */
-export interface LedgerLine {
-  readonly position: number;
-  readonly kind: "reserve" | "executing" | "commit" | "release";
-  readonly reservation_id: string;
-  readonly task_id: string;
-  readonly record_scope: string;
-  readonly usage_scope: string;
-  readonly round: number | null;
-  readonly epsilon_micro: number;
-  readonly privacy_class: number;
-  readonly epoch_id: number | null;
-  readonly at_ms: number;
 }
 
 /** Commitments of a scope's records, in the order in which they were ingested. */
@@ -92,19 +76,4 @@ export async function statusOf({
     },
     log: { size: log.size, root: log.root() },
   };
-}
-
-/** Ledger lines after position `after`, oldest first; at most 1 000 at a time. */
-export async function ledgerStatement(
-  { store }: VaultContext,
-  args: { readonly after: number; readonly limit: number },
-): Promise<LedgerLine[]> {
-  return await store.db
-    .selectFrom("ledger")
-    .select(["position", "kind", "reservation_id", "task_id", "record_scope", "usage_scope"])
-    .select(["round", "epsilon_micro", "privacy_class", "epoch_id", "at_ms"])
-    .where("position", ">", args.after)
-    .orderBy("position")
-    .limit(Math.min(Math.max(0, args.limit), STATEMENT_LINES_MAX))
-    .execute();
 }

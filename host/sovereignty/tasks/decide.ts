@@ -1,75 +1,24 @@
 import {
-  RefusedError,
   VAULT_DECISION,
-  bytes32,
-  bytesOf,
-  bytesUpTo,
-  decodeCbor,
   encodeCbor,
-  hex,
-  hmacSha256,
-  identifier,
-  inputCommitment,
-  microEpsilon,
-  natural,
-  parseWith,
   shareCommitment,
-  unixMs,
-  usageScope,
   type GovernanceState,
   type SemanticResolution,
   type VaultDecision,
 } from "#protocol";
-import { z } from "zod";
 
-import { findGrant } from "../access/grants.ts";
-import { batchesOf, decisionOf, findRecord, type StoredBatch, type Writing } from "../queries.ts";
+import { endOverdue, reserveBudget } from "../ledger/reservations.ts";
+import { decisionOf, type Writing } from "../queries.ts";
+import type { VaultContext } from "../vault-context.ts";
+import type { DecisionPlan } from "./decision-plan.ts";
+import { judge, type Admitted, type Declined, type Judgement } from "./judge.ts";
 import {
   requireAdmissible,
   requireDeliveryKey,
-  roundsOfRequest,
   taskIdOf,
   verifyRequest,
   type AuthenticRequest,
 } from "./request-rules.ts";
-import { endOverdue, reserveBudget } from "../ledger/reservations.ts";
-import { ordinalsOf, setBit, subjectSetOf, type SubjectSet } from "../ledger/subject-set.ts";
-import type { VaultContext } from "../vault-context.ts";
-
-/** Bounds of a sealed order: batches, and bytes of the consent bitmap. protocol/work-order.ts */
-const BATCHES_MAX = 4096;
-const BITMAP_BYTES_MAX = 1024 * 1024;
-const PLAN_BYTES_MAX = 2 * 1024 * 1024;
-
-const decisionPlanSchema = z.strictObject({
-  grant_id: identifier,
-  usage_scope: usageScope,
-  record_scope: identifier,
-  domain_id: identifier,
-  reservation_id: identifier,
-  epsilon_micro: microEpsilon,
-  rounds: natural,
-  tolerance_micro: microEpsilon,
-  privacy_class: natural,
-  input_commitment: bytes32,
-  consent_commitment: bytes32,
-  consent_bitmap: bytesUpTo(BITMAP_BYTES_MAX),
-  batch_ids: z.array(bytesOf(16)).max(BATCHES_MAX),
-  expires_ms: unixMs,
-});
-
-/** What the Vault keeps of a request that it admitted. The consent bitmap leaves it only sealed to an enclave. */
-export type DecisionPlan = z.infer<typeof decisionPlanSchema>;
-
-/** Reads a stored plan. @throws MalformedError */
-export function decodePlan(bytes: Uint8Array): DecisionPlan {
-  return parseWith(decisionPlanSchema, decodeCbor(bytes, PLAN_BYTES_MAX), "decision plan");
-}
-
-/** Names the reservation of a request. */
-export function reservationIdOf(requestDigest: Uint8Array): string {
-  return `r-${hex(requestDigest).slice(0, 32)}`;
-}
 
 /**
  * Decides on a request by this Vault's own rules and reserves its budget (AP-1, AP-2, AP-4, DS-7).
@@ -100,121 +49,9 @@ export async function decide(
     const meanwhile = await decisionOf(trx, requestDigest);
     if (meanwhile !== undefined) return meanwhile.signed;
     await endOverdue(context, trx);
-    const judged = await judge(context, trx, { authentic, resolution, governance, nowMs });
+    const judged = await judge(context, trx, { ...authentic, resolution, governance, nowMs });
     return await record(context, trx, { authentic, judged, resolution, nowMs });
   });
-}
-
-type Judgement =
-  | { readonly code: "AUTH_GRANT_MISSING" | "POLICY_DECLINED"; readonly grantId: string | null }
-  | Admitted;
-
-interface Admitted {
-  readonly plan: DecisionPlan;
-  readonly subjects: SubjectSet;
-}
-
-interface Judging {
-  readonly authentic: AuthenticRequest;
-  readonly resolution: SemanticResolution;
-  readonly governance: GovernanceState;
-  readonly nowMs: number;
-}
-
-async function judge(context: VaultContext, trx: Writing, args: Judging): Promise<Judgement> {
-  const { authentic, resolution, governance, nowMs } = args;
-  const { request, requestDigest } = authentic;
-  const domainId = resolution.record_scope.domain_id;
-  const grantId = await findGrant(trx, { request, domainId, nowMs });
-  if (grantId === undefined) return { code: "AUTH_GRANT_MISSING", grantId: null };
-  const selection = await select(context, trx, args);
-  const { privacy } = governance.policy;
-  const rounds = roundsOfRequest(request);
-  const budget = privacy.budgets.find((each) => each.usage_scope === request.usage_scope);
-  const fits = context.books.ledger.fits({
-    usageScope: request.usage_scope,
-    subjects: selection.subjects,
-    epsilonMicro: request.epsilon_micro,
-    allowanceMicro: budget?.epsilon_micro ?? 0,
-  });
-  if (!selection.enough || !fits) return { code: "POLICY_DECLINED", grantId };
-  const { admission } = governance.policy;
-  const plan: DecisionPlan = {
-    grant_id: grantId,
-    usage_scope: request.usage_scope,
-    record_scope: request.record_scope,
-    domain_id: domainId,
-    reservation_id: reservationIdOf(requestDigest),
-    epsilon_micro: request.epsilon_micro,
-    rounds,
-    tolerance_micro: privacy.tolerance_micro,
-    privacy_class: resolution.combined_privacy_class,
-    input_commitment: inputCommitment(selection.batches.map((batch) => batch.root)),
-    consent_commitment: hmacSha256(context.secrets.consentKey(requestDigest), selection.bitmap),
-    consent_bitmap: selection.bitmap,
-    batch_ids: selection.batches.map((batch) => batch.batch_id),
-    expires_ms: nowMs + admission.resolving_timeout_ms + request.task_timeout_ms,
-  };
-  return { plan, subjects: selection.subjects };
-}
-
-/** The input of a task: batches in order, whose rows may be used, and the subjects behind those. */
-interface Selection {
-  readonly batches: readonly StoredBatch[];
-  readonly bitmap: Uint8Array;
-  readonly subjects: SubjectSet;
-  readonly enough: boolean;
-}
-
-async function select(context: VaultContext, trx: Writing, args: Judging): Promise<Selection> {
-  const { parameters, record_scope, usage_scope } = args.authentic.request;
-  const isGranted = (ordinal: number): boolean =>
-    context.books.consents.stateOf(usage_scope, ordinal, args.nowMs) === "granted";
-  if (parameters.task_class === "parse") {
-    return selectRecord(
-      await findRecord(trx, record_scope, parameters.record_commitment),
-      isGranted,
-    );
-  }
-  const batches = await batchesOf(trx, record_scope);
-  const rows = batches.reduce((sum, batch) => sum + batch.record_count, 0);
-  const bitmap = new Uint8Array(Math.ceil(rows / 8));
-  if (batches.length > BATCHES_MAX || bitmap.length > BITMAP_BYTES_MAX) throw tooMuch(record_scope);
-  const consenting = new Set<number>();
-  let row = 0;
-  for (const batch of batches) {
-    for (const ordinal of ordinalsOf(batch.ordinals)) {
-      if (isGranted(ordinal)) {
-        setBit(bitmap, row);
-        consenting.add(ordinal);
-      }
-      row += 1;
-    }
-  }
-  const subjects = subjectSetOf(consenting);
-  const least = Math.max(1, args.governance.policy.privacy.minimum_local_cardinality);
-  // An enclave pads its output to the class' bound, so more rows than that could not run.
-  const rowsMax = args.governance.policy.classes[parameters.task_class].rows_max;
-  return { batches, bitmap, subjects, enough: subjects.size >= least && rows <= rowsMax };
-}
-
-function selectRecord(
-  found: { readonly batch: StoredBatch; readonly row: number } | undefined,
-  isGranted: (ordinal: number) => boolean,
-): Selection {
-  const none = {
-    batches: [],
-    bitmap: new Uint8Array(0),
-    subjects: subjectSetOf([]),
-    enough: false,
-  };
-  if (found === undefined) return none;
-  const { batch, row } = found;
-  const ordinal = ordinalsOf(batch.ordinals)[row];
-  if (ordinal === undefined || !isGranted(ordinal)) return none;
-  const bitmap = new Uint8Array(Math.ceil(batch.record_count / 8));
-  setBit(bitmap, row);
-  return { batches: [batch], bitmap, subjects: subjectSetOf([ordinal]), enough: true };
 }
 
 interface Recording {
@@ -268,14 +105,38 @@ async function record(context: VaultContext, trx: Writing, args: Recording): Pro
       plan: "code" in judged ? null : encodeCbor(judged.plan),
     })
     .execute();
-  if (!("code" in judged)) await reserve(context, trx, { ...judged, taskId });
+  if ("code" in judged) await keepReason(trx, args, judged);
+  else await reserve(context, trx, { ...judged, taskId });
   return signed;
+}
+
+/** For the operator alone: not in the log, which auditors read. */
+async function keepReason(
+  trx: Writing,
+  { authentic, nowMs }: Recording,
+  { reason, charge }: Declined,
+): Promise<void> {
+  const { request, requestDigest } = authentic;
+  const { actor_id, task_class, record_scope, usage_scope, epsilon_micro } = request;
+  await trx
+    .insertInto("decline")
+    .values({
+      ...{ actor_id, task_class, record_scope, usage_scope, epsilon_micro, reason },
+      request_digest: requestDigest,
+      task_id: taskIdOf(requestDigest),
+      subjects: charge.subjects.size,
+      exhausted: charge.exhausted,
+      frozen: charge.frozen,
+      set_digest: charge.subjects.digest,
+      at_ms: nowMs,
+    })
+    .execute();
 }
 
 async function reserve(
   context: VaultContext,
   trx: Writing,
-  { plan, subjects, taskId }: Admitted & { readonly taskId: string },
+  { plan, charge, taskId }: Admitted & { readonly taskId: string },
 ): Promise<void> {
   await reserveBudget(context, trx, {
     reservationId: plan.reservation_id,
@@ -283,7 +144,7 @@ async function reserve(
     recordScope: plan.record_scope,
     usageScope: plan.usage_scope,
     privacyClass: plan.privacy_class,
-    subjects,
+    subjects: charge.subjects,
     epsilonMicro: plan.epsilon_micro,
     expiresMs: plan.expires_ms,
     consentCommitment: plan.consent_commitment,
@@ -316,12 +177,5 @@ export function shareCommitmentsOf(
 ): Uint8Array[] {
   return Array.from({ length: rounds }, (_, round) =>
     shareCommitment(context.secrets.noiseShare({ requestDigest, inputCommitment, round })),
-  );
-}
-
-function tooMuch(recordScope: string): RefusedError {
-  return new RefusedError(
-    { code: "POLICY_LIMIT_EXCEEDED", record_scope: recordScope },
-    `record scope ${recordScope}: expected at most ${BATCHES_MAX} batches and ${BITMAP_BYTES_MAX * 8} records`,
   );
 }

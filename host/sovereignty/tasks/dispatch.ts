@@ -14,7 +14,8 @@ import {
   type TaskRequest,
 } from "#protocol";
 
-import { decodePlan, shareCommitmentsOf, type DecisionPlan } from "./decide.ts";
+import { shareCommitmentsOf } from "./decide.ts";
+import { decodePlan, type DecisionPlan } from "./decision-plan.ts";
 import { findGrant } from "../access/grants.ts";
 import { decisionOf, executionsOf, type Reading } from "../queries.ts";
 import {

@@ -23,7 +23,7 @@ import {
   type TaskEnvelope,
 } from "#protocol";
 
-import { decodePlan } from "./decide.ts";
+import { decodePlan } from "./decision-plan.ts";
 import { requireSameEnvelope } from "./dispatch.ts";
 import { decisionOf, releasedOf, settledOf, type Writing } from "../queries.ts";
 import { verifyRound } from "./settle.ts";

@@ -144,26 +144,28 @@ export async function requireDeliveryKey({ delivery_key: to }: TaskRequest): Pro
   await seal({ to, info: SEAL_INFO.deliveryShare, aad: nothing, plaintext: nothing });
 }
 
+/** The least epsilon that a request of this meaning must offer: 0 where its class needs no budget (AC-4). */
+export function priceMicro(
+  { task_class }: TaskRequest,
+  { operator, operandEpsilonsMicro }: SemanticResolution,
+  { policy }: GovernanceState,
+): number {
+  if (!policy.classes[task_class].budget_required) return 0;
+  return Math.max(1, compositionPrice({ operator, operandEpsilonsMicro }));
+}
+
 function requirePrice(
   request: TaskRequest,
   resolution: SemanticResolution,
-  { policy }: GovernanceState,
+  governance: GovernanceState,
 ): void {
-  const { epsilon_micro: epsilon, task_class } = request;
-  if (!policy.classes[task_class].budget_required) return;
-  const price = Math.max(
-    1,
-    compositionPrice({
-      operator: resolution.operator,
-      operandEpsilonsMicro: resolution.operandEpsilonsMicro,
-    }),
+  const { epsilon_micro: epsilon } = request;
+  const price = priceMicro(request, resolution, governance);
+  if (epsilon >= price) return;
+  throw new RefusedError(
+    { code: "PRIVACY_BUDGET_EXCEEDED", price_micro: price, offered_micro: epsilon },
+    `epsilon_micro: expected at least the price ${price}, got ${epsilon}`,
   );
-  if (epsilon < price) {
-    throw new RefusedError(
-      { code: "PRIVACY_BUDGET_EXCEEDED", price_micro: price, offered_micro: epsilon },
-      `epsilon_micro: expected at least the price ${price}, got ${epsilon}`,
-    );
-  }
 }
 
 function declined(field: string, expected: string): RefusedError {

@@ -12,7 +12,7 @@ import {
   type TaskEnvelope,
 } from "#protocol";
 
-import { decodePlan, type DecisionPlan } from "./decide.ts";
+import { decodePlan, type DecisionPlan } from "./decision-plan.ts";
 import { requireSameEnvelope } from "./dispatch.ts";
 import { decisionOf, executionsOf, settledOf, type Writing } from "../queries.ts";
 import {

@@ -183,7 +183,7 @@ test("[PB-8] withdrawal freezes the budget, and the operator sees it, also after
   });
   const reopened = await fixture.reopen();
   expect(await reopened.status()).toEqual(before);
-  const [line] = await reopened.statement({ after: 0, limit: 10 });
+  const [line] = await reopened.ledger.statement({ after: 0, limit: 10 });
   expect(line).toMatchObject({ kind: "reserve", epsilon_micro: 8_000_000, privacy_class: 2 });
 });
 

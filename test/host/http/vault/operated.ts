@@ -53,7 +53,12 @@ export async function operate(fixture: Fixture): Promise<Operated> {
   const server = createServer({ report: (_id, error) => reports.push(error) });
   const routes: string[] = [];
   server.addHook("onRoute", ({ method, url }) => void routes.push(`${String(method)} ${url}`));
-  addVaultRoutes(server, { vault: fixture.vault, token: TOKEN, scope: scopesOf(fixture) });
+  addVaultRoutes(server, {
+    vault: fixture.vault,
+    token: TOKEN,
+    governance: () => fixture.governance,
+    scope: scopesOf(fixture),
+  });
   const listening = await listen(server, { address: "127.0.0.1", port: 0 });
   running.push(listening);
   const { url } = listening;
