@@ -4,6 +4,7 @@ import type { ActorLog } from "../evidence/actor-log.ts";
 import type { Store } from "../store/index.ts";
 import type { BatchGate } from "./custody/batch-gate.ts";
 import type { BatchFiles } from "./records/batch-files.ts";
+import type { RunningRuns } from "./records/running-runs.ts";
 import type { Books } from "./ledger/books.ts";
 import type { KeyCustody } from "./custody/key-custody.ts";
 import type { VaultSchema } from "./schema.ts";
@@ -23,4 +24,5 @@ export interface VaultContext {
   readonly books: Books;
   readonly files: BatchFiles;
   readonly gate: BatchGate;
+  readonly running: RunningRuns;
 }

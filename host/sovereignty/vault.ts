@@ -31,7 +31,10 @@ import {
 import { addGrant, revokeGrant, type AccessGrant, type RevocationReason } from "./access/grants.ts";
 import { BatchGate } from "./custody/batch-gate.ts";
 import { custodyOf, type CustodyApi } from "./custody/custody-api.ts";
-import type { IngestReport } from "./records/ingest.ts";
+import type { IngestReport } from "./records/publish.ts";
+import { recordsOf, type RecordsApi } from "./records/records-api.ts";
+import { recoverRecords } from "./records/recover.ts";
+import { RunningRuns } from "./records/running-runs.ts";
 import { ingestSource, type SourceIngest } from "./records/ingest-source.ts";
 import type { KeyCustody } from "./custody/key-custody.ts";
 import {
@@ -89,6 +92,8 @@ export interface Vault {
   readonly operator: OperatorApi;
   /** What other Vaults know of this Vault's log; until they confirm it, this Vault decides and releases nothing. */
   readonly witness: WitnessApi;
+  /** Ingests that are open or were published. */
+  readonly records: RecordsApi;
   ingest(args: SourceIngest): Promise<IngestReport>;
   grant(grant: AccessGrant): Promise<void>;
   revokeGrant(grantId: string, reason?: RevocationReason): Promise<void>;
@@ -122,7 +127,7 @@ export interface Vault {
 /**
  * Opens the Vault in `directory`, creating it when it is new. One process at a time.
  *
- * Removes what an interrupted ingest left behind; reads ledger, consents and log, and refuses an altered one.
+ * Ends publications that were interrupted and removes files of no batch; reads ledger, consents and log, and refuses an altered one.
  *
  * @throws UnavailableError INTERNAL_STORE_LOCKED, INTERNAL_STORE_UNAVAILABLE; ConflictError VERSION_STORE_NEWER,
  * SCHEMA_CONFIG_MALFORMED for secrets that are not this store's; VerificationError PROOF_CONSISTENCY_INVALID.
@@ -143,6 +148,7 @@ export async function openVault(options: VaultOptions): Promise<Vault> {
     custody: custodyOf(context),
     operator: operatorOf(context),
     witness,
+    records: recordsOf(context),
     ingest: (args) => ingestSource(context, args),
     grant: (grant) => addGrant(context, grant),
     revokeGrant: (grantId, reason) => revokeGrant(context, grantId, reason),
@@ -203,18 +209,12 @@ async function openContext(options: VaultOptions): Promise<VaultContext> {
     const files = new BatchFiles(path.join(directory, "batches"));
     const context: VaultContext = {
       ...{ vaultId, signingKey, boxKey, custody, nowMs, random },
-      ...{ store, log, secrets, books, files, gate: new BatchGate() },
+      ...{ store, log, secrets, books, files, gate: new BatchGate(), running: new RunningRuns() },
     };
-    await removeLeftovers(context);
+    await recoverRecords(context);
     return context;
   } catch (cause) {
     await store.close();
     throw cause;
   }
-}
-
-async function removeLeftovers({ store, files }: VaultContext): Promise<void> {
-  await store.write((trx) => trx.deleteFrom("batch").where("published", "=", 0).execute());
-  const kept = await store.db.selectFrom("batch").select(["batch_id", "sealed_id"]).execute();
-  files.removeOthers(kept.map(({ batch_id, sealed_id }) => sealed_id ?? batch_id));
 }

@@ -1,4 +1,4 @@
-import { createHmac, createSecretKey } from "node:crypto";
+import { createHmac, createSecretKey, type KeyObject } from "node:crypto";
 import * as fs from "node:fs";
 import path from "node:path";
 
@@ -34,6 +34,8 @@ const secretsSchema = z.strictObject({
 export interface VaultSecrets {
   /** Pseudonym of a subject in this Vault: HMAC of the trimmed NFC value of its subject attribute. */
   subjectId(subject: string): Uint8Array;
+  /** Key of the pseudonyms, for a thread that makes many; see {@link pseudonymOf}. */
+  readonly subjectKey: KeyObject;
   /** Secret under which the data key of one batch stays wrapped. */
   batchSecret(batchId: Uint8Array): Uint8Array;
   /** Key of the commitment to the consent bitmap of one task. */
@@ -80,10 +82,8 @@ function secretsOf(roots: z.infer<typeof secretsSchema>): VaultSecrets {
   const derive = (root: Uint8Array, purpose: string, ...context: Uint8Array[]): Uint8Array =>
     hkdf(root, concat(utf8(`symphony/${purpose}/v1`), ...context));
   return {
-    subjectId: (subject) => {
-      const value = utf8(subject.normalize("NFC").trim());
-      return new Uint8Array(createHmac("sha256", subjectKey).update(value).digest());
-    },
+    subjectId: (subject) => pseudonymOf(subjectKey, subject),
+    subjectKey,
     batchSecret: (batchId) => derive(roots.batch_root, "batch-secret", batchId),
     consentKey: (requestDigest) => derive(roots.consent_root, "consent-key", requestDigest),
     noiseShare: ({ requestDigest, inputCommitment, round }) =>
@@ -92,6 +92,12 @@ function secretsOf(roots: z.infer<typeof secretsSchema>): VaultSecrets {
       hmacSha256(derive(roots.consent_root, "subject-set-key"), digestOfBytes("subject-set", set)),
     fingerprint: digestOfBytes("vault-secrets", encodeCbor(roots)),
   };
+}
+
+/** HMAC-SHA-256 of the trimmed NFC value of a subject attribute; 32 bytes. */
+export function pseudonymOf(key: KeyObject, subject: string): Uint8Array {
+  const value = utf8(subject.normalize("NFC").trim());
+  return new Uint8Array(createHmac("sha256", key).update(value).digest());
 }
 
 function createSecrets(file: string, random: (bytes: number) => Uint8Array): void {

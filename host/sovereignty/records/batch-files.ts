@@ -1,3 +1,4 @@
+import { hash } from "node:crypto";
 import * as fs from "node:fs";
 import path from "node:path";
 
@@ -8,10 +9,10 @@ import {
   equalBytes,
   hex,
   parseBatchHeader,
+  type BatchHeader,
 } from "#protocol";
 
 import { storeUnavailable } from "../../store/index.ts";
-import { writeDurably } from "../custody/secrets.ts";
 
 /** The sealed batches of a Vault: one file each, named by batch id. */
 export class BatchFiles {
@@ -24,8 +25,29 @@ export class BatchFiles {
   }
 
   /** Writes a sealed batch; durable and whole, or not there. @throws UnavailableError INTERNAL_STORE_UNAVAILABLE */
-  write(batchId: Uint8Array, sealed: Uint8Array): void {
-    this.#guarded(() => writeDurably(this.#fileOf(batchId), sealed));
+  async write(batchId: Uint8Array, sealed: Uint8Array): Promise<void> {
+    const file = this.#fileOf(batchId);
+    const temporary = `${file}.tmp`;
+    try {
+      await fs.promises.writeFile(temporary, sealed, { mode: 0o600, flush: true });
+      await fs.promises.rename(temporary, file);
+      await this.#syncFolder();
+    } catch (cause) {
+      for (const left of [temporary, file]) await fs.promises.rm(left, { force: true });
+      throw storeUnavailable(file, cause);
+    }
+  }
+
+  /** SHA-256 of a batch's file, 32 bytes; null when there is none. @throws UnavailableError INTERNAL_STORE_UNAVAILABLE */
+  async digest(batchId: Uint8Array): Promise<Uint8Array | null> {
+    const bytes = await this.#bytesOf(batchId);
+    return bytes === null ? null : new Uint8Array(hash("sha256", bytes, "buffer"));
+  }
+
+  /** The header that a batch's file says, unauthenticated; null when there is no such file. */
+  async header(batchId: Uint8Array): Promise<BatchHeader | null> {
+    const bytes = await this.#bytesOf(batchId);
+    return bytes === null ? null : parseBatchHeader(bytes);
   }
 
   /**
@@ -35,14 +57,9 @@ export class BatchFiles {
    * @throws {@link UnavailableError} INTERNAL_STORE_UNAVAILABLE
    */
   async read(batchId: Uint8Array, root: Uint8Array): Promise<Uint8Array> {
-    const file = this.#fileOf(batchId);
-    let bytes: Uint8Array;
-    try {
-      bytes = new Uint8Array(await fs.promises.readFile(file));
-    } catch (cause) {
-      throw storeUnavailable(file, cause);
-    }
-    if (bytes.length > BATCH_BYTES_MAX || !equalBytes(parseBatchHeader(bytes).record_root, root)) {
+    const bytes = await this.#bytesOf(batchId);
+    if (bytes === null) throw storeUnavailable(this.#fileOf(batchId), new Error("no such file"));
+    if (!equalBytes(parseBatchHeader(bytes).record_root, root)) {
       throw new VerificationError(
         { code: "EXECUTION_INPUT_MISMATCH", batch_id: hex(batchId) },
         `batch ${hex(batchId)}: expected the root that was recorded at ingest, got another`,
@@ -63,6 +80,27 @@ export class BatchFiles {
 
   remove(batchIds: readonly Uint8Array[]): void {
     for (const batchId of batchIds) fs.rmSync(this.#fileOf(batchId), { force: true });
+  }
+
+  /** A file that is too long for a batch is none. */
+  async #bytesOf(batchId: Uint8Array): Promise<Uint8Array | null> {
+    const file = this.#fileOf(batchId);
+    try {
+      const { size } = await fs.promises.stat(file);
+      return size > BATCH_BYTES_MAX ? null : new Uint8Array(await fs.promises.readFile(file));
+    } catch (cause) {
+      if (cause instanceof Error && "code" in cause && cause.code === "ENOENT") return null;
+      throw storeUnavailable(file, cause);
+    }
+  }
+
+  async #syncFolder(): Promise<void> {
+    const folder = await fs.promises.open(this.#folder, "r");
+    try {
+      await folder.sync();
+    } finally {
+      await folder.close();
+    }
   }
 
   #fileOf(batchId: Uint8Array): string {

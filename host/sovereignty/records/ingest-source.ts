@@ -3,7 +3,7 @@ import { MalformedError } from "#protocol";
 import type { VaultContext } from "../vault-context.ts";
 import { openCsv } from "./csv.ts";
 import { documentMapping, openDocuments } from "./documents.ts";
-import { ingestRows, type IngestReport, type RowIngest } from "./ingest.ts";
+import { ingestRows, type RowIngest } from "./ingest.ts";
 import { openJsonLines } from "./jsonl.ts";
 import {
   IDENTITY_MAPPING,
@@ -12,6 +12,7 @@ import {
   sourceColumns,
   type IngestMapping,
 } from "./mapping.ts";
+import type { IngestReport } from "./publish.ts";
 import type { RowMapping } from "./row-mapping.ts";
 import type { RowSource } from "./source.ts";
 

@@ -1,63 +1,35 @@
-import {
-  MalformedError,
-  RefusedError,
-  SALT_BYTES,
-  SymphonyError,
-  digestOf,
-  hex,
-  type AttributeValue,
-  type BatchColumn,
-  type CanonicalAttribute,
-  type RecordScope,
-} from "#protocol";
-import { z } from "zod";
+import { LimitError, MalformedError, RefusedError, digestOf } from "#protocol";
 
-import { parseAttributeValue } from "./attribute-value.ts";
-import { BatchWriter } from "./batch-writer.ts";
-import { IDENTITY_ROWS, type BoundMapping, type RowMapping } from "./row-mapping.ts";
-import type { Cell, RowSource, SourceRow } from "./source.ts";
 import type { VaultContext } from "../vault-context.ts";
+import { layoutOf, type IngestTarget, type Layout } from "./layout.ts";
+import { Pipeline } from "./pipeline.ts";
+import { finishPublications, publishRun, type IngestReport } from "./publish.ts";
+import { IDENTITY_ROWS, type RowMapping } from "./row-mapping.ts";
+import { SOURCE_NAME_MAX, discard, openRun, type Run } from "./runs.ts";
+import type { RunProgress } from "./running-runs.ts";
+import type { RowSource } from "./source.ts";
 
 /** Most records of a batch, and quarantined rows that a report names. */
 export const INGEST_BATCH_ROWS_MAX = 10_000;
 const QUARANTINED_NAMED_MAX = 100;
 
-const quarantinedRowSchema = z.strictObject({
-  line: z.int(),
-  column: z.string().nullable(),
-  expected: z.string(),
-});
-
-const ingestReportSchema = z.strictObject({
-  ingest_id: z.string(),
-  record_scope: z.string(),
-  records: z.int(),
-  batches: z.int(),
-  commitments: z.int(),
-  quarantined_count: z.int(),
-  /** The first 100. Says where and what was expected, never a value. */
-  quarantined: z.array(quarantinedRowSchema),
-});
-
-/** What an ingest did. The same source for the same scope gives the same report and no second copy. */
-export type IngestReport = z.infer<typeof ingestReportSchema>;
-type QuarantinedRow = z.infer<typeof quarantinedRowSchema>;
-
-/** Which records are ingested, from a governance state's semantic registry. */
-export interface IngestTarget {
-  readonly recordScope: RecordScope;
-  readonly attributes: readonly CanonicalAttribute[];
-}
-
 /** How an ingest goes about its rows. */
 export interface IngestOptions {
   /** Which cells become which attributes; {@link IDENTITY_ROWS} when absent. */
   readonly mapping?: RowMapping;
+  /**
+   * What the source is called, a file's name for one: an interrupted ingest goes on when a source of this name comes
+   * again for the same scope and mapping. Empty when absent.
+   */
+  readonly name?: string;
   /** Whether a row at fault ends the ingest, or is left out and reported. */
   readonly onError: "abort" | "quarantine";
   /** At most {@link INGEST_BATCH_ROWS_MAX}, the default. */
   readonly batchRows?: number;
-  readonly onProgress?: (records: number) => void;
+  /** Called after every group of rows. */
+  readonly onProgress?: (progress: RunProgress) => void;
+  /** Ends the ingest after the group of rows being read, with the signal's reason; it can be continued. */
+  readonly signal?: AbortSignal;
 }
 
 /** See {@link ingestRows}. */
@@ -66,144 +38,68 @@ export interface RowIngest extends IngestTarget, IngestOptions {
 }
 
 /**
- * Ingests the rows of a source. All or, when it throws, none. Holds one batch in memory.
+ * Ingests the rows of a source. Its records are published all at once (DS-1); the same source again gives the same
+ * report and no second copy. Holds some batches in memory, whatever the size of the source.
+ *
+ * What is at fault in the source ends the ingest and leaves nothing. What interrupts it, be it the sender, the signal,
+ * the disk or the end of the process, leaves what is staged: the source sent again continues it.
  *
  * @throws MalformedError SCHEMA_UNKNOWN_COLUMN with `column` for columns that the mapping does not take;
- * SCHEMA_ROW_MALFORMED with `line` and `column`. LimitError SCHEMA_TOO_LARGE. UnavailableError from key custody or the
- * store. What the source throws.
+ * SCHEMA_ROW_MALFORMED with `line` and `column`. LimitError SCHEMA_TOO_LARGE. ConflictError SCHEMA_INGEST_RUNNING for a
+ * source that is being ingested. UnavailableError from key custody or the store. What the source throws.
  */
 export async function ingestRows(context: VaultContext, args: RowIngest): Promise<IngestReport> {
-  const { source, mapping = IDENTITY_ROWS, onError } = args;
+  const { mapping = IDENTITY_ROWS, name = "" } = args;
+  if (name.length > SOURCE_NAME_MAX) throw nameTooLong(name);
   const layout = layoutOf(args);
-  const rowsMax = Math.min(args.batchRows ?? INGEST_BATCH_ROWS_MAX, INGEST_BATCH_ROWS_MAX);
-  const names = layout.columns.map(({ name }) => name);
-  const bound = mapping.bind(source.columns, names);
-  const width = source.columns.length;
-  return await ingest(context, { layout, rowsMax }, async (sink) => {
-    for await (const group of source.rows) {
-      for (const row of group) await takeRow(sink, row, { layout, bound, width, onError });
-      args.onProgress?.(sink.records);
-    }
-    return sourceDigestOf(source, mapping);
-  });
-}
-
-interface LayoutColumn extends BatchColumn {
-  readonly attribute: CanonicalAttribute;
-}
-
-interface Layout {
-  readonly recordScope: string;
-  readonly schema: string;
-  readonly columns: readonly LayoutColumn[];
-  /** Name of the column that says whose record it is. */
-  readonly subject: string;
-}
-
-/** Where rows go while an ingest runs. */
-interface Sink {
-  readonly records: number;
-  readonly subject: string;
-  add(values: ReadonlyMap<string, AttributeValue>, contentBytes: number): Promise<void>;
-  quarantine(row: QuarantinedRow): void;
-}
-
-/** Runs `read` into a writer and publishes what it took; `read` returns the digest of its source. */
-async function ingest(
-  context: VaultContext,
-  { layout, rowsMax }: { layout: Layout; rowsMax: number },
-  read: (sink: Sink) => Promise<Uint8Array>,
-): Promise<IngestReport> {
-  const { recordScope, schema, columns } = layout;
-  const writer = new BatchWriter(context, { recordScope, schema, columns, rowsMax });
-  const taken = { records: 0, quarantinedCount: 0, quarantined: new Array<QuarantinedRow>() };
+  const key = {
+    recordScope: layout.recordScope,
+    sourceName: name.normalize("NFC").toWellFormed(),
+    mappingDigest: mapping.digest ?? new Uint8Array(0),
+  };
+  const release = context.running.take(key);
   try {
-    const sourceDigest = await read({
-      get records() {
-        return taken.records;
-      },
-      subject: layout.subject,
-      add: async (values, contentBytes) => {
-        await writer.add(recordOf(context, layout, values), contentBytes);
-        taken.records += 1;
-      },
-      quarantine: (row) => {
-        taken.quarantinedCount += 1;
-        if (taken.quarantined.length < QUARANTINED_NAMED_MAX) taken.quarantined.push(row);
-      },
-    });
-    await writer.flush();
-    const report: IngestReport = {
-      ingest_id: writer.ingestId,
-      record_scope: recordScope,
-      records: taken.records,
-      batches: writer.batchCount,
-      commitments: taken.records,
-      quarantined_count: taken.quarantinedCount,
-      quarantined: taken.quarantined,
-    };
-    return await publish(context, { writer, report, sourceDigest });
-  } catch (error) {
-    await writer.discard();
-    throw error;
+    await finishPublications(context);
+    const run = await openRun(context, key);
+    try {
+      return await ingestInto(context, run, { ...args, mapping, layout });
+    } catch (error) {
+      await endFailed(context, run, error);
+      throw error;
+    } finally {
+      context.running.ended(run.ingestId);
+    }
+  } finally {
+    release();
   }
 }
 
-/** Publishes an ingest, unless its source is there already: then the earlier report stands for both. */
-async function publish(
-  context: VaultContext,
-  args: { writer: BatchWriter; report: IngestReport; sourceDigest: Uint8Array },
-): Promise<IngestReport> {
-  const { writer, report, sourceDigest } = args;
-  const earlier = await context.store.write(async (trx) => {
-    const known = await trx
-      .selectFrom("ingest")
-      .select("report")
-      .where("source_digest", "=", sourceDigest)
-      .where("record_scope", "=", report.record_scope)
-      .executeTakeFirst();
-    if (known !== undefined) return ingestReportSchema.parse(JSON.parse(known.report));
-    const batches = await writer.publish(trx);
-    await trx
-      .insertInto("ingest")
-      .values({
-        source_digest: sourceDigest,
-        record_scope: report.record_scope,
-        report: JSON.stringify(report),
-        at_ms: context.nowMs(),
-      })
-      .execute();
-    await context.log.append(trx, {
-      type: "ingest.published",
-      taskId: null,
-      body: { ingest_id: report.ingest_id, record_scope: report.record_scope, batches },
-    });
-    return undefined;
-  });
-  if (earlier === undefined) return report;
-  await writer.discard();
-  return earlier;
-}
+type Ingesting = RowIngest & { readonly mapping: RowMapping; readonly layout: Layout };
 
-function layoutOf({ recordScope, attributes }: IngestTarget): Layout {
-  const columns = recordScope.attribute_ids.map((id): LayoutColumn => {
-    const attribute = attributes.find(
-      (each) => each.attribute_id === id && each.domain_id === recordScope.domain_id,
-    );
-    if (attribute === undefined) {
-      throw new RefusedError(
-        { code: "DERIVATION_UNRESOLVED", attribute: id },
-        `attribute ${id}: expected one of domain ${recordScope.domain_id}`,
-      );
+async function ingestInto(context: VaultContext, run: Run, args: Ingesting): Promise<IngestReport> {
+  const { source, mapping, layout, signal, onProgress } = args;
+  const rowsMax = Math.min(args.batchRows ?? INGEST_BATCH_ROWS_MAX, INGEST_BATCH_ROWS_MAX);
+  const names = layout.columns.map(({ name }) => name);
+  const bound = mapping.bind(source.columns, names);
+  const { onError } = args;
+  const pipeline = new Pipeline(context, { layout, mapping: bound, source, run, onError, rowsMax });
+  const tell = (): void => {
+    context.running.report(run.ingestId, pipeline.progress);
+    onProgress?.(pipeline.progress);
+  };
+  try {
+    for await (const rows of source.rows) {
+      signal?.throwIfAborted();
+      await pipeline.take(rows);
+      tell();
     }
-    return { name: id, type: attribute.type, scale: attribute.scale, attribute };
-  });
-  const recordScopeId = recordScope.record_scope_id;
-  const schema = `${recordScopeId
-    .toLowerCase()
-    .replace(/^[^a-z]/, "r")
-    .replace(/[^a-z0-9_.-]/g, "-")}@1`;
-  return { recordScope: recordScopeId, schema, columns, subject: recordScope.subject_attribute_id };
+    const staged = await pipeline.finish();
+    tell();
+    const report = await reportOf(context, staged);
+    return await publishRun(context, { report, sourceDigest: sourceDigestOf(source, mapping) });
+  } finally {
+    await pipeline.close();
+  }
 }
 
 /** What a source is known by: its bytes and what they were read as. */
@@ -212,86 +108,46 @@ function sourceDigestOf(source: RowSource, mapping: RowMapping): Uint8Array {
   return mapping.digest === null ? bytes : digestOf("ingest-source", [bytes, mapping.digest]);
 }
 
-interface RowShape {
-  readonly layout: Layout;
-  readonly bound: BoundMapping;
-  /** Cells of a row of the source. */
-  readonly width: number;
-}
-
-async function takeRow(
-  sink: Sink,
-  row: SourceRow,
-  shape: RowShape & { readonly onError: "abort" | "quarantine" },
-): Promise<void> {
-  const parsed = parseRow(row, shape);
-  if ("values" in parsed) {
-    await sink.add(parsed.values, parsed.contentBytes);
-  } else if (shape.onError === "quarantine") {
-    sink.quarantine(parsed);
-  } else {
-    throw rowMalformed(parsed);
-  }
-}
-
-function parseRow(
-  row: SourceRow,
-  { layout, bound, width }: RowShape,
-): { values: Map<string, AttributeValue>; contentBytes: number } | QuarantinedRow {
-  const { line } = row;
-  if ("fault" in row) return { line, ...row.fault };
-  if (row.cells.length !== width) return { line, column: null, expected: `${width} cells` };
-  const cells = bound.apply(row.cells, line);
-  const values = new Map<string, AttributeValue>();
-  for (const [index, { name, attribute }] of layout.columns.entries()) {
-    try {
-      values.set(name, valueOf(cells[index] ?? null, attribute));
-    } catch (error) {
-      if (!(error instanceof SymphonyError)) throw error;
-      const expected = String(error.details["expected"]);
-      return { line, column: bound.names[index] ?? name, expected };
-    }
-  }
-  if (subjectText(values.get(layout.subject)) === undefined) {
-    const index = layout.columns.findIndex(({ name }) => name === layout.subject);
-    const column = bound.names[index] ?? layout.subject;
-    return { line, column, expected: "whose record it is, got an empty cell" };
-  }
-  const contentBytes = cells.reduce((sum, cell) => sum + (cell?.length ?? 0), 0);
-  return { values, contentBytes };
-}
-
-function valueOf(cell: Cell, attribute: CanonicalAttribute): AttributeValue {
-  if (cell === null) return null;
-  return typeof cell === "string" ? parseAttributeValue(cell, attribute) : cell;
-}
-
-function recordOf(
-  context: VaultContext,
-  layout: Layout,
-  values: ReadonlyMap<string, AttributeValue>,
-) {
-  const attributes: Record<string, AttributeValue> = {};
-  for (const { name } of layout.columns) attributes[name] = values.get(name) ?? null;
+async function reportOf({ store }: VaultContext, run: Run): Promise<IngestReport> {
+  const named = await store.db
+    .selectFrom("ingest_fault")
+    .select(["line", "column_name", "expected"])
+    .where("ingest_id", "=", run.ingestId)
+    .orderBy("line")
+    .limit(QUARANTINED_NAMED_MAX)
+    .execute();
+  const records = run.segments.reduce((sum, segment) => sum + segment.records, 0);
   return {
-    schema: layout.schema,
-    subject_id: context.secrets.subjectId(subjectText(values.get(layout.subject)) ?? ""),
-    attributes,
-    salt: context.random(SALT_BYTES),
+    ingest_id: run.ingestId,
+    record_scope: run.recordScope,
+    records,
+    batches: run.segments.filter(({ batchId }) => batchId !== null).length,
+    commitments: records,
+    quarantined_count: run.segments.reduce((sum, segment) => sum + segment.quarantined, 0),
+    quarantined: named.map(({ line, column_name: column, expected }) => ({
+      line,
+      column,
+      expected,
+    })),
   };
 }
 
-/** The value that names a subject, as text; undefined when it names nobody. */
-function subjectText(value: AttributeValue | undefined): string | undefined {
-  if (typeof value === "number") return String(value);
-  if (value instanceof Uint8Array) return value.length === 0 ? undefined : hex(value);
-  return value === null || value === undefined || value.trim() === "" ? undefined : value;
+/** A source at fault would be at fault again; a run without a batch has nothing to continue. */
+async function endFailed(context: VaultContext, run: Run, error: unknown): Promise<void> {
+  const atFault =
+    error instanceof MalformedError || error instanceof LimitError || error instanceof RefusedError;
+  const staged = await context.store.db
+    .selectFrom("ingest_segment")
+    .select("sequence")
+    .where("ingest_id", "=", run.ingestId)
+    .limit(1)
+    .execute();
+  if (atFault || staged.length === 0) await discard(context, run.ingestId);
 }
 
-function rowMalformed({ line, column, expected }: QuarantinedRow): MalformedError {
-  const place = column === null ? `line ${line}` : `line ${line}, column ${column}`;
-  return new MalformedError(
-    { code: "SCHEMA_ROW_MALFORMED", line, column, expected },
-    `${place}: expected ${expected}`,
+function nameTooLong(name: string): LimitError {
+  return new LimitError(
+    { code: "SCHEMA_TOO_LARGE", field: "name", max: SOURCE_NAME_MAX, actual: name.length },
+    `name: expected at most ${SOURCE_NAME_MAX} characters, got ${name.length}`,
   );
 }

@@ -89,7 +89,10 @@ export function counted(label: string): (bytes: number) => Uint8Array {
   let count = 0;
   return (bytes) => {
     count += 1;
-    return sha256(utf8(`${label} ${count}`)).slice(0, bytes);
+    const blocks = Array.from({ length: Math.ceil(bytes / 32) }, (_, block) =>
+      sha256(utf8(`${label} ${count}${block === 0 ? "" : ` ${block}`}`)),
+    );
+    return new Uint8Array(Buffer.concat(blocks)).slice(0, bytes);
   };
 }
 

@@ -1,0 +1,112 @@
+import os from "node:os";
+import { once } from "node:events";
+import { Worker } from "node:worker_threads";
+
+import { UnavailableError } from "#protocol";
+
+import { BatchBuild, type BuildJob, type BuildPlan, type BuildResult } from "./batch-build.ts";
+
+/** Rows that are built on the calling thread: starting another costs more than building them. */
+const OWN_ROWS = 20_000;
+const THREADS_MAX = 16;
+
+interface Waiting {
+  readonly resolve: (result: BuildResult) => void;
+  readonly reject: (error: unknown) => void;
+}
+
+/** Builds the batches of one ingest: the first on the calling thread, more on threads of their own. */
+export class BuildPool {
+  readonly #plan: BuildPlan;
+  readonly #threads: BuildThread[] = [];
+  readonly #own: BatchBuild;
+  readonly #threadsMax: number;
+  #ownRows = 0;
+
+  /** @param threadsMax - Threads beside the calling one; as many as the machine has processors when absent. */
+  constructor(plan: BuildPlan, threadsMax: number = os.availableParallelism()) {
+    this.#plan = plan;
+    this.#own = new BatchBuild(plan);
+    this.#threadsMax = Math.min(threadsMax, THREADS_MAX);
+  }
+
+  /** Jobs that are worth being under way at once. */
+  get width(): number {
+    return this.#threadsMax + 1;
+  }
+
+  /** @throws UnavailableError INTERNAL_UNEXPECTED when the thread ended before its job. */
+  async build(job: BuildJob): Promise<BuildResult> {
+    if (this.#ownRows < OWN_ROWS || this.#threadsMax === 0) {
+      this.#ownRows += job.block.rows;
+      return this.#own.build(job);
+    }
+    const idle = this.#threads.find((thread) => thread.waiting === 0);
+    if (idle !== undefined) return await idle.build(job);
+    if (this.#threads.length < this.#threadsMax) {
+      const thread = new BuildThread(this.#plan);
+      this.#threads.push(thread);
+      return await thread.build(job);
+    }
+    const [first, ...others] = this.#threads;
+    if (first === undefined) return this.#own.build(job);
+    const least = others.reduce((best, each) => (each.waiting < best.waiting ? each : best), first);
+    return await least.build(job);
+  }
+
+  /** Ends the threads, whatever they are doing. */
+  async close(): Promise<void> {
+    await Promise.all(this.#threads.map((thread) => thread.close()));
+  }
+}
+
+/** One thread; takes jobs in order. */
+class BuildThread {
+  readonly #worker: Worker;
+  readonly #waiting: Waiting[] = [];
+  #ended: Error | undefined;
+
+  constructor(plan: BuildPlan) {
+    this.#worker = new Worker(new URL("./build-worker.ts", import.meta.url), { workerData: plan });
+    this.#worker.on("message", (result: BuildResult) => this.#waiting.shift()?.resolve(result));
+    this.#worker.on("error", (cause: unknown) => this.#end(cause));
+    this.#worker.on("exit", () => this.#end(undefined));
+  }
+
+  get waiting(): number {
+    return this.#waiting.length;
+  }
+
+  build(job: BuildJob): Promise<BuildResult> {
+    return new Promise((resolve, reject) => {
+      if (this.#ended !== undefined) {
+        reject(this.#ended);
+        return;
+      }
+      this.#waiting.push({ resolve, reject });
+      const { block, salts } = job;
+      this.#worker.postMessage(job, [
+        block.lines.buffer,
+        block.lengths.buffer,
+        block.contents.buffer,
+        salts.buffer,
+      ]);
+    });
+  }
+
+  async close(): Promise<void> {
+    if (this.#ended !== undefined) return;
+    const exited = once(this.#worker, "exit");
+    await this.#worker.terminate();
+    await exited;
+  }
+
+  #end(cause: unknown): void {
+    this.#ended ??= new UnavailableError(
+      { code: "INTERNAL_UNEXPECTED", subject: "ingest thread" },
+      "ingest: expected a thread that builds batches, got one that ended",
+      { cause },
+    );
+    for (const { reject } of this.#waiting.splice(0)) reject(this.#ended);
+  }
+}

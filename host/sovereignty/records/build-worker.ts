@@ -1,0 +1,13 @@
+// A thread of an ingest, started by build-pool.ts: builds the batches that it is sent, one after the other.
+import { parentPort, workerData } from "node:worker_threads";
+
+import { BatchBuild, type BuildJob, type BuildPlan } from "./batch-build.ts";
+
+if (parentPort === null) throw new Error("expected to be started as a thread");
+const port = parentPort;
+const plan: BuildPlan = workerData;
+const build = new BatchBuild(plan);
+
+port.on("message", (job: BuildJob) => {
+  port.postMessage(build.build(job));
+});

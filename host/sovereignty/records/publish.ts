@@ -1,0 +1,199 @@
+import { ConflictError } from "#protocol";
+import { z } from "zod";
+
+import { allocateOrdinals, splitSubjectIds, type Writing } from "../queries.ts";
+import { ordinalBytes } from "../ledger/subject-set.ts";
+import type { VaultContext } from "../vault-context.ts";
+import { discard } from "./runs.ts";
+
+/** Batches whose subjects get their ordinals in one write: some 100 ms for which other writes wait. */
+const BATCHES_PER_WRITE = 4;
+
+const quarantinedRowSchema = z.strictObject({
+  line: z.int(),
+  column: z.string().nullable(),
+  expected: z.string(),
+});
+
+const ingestReportSchema = z.strictObject({
+  ingest_id: z.string(),
+  record_scope: z.string(),
+  records: z.int(),
+  batches: z.int(),
+  commitments: z.int(),
+  quarantined_count: z.int(),
+  /** The first 100. Says where and what was expected, never a value. */
+  quarantined: z.array(quarantinedRowSchema),
+});
+
+/** What an ingest did. The same source for the same scope gives the same report and no second copy. */
+export type IngestReport = z.infer<typeof ingestReportSchema>;
+
+/** Reads a stored report. */
+export function parseReport(json: string): IngestReport {
+  return ingestReportSchema.parse(JSON.parse(json));
+}
+
+/** The report of the published ingest of this source, if there is one. */
+export async function publishedReport(
+  db: VaultContext["store"]["db"],
+  source: { readonly recordScope: string; readonly sourceDigest: Uint8Array },
+): Promise<IngestReport | undefined> {
+  const known = await db
+    .selectFrom("ingest")
+    .select("report")
+    .where("source_digest", "=", source.sourceDigest)
+    .where("record_scope", "=", source.recordScope)
+    .executeTakeFirst();
+  return known === undefined ? undefined : parseReport(known.report);
+}
+
+/**
+ * Publishes a run whose source is staged to its end: from then on tasks see all of its records, before none.
+ *
+ * First it is recorded that all is there; a crash from then on ends in publication when the Vault is next opened.
+ * Then the subjects get their ordinals, in writes of bounded length. One last write makes the batches visible.
+ *
+ * @param run.report - What the ingest is to answer.
+ * @returns The report; an earlier one, and nothing published, when the source is there already.
+ */
+export async function publishRun(
+  context: VaultContext,
+  run: { readonly report: IngestReport; readonly sourceDigest: Uint8Array },
+): Promise<IngestReport> {
+  const { report, sourceDigest } = run;
+  const { ingest_id: ingestId, record_scope: recordScope } = report;
+  const earlier = await publishedReport(context.store.db, { recordScope, sourceDigest });
+  if (earlier !== undefined) {
+    await discard(context, ingestId);
+    return earlier;
+  }
+  await context.store.write((trx) =>
+    trx
+      .updateTable("ingest_run")
+      .set({ source_digest: sourceDigest, report: JSON.stringify(report) })
+      .where("ingest_id", "=", ingestId)
+      .execute(),
+  );
+  return await finishPublication(context, ingestId);
+}
+
+/** Ends every publication that a crash or a full disk has interrupted. */
+export async function finishPublications(context: VaultContext): Promise<void> {
+  const complete = await context.store.db
+    .selectFrom("ingest_run")
+    .select("ingest_id")
+    .where("source_digest", "is not", null)
+    .orderBy("created_ms")
+    .execute();
+  for (const { ingest_id: ingestId } of complete) {
+    if (!context.running.isRunning(ingestId)) await finishPublication(context, ingestId);
+  }
+}
+
+async function finishPublication(context: VaultContext, ingestId: string): Promise<IngestReport> {
+  const staged = await context.store.db
+    .selectFrom("ingest_segment")
+    .select("batch_id")
+    .where("ingest_id", "=", ingestId)
+    .where("batch_id", "is not", null)
+    .orderBy("sequence")
+    .execute();
+  const batchIds = staged.flatMap(({ batch_id: batchId }) => (batchId === null ? [] : [batchId]));
+  for (let at = 0; at < batchIds.length; at += BATCHES_PER_WRITE) {
+    const group = batchIds.slice(at, at + BATCHES_PER_WRITE);
+    await context.store.write((trx) => giveOrdinals(context, trx, group));
+  }
+  const published = await context.store.write((trx) => flip(context, trx, { ingestId, batchIds }));
+  if (!published.isNew) await discard(context, ingestId);
+  return published.report;
+}
+
+/** Gives the subjects of staged batches their ordinals; batches that have them are passed over. */
+async function giveOrdinals(
+  context: VaultContext,
+  trx: Writing,
+  batchIds: readonly Uint8Array[],
+): Promise<void> {
+  const batches = await trx
+    .selectFrom("batch")
+    .select(["batch_id", "record_scope", "subject_ids", "commitments"])
+    .where("batch_id", "in", batchIds)
+    .where("published", "=", 0)
+    .orderBy("position")
+    .execute();
+  const waiting = batches.filter(({ subject_ids }) => subject_ids.length > 0);
+  if (waiting.length === 0) return;
+  const ids = waiting.flatMap(({ subject_ids }) => splitSubjectIds(subject_ids));
+  const ordinals = await allocateOrdinals(trx, ids);
+  let from = 0;
+  for (const { batch_id, subject_ids } of waiting) {
+    const count = splitSubjectIds(subject_ids).length;
+    const own = ordinals.subarray(from, from + count);
+    from += count;
+    await trx
+      .updateTable("batch")
+      .set({ ordinals: ordinalBytes(own), subject_ids: new Uint8Array(0) })
+      .where("batch_id", "=", batch_id)
+      .execute();
+  }
+}
+
+interface Publication {
+  readonly ingestId: string;
+  readonly batchIds: readonly Uint8Array[];
+}
+
+async function flip(
+  context: VaultContext,
+  trx: Writing,
+  { ingestId, batchIds }: Publication,
+): Promise<{ readonly report: IngestReport; readonly isNew: boolean }> {
+  const run = await trx
+    .selectFrom("ingest_run")
+    .selectAll()
+    .where("ingest_id", "=", ingestId)
+    .executeTakeFirst();
+  if (run === undefined || run.source_digest === null || run.report === null) {
+    throw notWhole(ingestId, "a run that is staged to its end");
+  }
+  const { source_digest: sourceDigest, record_scope: recordScope } = run;
+  const earlier = await publishedReport(trx, { recordScope, sourceDigest });
+  if (earlier !== undefined) return { report: earlier, isNew: false };
+  const batches = await trx
+    .selectFrom("batch")
+    .select(["batch_id", "root"])
+    .where("ingest_id", "=", ingestId)
+    .where("published", "=", 0)
+    .orderBy("position")
+    .execute();
+  if (batches.length !== batchIds.length) {
+    throw notWhole(ingestId, `${batchIds.length} staged batches, got ${batches.length}`);
+  }
+  await trx
+    .updateTable("batch")
+    .set({ published: 1 })
+    .where("ingest_id", "=", ingestId)
+    .where("published", "=", 0)
+    .execute();
+  const row = { source_digest: sourceDigest, record_scope: recordScope, report: run.report };
+  await trx
+    .insertInto("ingest")
+    .values({ ...row, at_ms: context.nowMs() })
+    .execute();
+  await trx.deleteFrom("ingest_segment").where("ingest_id", "=", ingestId).execute();
+  await trx.deleteFrom("ingest_run").where("ingest_id", "=", ingestId).execute();
+  await context.log.append(trx, {
+    type: "ingest.published",
+    taskId: null,
+    body: { ingest_id: ingestId, record_scope: recordScope, batches },
+  });
+  return { report: parseReport(run.report), isNew: true };
+}
+
+function notWhole(ingestId: string, expected: string): ConflictError {
+  return new ConflictError(
+    { code: "INTERNAL_UNEXPECTED", ingest_id: ingestId },
+    `ingest ${ingestId}: expected ${expected}`,
+  );
+}
