@@ -5,7 +5,6 @@ import type { VaultSchema } from "./schema.ts";
 /** Subject ids that one query looks up. */
 const LOOKUP_MAX = 500;
 const SUBJECT_ID_BYTES = 32;
-const COMMITMENT_BYTES = 32;
 
 export type Reading = Kysely<VaultSchema>;
 export type Writing = Transaction<VaultSchema>;
@@ -142,17 +141,20 @@ export async function findRecord(
   recordScope: string,
   commitment: Uint8Array,
 ): Promise<{ readonly batch: StoredBatch; readonly row: number } | undefined> {
+  const found = await db
+    .selectFrom("document_record")
+    .select(["batch_id", "row_index"])
+    .where("record_scope", "=", recordScope)
+    .where("commitment", "=", commitment)
+    .executeTakeFirst();
+  if (found === undefined) return undefined;
   const batch = await db
     .selectFrom("batch")
-    .select([...BATCH_COLUMNS, "commitments"])
-    .where("record_scope", "=", recordScope)
+    .select(BATCH_COLUMNS)
+    .where("batch_id", "=", found.batch_id)
     .where("published", "=", 1)
-    .where((where) => where(where.fn("instr", ["commitments", where.val(commitment)]), ">", 0))
-    .orderBy("position")
     .executeTakeFirst();
-  if (batch === undefined) return undefined;
-  const offset = Buffer.from(batch.commitments).indexOf(commitment);
-  return offset % COMMITMENT_BYTES === 0 ? { batch, row: offset / COMMITMENT_BYTES } : undefined;
+  return batch === undefined ? undefined : { batch, row: found.row_index };
 }
 
 /** A decision on a request, as it was signed, with its stored plan. */
