@@ -164,7 +164,6 @@ export class Pipeline {
 
   /** Has the block built, and stages it after those before it. */
   async #submit(): Promise<Run> {
-    const before = this.#run;
     const place = {
       endOffset: this.#end,
       rows: this.#blockRows,
@@ -173,7 +172,7 @@ export class Pipeline {
     };
     const ownFaults = this.#faults;
     const [run, { batch, faults: found }] = await Promise.all([
-      before,
+      this.#run,
       this.#build(this.#packer.take()),
     ]);
     const faults = [...ownFaults, ...found].sort((left, right) => left.line - right.line);

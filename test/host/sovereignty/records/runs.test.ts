@@ -135,11 +135,22 @@ test.for([
   { title: "missing", harm: (file: string) => fs.rmSync(file) },
 ])("[PL-7] a staged batch that is $title is made again", async ({ harm }) => {
   const { fixture, csv } = await interrupted();
-  for (const file of files(fixture)) harm(path.join(fixture.directory, "batches", file));
+  const harmed = files(fixture);
+  for (const file of harmed) harm(path.join(fixture.directory, "batches", file));
   const vault = await fixture.reopen();
   const report = await ingest({ ...fixture, vault }, csv);
   expect(report).toMatchObject({ records: 22, batches: 5 });
   expect(files(fixture)).toHaveLength(5);
+  expect(files(fixture).filter((file) => harmed.includes(file))).toEqual([]);
+});
+
+test("[DS-1] equal rows are records that nobody can tell to be equal", async () => {
+  const fixture = await newFixture();
+  const [header, row] = customerCsv(1).split("\n");
+  await ingest(fixture, [header, row, row, ""].join("\n"));
+  const [one, two] = await fixture.vault.recordCommitments("customers");
+  expect(one?.commitment).not.toEqual(two?.commitment);
+  expect(await fixture.vault.status()).toMatchObject({ records: 2, subjects: 1 });
 });
 
 test("an interrupted ingest can be abandoned, once", async () => {
