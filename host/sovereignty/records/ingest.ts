@@ -57,14 +57,15 @@ export async function ingestRows(context: VaultContext, args: RowIngest): Promis
     sourceName: name.normalize("NFC").toWellFormed(),
     mappingDigest: mapping.digest ?? new Uint8Array(0),
   };
-  const release = context.running.take(key);
+  const release = await context.running.take(key);
   try {
     await finishPublications(context);
     const run = await openRun(context, key);
     try {
       return await ingestInto(context, run, { ...args, mapping, layout });
     } catch (error) {
-      await endFailed(context, run, error);
+      // What this cannot remove, the disk being full for one, is an interrupted run: it can be continued or abandoned.
+      await endFailed(context, run, error).catch(() => undefined);
       throw error;
     } finally {
       context.running.ended(run.ingestId);

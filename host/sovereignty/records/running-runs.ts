@@ -1,7 +1,12 @@
+import { setTimeout } from "node:timers/promises";
+
 import { ConflictError, LimitError, hex } from "#protocol";
 
 /** Runs that take rows at once. */
 export const RUNNING_MAX = 8;
+
+/** How long an ingest waits for one of the same source to end: its sender may just have gone away. */
+const ENDING_MS_MAX = 2_000;
 
 /** What tells one open run from another: a source that comes again under the same key continues it. */
 export interface RunKey {
@@ -25,15 +30,17 @@ export interface RunProgress {
 /** The runs that take rows in this process, and how far each is. */
 export class RunningRuns {
   readonly #progress = new Map<string, RunProgress | null>();
-  readonly #taken = new Set<string>();
+  /** By key: what ends when the key is released. */
+  readonly #taken = new Map<string, Promise<void>>();
 
   /**
-   * Takes a key until it is released.
+   * Takes a key until what it returns is called. Waits a little for who has it.
    *
    * @throws {@link ConflictError} SCHEMA_INGEST_RUNNING; {@link LimitError} SCHEMA_TOO_LARGE
    */
-  take(key: RunKey): () => void {
+  async take(key: RunKey): Promise<() => void> {
     const name = JSON.stringify([key.recordScope, key.sourceName, hex(key.mappingDigest)]);
+    await this.#ended(name);
     if (this.#taken.has(name)) {
       throw new ConflictError(
         { code: "SCHEMA_INGEST_RUNNING", record_scope: key.recordScope },
@@ -41,8 +48,22 @@ export class RunningRuns {
       );
     }
     if (this.#taken.size >= RUNNING_MAX) throw tooMany("running ingests", RUNNING_MAX);
-    this.#taken.add(name);
-    return () => this.#taken.delete(name);
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.#taken.set(name, promise);
+    return () => {
+      this.#taken.delete(name);
+      resolve();
+    };
+  }
+
+  async #ended(name: string): Promise<void> {
+    const holder = this.#taken.get(name);
+    if (holder === undefined) return;
+    const waited = new AbortController();
+    const late = setTimeout(ENDING_MS_MAX, undefined, { signal: waited.signal });
+    await Promise.race([holder, late]);
+    waited.abort();
+    await late.catch(() => undefined);
   }
 
   isRunning(ingestId: string): boolean {
