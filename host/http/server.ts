@@ -5,6 +5,9 @@ import { problemOf } from "./problem.ts";
 /** Largest JSON body, bytes. */
 const JSON_BYTES_MAX = 1024 * 1024;
 
+/** A request that has not come whole after this long is ended. */
+const REQUEST_MS_MAX = 60_000;
+
 /** Where a server listens. Port 0 takes a free one. */
 export interface Listen {
   readonly address: string;
@@ -25,11 +28,13 @@ export interface RunningServer {
  */
 export function createServer(args: {
   readonly bodyBytesMax?: number;
+  /** For servers that take bodies which are long in coming; a minute when absent. */
+  readonly requestMsMax?: number;
   readonly report: (id: string, error: unknown) => void;
 }): FastifyInstance {
   const server = fastify({
     bodyLimit: args.bodyBytesMax ?? JSON_BYTES_MAX,
-    requestTimeout: 60_000,
+    requestTimeout: args.requestMsMax ?? REQUEST_MS_MAX,
     keepAliveTimeout: 5_000,
     forceCloseConnections: true,
   });

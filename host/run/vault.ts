@@ -23,6 +23,9 @@ import { COORDINATOR_AWAY_MS_MAX, reporterOf, type EnclaveEnvironment } from "./
 import { readFooting, writeWhole } from "./files.ts";
 import { openCustody } from "./vault-custody.ts";
 
+/** How long an operator may send one source: a day. */
+const INGEST_MS_MAX = 24 * 60 * 60 * 1_000;
+
 /**
  * Runs a Vault node: opens the Vault, serves its operator, and takes work until told to stop.
  *
@@ -93,7 +96,10 @@ async function serveOperator(
   environment: EnclaveEnvironment,
   context: VaultRoutesContext,
 ): Promise<RunningServer> {
-  const server = createServer({ report: (id, error) => environment.report(unexpected(id, error)) });
+  const server = createServer({
+    requestMsMax: INGEST_MS_MAX,
+    report: (id, error) => environment.report(unexpected(id, error)),
+  });
   addVaultRoutes(server, context);
   const running = await listen(server, config.operator_listen);
   const operator = `${JSON.stringify({ url: running.url, token: context.token })}\n`;

@@ -1,7 +1,7 @@
 import { Readable } from "node:stream";
 
 import type { FastifyInstance } from "fastify";
-import { LimitError, MalformedError } from "#protocol";
+import { LimitError, MalformedError, UnavailableError } from "#protocol";
 
 /** Content type of a source of records, with or without a mapping before it. */
 export const SOURCE_TYPE = "application/vnd.symphony.source";
@@ -17,23 +17,33 @@ export function acceptStreams(server: FastifyInstance): void {
   );
 }
 
+/** How long a sender may say nothing: a connection that nobody closed is given up then. */
+const SILENT_MS_MAX = 5 * 60_000;
+
 /**
- * The body of a request that is read as it comes. A caller who goes away in the middle gives an error like any other
- * bad body: nobody is left to answer, and nothing went wrong here.
+ * The body of a request that is read as it comes. A caller who goes away in the middle gives an error of its own:
+ * nobody is left to answer, and nothing went wrong here.
  *
  * @param what - What the body should be, for messages.
- * @throws MalformedError SCHEMA_MALFORMED for a body that is not streamed; while reading, for one that ends early.
- * LimitError SCHEMA_TOO_LARGE, while reading, above 64 GiB.
+ * @throws MalformedError SCHEMA_MALFORMED for a body that is not streamed. While reading: UnavailableError
+ * COORDINATION_UNAVAILABLE for one that ends early or says nothing for `silentMsMax`, five minutes when absent;
+ * LimitError SCHEMA_TOO_LARGE above 64 GiB.
  */
-export function streamedBody(body: unknown, what: string): AsyncGenerator<Uint8Array> {
+export function streamedBody(
+  body: unknown,
+  what: string,
+  silentMsMax: number = SILENT_MS_MAX,
+): AsyncGenerator<Uint8Array> {
   if (!(body instanceof Readable)) throw expectedBody(what);
-  return untilAborted(body);
+  return untilGone(body, silentMsMax);
 }
 
-async function* untilAborted(body: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+async function* untilGone(body: Readable, silentMsMax: number): AsyncGenerator<Uint8Array> {
+  const chunks: AsyncIterable<Uint8Array> = body;
+  const timer = setTimeout(() => body.destroy(gone("silence")), silentMsMax);
   let bytes = 0;
   try {
-    for await (const chunk of body) {
+    for await (const chunk of chunks) {
       bytes += chunk.length;
       if (bytes > STREAM_BYTES_MAX) {
         throw new LimitError(
@@ -42,16 +52,22 @@ async function* untilAborted(body: AsyncIterable<Uint8Array>): AsyncGenerator<Ui
         );
       }
       yield chunk;
+      timer.refresh();
     }
   } catch (cause) {
     const aborted = cause instanceof Error && "code" in cause && cause.code === "ECONNRESET";
-    if (!aborted) throw cause;
-    throw new MalformedError(
-      { code: "SCHEMA_MALFORMED", field: "body" },
-      "body: expected all of it, got a connection that ended",
-      { cause },
-    );
+    throw aborted ? gone("a connection that ended", cause) : cause;
+  } finally {
+    clearTimeout(timer);
   }
+}
+
+function gone(got: string, cause?: unknown): UnavailableError {
+  return new UnavailableError(
+    { code: "COORDINATION_UNAVAILABLE", field: "body" },
+    `body: expected all of it, got ${got}`,
+    cause === undefined ? undefined : { cause },
+  );
 }
 
 /** Refuses a body of another kind. */

@@ -11,6 +11,7 @@ import {
   createServer,
   listen,
   type RunningServer,
+  type VaultRoutesContext,
 } from "../../../../host/http/index.ts";
 import { RefusedError } from "../../../../protocol/index.ts";
 import { targetOf, type Fixture } from "../../sovereignty/vault-fixture.ts";
@@ -37,6 +38,8 @@ export interface Operated {
   post(path: string, body: unknown): Promise<{ readonly status: number; readonly body: unknown }>;
   /** `symphony vault WORDS --vault DIR`, as `host/main.ts` runs it. */
   vault(...words: string[]): Promise<Spoken>;
+  /** `symphony ingest WORDS --vault DIR`. */
+  ingest(...words: string[]): Promise<Spoken>;
   close(): Promise<void>;
 }
 
@@ -48,8 +51,15 @@ afterEach(async () => {
   expect(reports.splice(0)).toEqual([]);
 });
 
-/** Serves the operator of `fixture` until the test ends; an error nobody expected fails the test. */
-export async function operate(fixture: Fixture): Promise<Operated> {
+/**
+ * Serves the operator of `fixture` until the test ends; an error nobody expected fails the test.
+ *
+ * @param scope - The registered record scopes; those of the fixture's governance when absent.
+ */
+export async function operate(
+  fixture: Fixture,
+  scope: VaultRoutesContext["scope"] = scopesOf(fixture),
+): Promise<Operated> {
   const server = createServer({ report: (_id, error) => reports.push(error) });
   const routes: string[] = [];
   server.addHook("onRoute", ({ method, url }) => void routes.push(`${String(method)} ${url}`));
@@ -57,7 +67,7 @@ export async function operate(fixture: Fixture): Promise<Operated> {
     vault: fixture.vault,
     token: TOKEN,
     governance: () => fixture.governance,
-    scope: scopesOf(fixture),
+    scope,
   });
   const listening = await listen(server, { address: "127.0.0.1", port: 0 });
   running.push(listening);
@@ -81,6 +91,7 @@ export async function operate(fixture: Fixture): Promise<Operated> {
         body: JSON.stringify(body),
       }),
     vault: (...words) => symphony("vault", ...words, "--vault", fixture.directory),
+    ingest: (...words) => symphony("ingest", ...words, "--vault", fixture.directory),
     close: () => listening.close(),
   };
 }
