@@ -14,6 +14,15 @@ import { Signals } from "./signals.ts";
 /** How long a claimed piece of work stays with its claimant before it is offered again. */
 const LEASE_MS = 120_000;
 
+/** How long work rests that a Vault could not do yet. */
+const FROZEN_MS = 5_000;
+/** What a Vault does late rather than not at all: it stands still while it does not know its own newest log. */
+const LATE_KINDS: ReadonlySet<string> = new Set<WorkItem["work"]["kind"]>([
+  "settle",
+  "release",
+  "abort",
+]);
+
 /** A finished piece of work: an answer, or the code it failed with. */
 export interface FinishedWork {
   readonly workId: string;
@@ -130,7 +139,8 @@ export class Queue {
   }
 
   /**
-   * Records the outcome of work. The first outcome stands.
+   * Records the outcome of work. The first outcome stands. What a frozen Vault could not do, and can do late, stays open
+   * and is offered again.
    *
    * @throws {@link RefusedError} COORDINATION_ROLE_REFUSED when the work is another actor's.
    */
@@ -152,15 +162,19 @@ export class Queue {
       );
     }
     if (row.state !== "open") return { taskId: row.task_id, kind: row.kind, first: false };
+    const isLate = args.code === "PRIVACY_BUDGET_FROZEN" && LATE_KINDS.has(row.kind);
+    const outcome = isLate
+      ? { lease_until_ms: this.#nowMs() + FROZEN_MS }
+      : { state: "done" as const, answer: args.answer, code: args.code };
     await this.#store.write((trx) =>
       trx
         .updateTable("work")
-        .set({ state: "done", answer: args.answer, code: args.code })
+        .set(outcome)
         .where("work_id", "=", args.workId)
         .where("state", "=", "open")
         .execute(),
     );
-    return { taskId: row.task_id, kind: row.kind, first: true };
+    return { taskId: row.task_id, kind: row.kind, first: !isLate };
   }
 
   /** All work of one kind for a task, in order of actor. */

@@ -51,7 +51,7 @@ import { releaseShare, type Release } from "./tasks/release.ts";
 import { VAULT_MIGRATIONS, type VaultSchema } from "./schema.ts";
 import { openSecrets, requireSameSecrets } from "./custody/secrets.ts";
 import { abort, settle, verifyRound } from "./tasks/settle.ts";
-import { openWitness, type WitnessApi } from "./witness/witness.ts";
+import { openWitness, type WitnessApi, type WitnessStatus } from "./witness/witness.ts";
 import { setConsent, type ConsentChange } from "./consent/set-consent.ts";
 import type { VaultContext } from "./vault-context.ts";
 
@@ -119,7 +119,7 @@ export interface Vault {
     readonly previous: GovernanceHead | null;
   }): Promise<void>;
   recordCommitments(recordScope: string): Promise<RecordCommitment[]>;
-  status(): Promise<VaultStatus>;
+  status(): Promise<VaultStatus & { readonly witness: WitnessStatus }>;
   readonly ledger: LedgerApi;
   close(): Promise<void>;
 }
@@ -166,7 +166,7 @@ export async function openVault(options: VaultOptions): Promise<Vault> {
     governanceHead: () => governanceHead(context),
     recordGovernanceHead: (args) => recordGovernanceHead(context, args),
     recordCommitments: (recordScope) => recordCommitments(context, recordScope),
-    status: () => statusOf(context),
+    status: async () => ({ ...(await statusOf(context)), witness: await witness.status() }),
     ledger: ledgerOf(context),
     close: () => context.store.close(),
   };

@@ -252,3 +252,18 @@ test("two queues over one store agree: what one finished the other does not offe
   ]);
   expect(claims.filter((item) => item !== undefined)).toHaveLength(1);
 });
+
+test("[PB-4] what a frozen Vault could not settle yet is offered again, what it declines is done", async () => {
+  const { actorId } = rig.network.vaults[0] ?? { actorId: "" };
+  await rig.issuer.issue(abortWork("w-1"));
+  expect(await claimedId("a")).toBe("w-1");
+  const frozen = { workId: "w-1", actorId, answer: null, code: "PRIVACY_BUDGET_FROZEN" } as const;
+  expect(await rig.queue.complete(frozen)).toMatchObject({ first: false });
+  expect(await claimedId("a")).toBeUndefined();
+  rig.clock.nowMs += 5_000;
+  expect(await claimedId("a")).toBe("w-1");
+  const work = { kind: "admit", signed_request: utf8("r"), governance: utf8("g") } as const;
+  await rig.issuer.issue(abortWork("w-2", { work }));
+  expect(await claimedId("a")).toBe("w-2");
+  expect(await rig.queue.complete({ ...frozen, workId: "w-2" })).toMatchObject({ first: true });
+});
