@@ -9,6 +9,7 @@ const POLL_MS_MAX = 5_000;
 /** How much longer a question waits for others once a witness holds another head than thought. */
 const AGAIN_MS = 500;
 const PAUSE_MS = 250;
+const EMPTY_MS = 20;
 /** How long work waits for a Vault that has just started to be confirmed. */
 const CONFIRM_MS_MAX = 10_000;
 /** How long the head is tried to be cosigned when nothing waits for it. */
@@ -135,7 +136,7 @@ export class WitnessKeeper {
     let untilMs = nowMs() + QUESTION_MS;
     let after = 0;
     try {
-      while (nowMs() < untilMs && !signal.aborted) {
+      while (nowMs() < untilMs && !signal.aborted && witness.standing === "confirmed") {
         const ask = { askId, about: "witness", question: asked.question, after } as const;
         for (const answer of await this.#poll({ ...ask, untilMs })) {
           after += 1;
@@ -151,7 +152,7 @@ export class WitnessKeeper {
     }
   }
 
-  #poll(args: {
+  async #poll(args: {
     readonly askId: Uint8Array;
     readonly about: "witness" | "witnessed";
     readonly question: Uint8Array;
@@ -160,11 +161,14 @@ export class WitnessKeeper {
   }): Promise<readonly Carried[]> {
     const { untilMs, ...ask } = args;
     const leftMs = Math.max(1, untilMs - this.#context.nowMs());
-    return this.#context.coordinator.askWitnesses({
+    const answers = await this.#context.coordinator.askWitnesses({
       ...ask,
       waitMs: Math.min(POLL_MS_MAX, leftMs),
       signal: this.#context.signal,
     });
+    // A coordinator that does not wait is not asked without end.
+    if (answers.length === 0) await pause(EMPTY_MS);
+    return answers;
   }
 }
 

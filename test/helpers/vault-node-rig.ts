@@ -7,7 +7,7 @@ import type { EnclaveExit, EnclaveLauncher } from "../../host/execution/index.ts
 import { HeldGovernance } from "../../host/execution/held-governance.ts";
 import type { Coordinator } from "../../host/execution/node-loop.ts";
 import { runVaultNode } from "../../host/execution/vault-node.ts";
-import type { Vault } from "../../host/sovereignty/index.ts";
+import type { Carried, Vault } from "../../host/sovereignty/index.ts";
 import {
   genesisState,
   FRAME_BYTES_MAX,
@@ -65,6 +65,12 @@ export interface NodeHooks {
     ((document: Uint8Array, nonce: Uint8Array) => Promise<Uint8Array> | Uint8Array) | undefined;
   /** The Vault has charged the round and signed its order. */
   ordered?: () => Promise<void> | void;
+  /** What becomes of the other Vaults' answers about this Vault's log. */
+  witnessed?: (asked: {
+    readonly about: "witness" | "witnessed";
+    readonly question: Uint8Array;
+    readonly answers: readonly Carried[];
+  }) => Promise<readonly Carried[]> | readonly Carried[];
   /** The key service was asked for a key. */
   releasing?: () => Promise<void> | void;
 }
@@ -143,8 +149,11 @@ export function startNodeRig(fixture: Fixture): NodeRig {
     complete: (workId, outcome) => Promise.resolve(work.complete(workId, outcome)),
     governance: () => Promise.resolve(governanceSnapshot(network, decisions)),
     evidence: () => Promise.resolve(),
-    askWitnesses: ({ about, question, after }) =>
-      Promise.resolve(trustingAnswers(network, actor.actorId, { about, question }).slice(after)),
+    askWitnesses: async ({ about, question, after }) => {
+      const answers = trustingAnswers(network, actor.actorId, { about, question });
+      const carried = await hooks.witnessed?.({ about, question, answers });
+      return (carried ?? answers).slice(after);
+    },
     board: () => ({
       post: async (signed) => {
         const message = ROUND_MESSAGE.decode(parseCose(signed).payload);
