@@ -224,8 +224,9 @@ function lowsOf({ size, form, values }: Page, into: Uint16Array): Uint16Array {
     }
     return into.subarray(0, size);
   }
-  for (let index = 0; index < values.length; index += 1) {
-    let word = values[index] ?? 0;
+  // Two words at once, since most of a bitmap that was worth making has bits in both.
+  for (let index = 0; index < values.length; index += 2) {
+    let word = (values[index] ?? 0) | ((values[index + 1] ?? 0) << 16);
     while (word !== 0) {
       into[at] = index * 16 + 31 - Math.clz32(word & -word);
       at += 1;
