@@ -58,7 +58,7 @@ export async function openLedger(directory: string): Promise<OpenLedger> {
     at: { kind: "sqlite", file },
     migrations: VAULT_MIGRATIONS,
   });
-  const books = await Books.open(store);
+  const books = await Books.open(store, directory);
   const key = signingKeyFromSeed(new Uint8Array(32).fill(7));
   const log = await openActorLog({ store, actorId: "bench", key, origin: "bench", nowMs });
   return { store, books, log, nowMs };
@@ -100,11 +100,14 @@ export async function reserveDurably(
 ): Promise<void> {
   await ledger.store.write(async (trx) => {
     await endOverdue(ledger, trx);
+    const recordScope = "customers";
     const amounts = { epsilonMicro: EPSILON_MICRO, allowanceMicro: ALLOWANCE_MICRO };
+    const whole = { recordScope, recordScopeAllowanceMicro: null };
     const usageScope = "marketing" as const;
-    if (!ledger.books.ledger.fits({ usageScope, subjects, ...amounts })) throw new Error("full");
+    if (!ledger.books.ledger.fits({ usageScope, subjects, ...amounts, ...whole }))
+      throw new Error("full");
     await reserveBudget(ledger, trx, {
-      ...{ reservationId, taskId: reservationId, recordScope: "customers", usageScope, subjects },
+      ...{ reservationId, taskId: reservationId, recordScope, usageScope, subjects },
       ...{ privacyClass: 2, epsilonMicro: EPSILON_MICRO, expiresMs: NOW_MS + 1 },
       ...{ consentCommitment: new Uint8Array(32), inputCommitment: new Uint8Array(32) },
     });
@@ -134,7 +137,7 @@ export async function fillLedger(ledger: OpenLedger, size: LedgerSize): Promise<
   const everybody = firstSubjects(size.subjects);
   await ledger.store.write((trx) =>
     ledger.books.consent(trx, {
-      usageScope: "marketing",
+      purpose: "marketing",
       subjects: everybody,
       decision: { state: "granted", expiresMs: null },
       atMs: NOW_MS,

@@ -63,13 +63,15 @@ export interface VaultSchema
     state: "granted" | "withdrawn";
     expires_ms: number | null;
     subjects: Uint8Array;
+    /** The last ledger entry before it; null before version 3. */
+    after_ledger: number | null;
     at_ms: number;
   };
   subject_set: { digest: Uint8Array; subjects: Uint8Array };
   /** Append-only: the privacy budget ledger. */
   ledger: {
     position: Generated<number>;
-    kind: "reserve" | "executing" | "commit" | "release";
+    kind: "reserve" | "executing" | "commit" | "release" | "replenish" | "write_off";
     reservation_id: string;
     task_id: string;
     record_scope: string;
@@ -77,6 +79,8 @@ export interface VaultSchema
     set_digest: Uint8Array | null;
     round: number | null;
     epsilon_micro: number;
+    /** Of a write-off, for each record scope as a whole. */
+    record_scope_micro: number | null;
     privacy_class: number;
     epoch_id: number | null;
     expires_ms: number | null;

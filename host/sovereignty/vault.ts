@@ -168,7 +168,10 @@ export async function openVault(options: VaultOptions): Promise<Vault> {
     recordCommitments: (recordScope) => recordCommitments(context, recordScope),
     status: async () => ({ ...(await statusOf(context)), witness: await witness.status() }),
     ledger: ledgerOf(context),
-    close: () => context.store.close(),
+    close: async () => {
+      await context.books.close();
+      await context.store.close();
+    },
   };
 }
 
@@ -205,7 +208,7 @@ async function openContext(options: VaultOptions): Promise<VaultContext> {
       index,
     });
     await linkEarlierEvents(store, log);
-    const books = await Books.open(store);
+    const books = await Books.open(store, directory);
     const files = new BatchFiles(path.join(directory, "batches"));
     const context: VaultContext = {
       ...{ vaultId, signingKey, boxKey, custody, nowMs, random },

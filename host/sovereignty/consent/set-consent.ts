@@ -49,7 +49,7 @@ export async function setConsent(
             ),
           );
     if (subjects.size === 0) return { subjects: 0 };
-    await books.consent(trx, { usageScope, subjects, decision, atMs: nowMs() });
+    await books.consent(trx, { purpose: usageScope, subjects, decision, atMs: nowMs() });
     await log.append(trx, {
       type: `consent.${decision.state}`,
       taskId: null,

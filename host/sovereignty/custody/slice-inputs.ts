@@ -121,7 +121,7 @@ async function requireExecuting(
     decided?.plan === undefined || decided.plan === null ? null : decodePlan(decided.plan);
   const manifestDigest = execution?.enclave_manifest ?? null;
   if (plan !== null && manifestDigest !== null) {
-    const { state } = books.ledger.reservation(plan.reservation_id);
+    const { state } = await books.reservation(store.db, plan.reservation_id);
     if (state === "executing") return { plan, manifestDigest };
   }
   throw new ConflictError(

@@ -1,348 +1,299 @@
-import { BUDGET_RESERVATION_LIFECYCLE, ConflictError, hex, type UsageScope } from "#protocol";
+import { hex, type UsageScope } from "#protocol";
 
-import { PAGE_ORDINALS, subjectSetOf, type SubjectSet } from "./subject-set.ts";
+import {
+  Balances,
+  type BalanceSummary,
+  type Change,
+  type Demand,
+  type HeldBalances,
+  type Shortfall,
+} from "./balances.ts";
+import {
+  OpenReservations,
+  requireAmount,
+  stateConflict,
+  unknownReservation,
+  type OpenReservation,
+  type Reservation,
+  type ReservationStep,
+} from "./open-reservations.ts";
+import type { Undo } from "./pages.ts";
+import type { SubjectSet } from "./subject-set.ts";
 
-/** One entry of the privacy budget ledger, as it is appended. Epsilon is integer micro-epsilon. */
-export type LedgerEntry =
+/** A step that is about no reservation, but about everybody's budget of a purpose. */
+export type ScopeStep =
+  /** Consumption falls by at most `epsilonMicro`, not below zero and not of frozen subjects; once for each epoch. */
   | {
-      readonly kind: "reserve";
-      readonly reservationId: string;
+      readonly kind: "replenish";
       readonly usageScope: UsageScope;
-      /** Every affected subject. */
-      readonly subjects: SubjectSet;
+      readonly epochId: number;
       readonly epsilonMicro: number;
-      /** Released by then unless executing; committed at the estimate some time after it if executing. */
-      readonly expiresMs: number;
     }
-  /** A round began. `epsilonMicro` is its estimate. */
+  /** Everybody's consumption, known or to come, becomes at least this; nothing is ever given back by it. */
   | {
-      readonly kind: "executing";
-      readonly reservationId: string;
-      readonly round: number;
+      readonly kind: "write_off";
+      readonly usageScope: UsageScope;
       readonly epsilonMicro: number;
-    }
-  /** What was really consumed; ends the reservation. */
-  | { readonly kind: "commit"; readonly reservationId: string; readonly epsilonMicro: number }
-  | { readonly kind: "release"; readonly reservationId: string };
+      /** Of each record scope as a whole. */
+      readonly recordScopeMicro: number;
+    };
 
-/** The states of a reservation (SCP core spec, part 4). */
-export type ReservationState = (typeof BUDGET_RESERVATION_LIFECYCLE)["initial"];
+/** One entry as its table has it: a set is named by its digest. */
+export type LedgerStep = ReservationStep | ScopeStep;
 
-/** A reservation as the entries so far leave it. */
-export interface Reservation {
-  readonly reservationId: string;
-  readonly state: ReservationState;
+/** One entry of the privacy budget ledger, with the subjects that it is about. */
+export type LedgerEntry =
+  | (Omit<Extract<ReservationStep, { kind: "reserve" }>, "setDigest"> & {
+      readonly subjects: SubjectSet;
+    })
+  | Exclude<ReservationStep, { kind: "reserve" }>
+  | ScopeStep;
+
+/** What an operator sees of one scope. */
+export interface BudgetSummary extends BalanceSummary {
   readonly usageScope: UsageScope;
-  readonly reservedMicro: number;
-  readonly expiresMs: number;
-  /** Estimate of each round that has begun. */
-  readonly executed: ReadonlyMap<number, number>;
-  /** Zero until committed. */
-  readonly committedMicro: number;
 }
 
-interface OpenReservation extends Reservation {
-  readonly subjects: SubjectSet;
-}
+/** Finds a set by the lower-case hex of its digest. */
+export type LoadSet = (setDigest: string) => Promise<SubjectSet>;
 
-/** What an operator sees of one scope. Counts are of subjects that the ledger has seen. */
-export interface BudgetSummary {
-  readonly usageScope: UsageScope;
-  readonly subjects: number;
-  readonly consumedMaxMicro: number;
-  readonly reservedMaxMicro: number;
-  readonly frozen: number;
+/** A ledger at one moment, to be written to a snapshot. */
+export interface HeldLedger {
+  readonly open: readonly OpenReservation[];
+  /** The last epoch whose replenishment was applied. */
+  readonly replenished: ReadonlyMap<UsageScope, number>;
+  readonly balances: ReadonlyMap<UsageScope, HeldBalances>;
 }
 
 /**
  * The balances of a privacy budget ledger: exact integers, for each subject and scope (DS-3, PB-1).
  *
- * Holds three numbers per subject in flat arrays and knows nothing of storage, time or policy: it is a pure function
- * of the entries. An entry that does not follow from those before is refused and changes nothing.
+ * It knows nothing of storage, time or policy: it is a function of the entries and of who was frozen when. An entry that
+ * does not follow from those before is refused and changes nothing. Only open reservations are remembered by name;
+ * that no ended one begins again is for the table of entries to see to.
  */
 export class Ledger {
-  readonly #accounts = new Map<UsageScope, Accounts>();
-  readonly #reservations = new Map<string, OpenReservation>();
+  readonly #balances = new Map<UsageScope, Balances>();
+  readonly #replenished = new Map<UsageScope, number>();
+  #reservations = new OpenReservations();
+  /** Of open reservations, by digest. */
+  readonly #sets = new Map<string, { readonly subjects: SubjectSet; readonly users: number }>();
 
-  /** Everything at once: as {@link apply} for each entry, but adding up sets that repeat first. */
-  static replay(entries: Iterable<LedgerEntry>): Ledger {
+  /** A ledger as a snapshot had it. */
+  static async restored(
+    held: {
+      readonly open: readonly OpenReservation[];
+      readonly replenished: ReadonlyMap<UsageScope, number>;
+      readonly balances: ReadonlyMap<UsageScope, Balances>;
+    },
+    loadSet: LoadSet,
+  ): Promise<Ledger> {
     const ledger = new Ledger();
-    const sums = new Map<
-      string,
-      { reservation: OpenReservation; consumed: number; reserved: number }
-    >();
-    for (const entry of entries) {
-      const change = ledger.#advance(entry);
-      const { reservation } = change;
-      const key = `${reservation.usageScope} ${hex(reservation.subjects.digest)}`;
-      const sum = sums.get(key) ?? { reservation, consumed: 0, reserved: 0 };
-      sum.consumed += change.consumed;
-      sum.reserved += change.reserved;
-      sums.set(key, sum);
-    }
-    for (const { reservation, ...change } of sums.values()) {
-      ledger.#accountsOf(reservation.usageScope).add(reservation.subjects, change);
-    }
+    ledger.#reservations = OpenReservations.restored(held.open);
+    for (const [scope, epochId] of held.replenished) ledger.#replenished.set(scope, epochId);
+    for (const [scope, balances] of held.balances) ledger.#balances.set(scope, balances);
+    await ledger.#loadOpenSets(loadSet);
     return ledger;
   }
 
   /**
    * Takes one entry into the balances.
    *
-   * @throws {@link ConflictError} PRIVACY_BUDGET_UNKNOWN_RESERVATION, PRIVACY_BUDGET_STATE_CONFLICT for a step that
-   * the reservation's lifecycle does not have, a second reservation of one name or a second beginning of a round.
+   * @returns How to take it back, when nothing was applied after it or all of that was taken back before.
+   * @throws {@link ConflictError} PRIVACY_BUDGET_UNKNOWN_RESERVATION for none that is open; PRIVACY_BUDGET_STATE_CONFLICT
+   * for a step that the reservation's lifecycle does not have, a second reservation of one name, a second beginning of
+   * a round or replenishment of an epoch; PRIVACY_BUDGET_PARAMETER_INVALID for an amount that is no integer below 2^53
+   * or would make balances that are not.
    */
-  apply(entry: LedgerEntry): void {
-    const { reservation, ...change } = this.#advance(entry);
-    this.#accountsOf(reservation.usageScope).add(reservation.subjects, change);
+  apply(entry: LedgerEntry): Undo {
+    switch (entry.kind) {
+      case "replenish":
+        return this.#replenish(entry);
+      case "write_off":
+        requireAmount(entry.epsilonMicro);
+        requireAmount(entry.recordScopeMicro);
+        return this.#of(entry.usageScope).writeOff(entry.epsilonMicro, entry.recordScopeMicro);
+      case "reserve": {
+        const { subjects, ...rest } = entry;
+        const setDigest = hex(subjects.digest);
+        return this.#step({ ...rest, setDigest }, (digest) =>
+          digest === setDigest ? subjects : this.#subjectsOf(digest),
+        );
+      }
+      case "executing":
+      case "commit":
+      case "release":
+        return this.#step(entry, (digest) => this.#subjectsOf(digest));
+    }
   }
 
   /**
-   * Whether every one of `subjects` has `epsilonMicro` left of `allowanceMicro`, net of all reservations, and none of
-   * them is frozen.
+   * Applies entries that were applied before, adding up those of one set first. Not to be interrupted: a ledger of
+   * which this fails is to be thrown away.
    */
-  fits(request: {
-    readonly usageScope: UsageScope;
-    readonly subjects: SubjectSet;
-    readonly epsilonMicro: number;
-    readonly allowanceMicro: number;
-  }): boolean {
-    const { subjects, epsilonMicro, allowanceMicro } = request;
-    const accounts = this.#accountsOf(request.usageScope);
-    for (const { page, lows } of subjects.pages()) {
-      const fitting = lows.every((low) => {
-        const ordinal = page * PAGE_ORDINALS + low;
-        return (
-          !accounts.isFrozen(ordinal) &&
-          accounts.consumedOf(ordinal) + accounts.reservedOf(ordinal) + epsilonMicro <=
-            allowanceMicro
-        );
-      });
-      if (!fitting) return false;
+  async replay(steps: AsyncIterable<LedgerStep>, loadSet: LoadSet): Promise<void> {
+    const sums = new Map<string, Change & { setDigest: string; usageScope: UsageScope }>();
+    const settle = async (): Promise<void> => {
+      for (const { setDigest, usageScope, ...change } of sums.values()) {
+        if (change.consumed !== 0 || change.reserved !== 0) {
+          this.#of(usageScope).add(await loadSet(setDigest), change);
+        }
+      }
+      sums.clear();
+    };
+    for await (const step of steps) {
+      if (step.kind === "replenish" || step.kind === "write_off") {
+        await settle();
+        this.apply(step);
+        continue;
+      }
+      const { reservation, change } = this.#reservations.take(step);
+      const { usageScope, recordScope, setDigest } = reservation;
+      this.#of(usageScope).addToRecordScope(recordScope, change);
+      const key = `${usageScope} ${setDigest}`;
+      const sum = sums.get(key) ?? { setDigest, usageScope, consumed: 0, reserved: 0 };
+      const consumed = sum.consumed + change.consumed;
+      sums.set(key, { ...sum, consumed, reserved: sum.reserved + change.reserved });
     }
-    return true;
+    await settle();
+    await this.#loadOpenSets(loadSet);
   }
 
-  /** How many of `subjects` have too little left, and how many are frozen: of those, `fits` is about none. */
-  shortfall(request: {
-    readonly usageScope: UsageScope;
-    readonly subjects: SubjectSet;
-    readonly epsilonMicro: number;
-    readonly allowanceMicro: number;
-  }): { readonly exhausted: number; readonly frozen: number } {
-    const accounts = this.#accountsOf(request.usageScope);
-    const least = request.allowanceMicro - request.epsilonMicro;
-    let exhausted = 0;
-    let frozen = 0;
-    request.subjects.forEach((ordinal) => {
-      if (accounts.isFrozen(ordinal)) frozen += 1;
-      if (accounts.consumedOf(ordinal) + accounts.reservedOf(ordinal) > least) exhausted += 1;
-    });
-    return { exhausted, frozen };
+  /**
+   * Whether every subject of the demand has enough left of the allowance, net of all reservations, none of them is
+   * frozen, and their record scope as a whole has enough left too.
+   */
+  fits(demand: Demand & { readonly usageScope: UsageScope }): boolean {
+    const { exhausted, frozen, recordScope } = this.shortfall(demand);
+    return exhausted === 0 && frozen === 0 && !recordScope;
+  }
+
+  /** Why a demand does not fit. For the Vault's operator only. */
+  shortfall(demand: Demand & { readonly usageScope: UsageScope }): Shortfall {
+    return this.#of(demand.usageScope).shortfall(demand);
   }
 
   /** Freezes or thaws the budget of subjects: a frozen budget takes no new reservation (PB-8). */
-  setFrozen(usageScope: UsageScope, subjects: SubjectSet, frozen: boolean): void {
-    this.#accountsOf(usageScope).freeze(subjects, frozen);
+  setFrozen(usageScope: UsageScope, subjects: SubjectSet, frozen: boolean): Undo {
+    return this.#of(usageScope).freeze(subjects, frozen);
   }
 
-  /** @throws {@link ConflictError} PRIVACY_BUDGET_UNKNOWN_RESERVATION */
-  reservation(reservationId: string): Reservation {
-    return this.#reservation(reservationId);
+  /** A reservation that is open. */
+  find(reservationId: string): Reservation | undefined {
+    return this.#reservations.find(reservationId);
   }
 
   /** Reservations that are neither committed nor released. */
   open(): Reservation[] {
-    return [...this.#reservations.values()].filter(
-      ({ state }) => !BUDGET_RESERVATION_LIFECYCLE.isTerminal(state),
-    );
+    return this.#reservations.all();
   }
 
   /** Micro-epsilon committed against one subject. */
   consumedMicro(usageScope: UsageScope, ordinal: number): number {
-    return this.#accountsOf(usageScope).consumedOf(ordinal);
+    return this.#of(usageScope).consumedOf(ordinal);
   }
 
   /** Micro-epsilon reserved against one subject. */
   reservedMicro(usageScope: UsageScope, ordinal: number): number {
-    return this.#accountsOf(usageScope).reservedOf(ordinal);
+    return this.#of(usageScope).reservedOf(ordinal);
+  }
+
+  /** Micro-epsilon committed and reserved against a record scope as a whole. */
+  recordScope(usageScope: UsageScope, recordScope: string): Change {
+    return this.#of(usageScope).recordScopeOf(recordScope);
+  }
+
+  /** The last epoch that a purpose was replenished for; -1 for none. */
+  replenishedEpoch(usageScope: UsageScope): number {
+    return this.#replenished.get(usageScope) ?? -1;
   }
 
   summary(): BudgetSummary[] {
-    return [...this.#accounts].map(([usageScope, accounts]) => ({
+    return [...this.#balances].map(([usageScope, balances]) => ({
       usageScope,
-      ...accounts.summary(),
+      ...balances.summary(),
     }));
   }
 
-  /** Moves the reservation of `entry` on and says how the balances of its subjects change. */
-  #advance(entry: LedgerEntry): Change & { reservation: OpenReservation } {
-    switch (entry.kind) {
-      case "reserve":
-        return { reservation: this.#begin(entry), consumed: 0, reserved: entry.epsilonMicro };
-      case "executing":
-        return { reservation: this.#execute(entry), consumed: 0, reserved: 0 };
-      case "commit": {
-        const { epsilonMicro } = entry;
-        const reservation = this.#end(entry.reservationId, "committed", epsilonMicro);
-        return { reservation, consumed: epsilonMicro, reserved: -reservation.reservedMicro };
-      }
-      case "release": {
-        const reservation = this.#end(entry.reservationId, "released", 0);
-        return { reservation, consumed: 0, reserved: -reservation.reservedMicro };
-      }
-    }
-  }
-
-  #begin(entry: Extract<LedgerEntry, { kind: "reserve" }>): OpenReservation {
-    const { kind: _, epsilonMicro, ...rest } = entry;
-    requireAmount(epsilonMicro);
-    if (this.#reservations.has(entry.reservationId)) {
-      throw stateConflict(entry.reservationId, "a new reservation", "one that exists");
-    }
-    const reservation: OpenReservation = {
-      ...rest,
-      state: BUDGET_RESERVATION_LIFECYCLE.initial,
-      reservedMicro: epsilonMicro,
-      executed: new Map(),
-      committedMicro: 0,
-    };
-    this.#reservations.set(entry.reservationId, reservation);
-    return reservation;
-  }
-
-  #execute(entry: Extract<LedgerEntry, { kind: "executing" }>): OpenReservation {
-    const { reservationId, round, epsilonMicro } = entry;
-    requireAmount(epsilonMicro);
-    const reservation = this.#reservation(reservationId);
-    if (reservation.executed.has(round)) {
-      throw stateConflict(reservationId, `round ${round} not begun`, "one that has begun");
-    }
-    if (reservation.state !== "executing") requireStep(reservation, "executing");
-    const executed = new Map(reservation.executed).set(round, epsilonMicro);
-    const next: OpenReservation = { ...reservation, state: "executing", executed };
-    this.#reservations.set(reservationId, next);
-    return next;
-  }
-
-  #end(
-    reservationId: string,
-    state: "committed" | "released",
-    committedMicro: number,
-  ): OpenReservation {
-    requireAmount(committedMicro);
-    const reservation = this.#reservation(reservationId);
-    requireStep(reservation, state);
-    const subjects = subjectSetOf([]);
-    this.#reservations.set(reservationId, { ...reservation, state, committedMicro, subjects });
-    return reservation;
-  }
-
-  #reservation(reservationId: string): OpenReservation {
-    const reservation = this.#reservations.get(reservationId);
-    if (reservation !== undefined) return reservation;
-    throw new ConflictError(
-      { code: "PRIVACY_BUDGET_UNKNOWN_RESERVATION", reservation_id: reservationId },
-      `reservation ${reservationId}: expected one of this ledger`,
-    );
-  }
-
-  #accountsOf(usageScope: UsageScope): Accounts {
-    const known = this.#accounts.get(usageScope);
-    if (known !== undefined) return known;
-    const accounts = new Accounts();
-    this.#accounts.set(usageScope, accounts);
-    return accounts;
-  }
-}
-
-interface Change {
-  readonly consumed: number;
-  readonly reserved: number;
-}
-
-/** Balances of one scope by subject ordinal. Float64 holds every integer below 2^53 exactly. */
-class Accounts {
-  #consumed = new Float64Array(0);
-  #reserved = new Float64Array(0);
-  #frozen = new Uint8Array(0);
-
-  consumedOf(ordinal: number): number {
-    return this.#consumed[ordinal] ?? 0;
-  }
-
-  reservedOf(ordinal: number): number {
-    return this.#reserved[ordinal] ?? 0;
-  }
-
-  isFrozen(ordinal: number): boolean {
-    return this.#frozen[ordinal] === 1;
-  }
-
-  add(subjects: SubjectSet, { consumed, reserved }: Change): void {
-    if (consumed === 0 && reserved === 0) return;
-    this.#grow(subjects);
-    subjects.forEach((ordinal) => {
-      this.#consumed[ordinal] = this.consumedOf(ordinal) + consumed;
-      this.#reserved[ordinal] = this.reservedOf(ordinal) + reserved;
-    });
-  }
-
-  freeze(subjects: SubjectSet, frozen: boolean): void {
-    this.#grow(subjects);
-    subjects.forEach((ordinal) => {
-      this.#frozen[ordinal] = frozen ? 1 : 0;
-    });
-  }
-
-  summary(): Omit<BudgetSummary, "usageScope"> {
+  /** For a snapshot. The pages are held until each is released. */
+  hold(): HeldLedger {
     return {
-      subjects: this.#consumed.filter((amount, i) => amount + this.reservedOf(i) > 0).length,
-      consumedMaxMicro: this.#consumed.reduce((most, amount) => Math.max(most, amount), 0),
-      reservedMaxMicro: this.#reserved.reduce((most, amount) => Math.max(most, amount), 0),
-      frozen: this.#frozen.reduce((count, flag) => count + flag, 0),
+      open: this.#reservations.all(),
+      replenished: new Map(this.#replenished),
+      balances: new Map([...this.#balances].map(([scope, balances]) => [scope, balances.hold()])),
     };
   }
 
-  #grow(subjects: SubjectSet): void {
-    let needed = 0;
-    for (const { page } of subjects.pages()) needed = (page + 1) * PAGE_ORDINALS;
-    if (needed <= this.#consumed.length) return;
-    const length = Math.max(needed, this.#consumed.length * 2);
-    this.#consumed = grown(this.#consumed, new Float64Array(length));
-    this.#reserved = grown(this.#reserved, new Float64Array(length));
-    const frozen = new Uint8Array(length);
-    frozen.set(this.#frozen);
-    this.#frozen = frozen;
+  #step(step: ReservationStep, subjectsOf: (setDigest: string) => SubjectSet): Undo {
+    const { reservation, change, undo } = this.#reservations.take(step);
+    if (step.kind === "executing") return undo;
+    const { setDigest, recordScope } = reservation;
+    const subjects = subjectsOf(setDigest);
+    const balances = this.#of(reservation.usageScope);
+    const undoSubjects = attempt(undo, () => balances.add(subjects, change));
+    const undoRecordScope = balances.addToRecordScope(recordScope, change);
+    const users = step.kind === "reserve" ? 1 : -1;
+    this.#useSet(setDigest, subjects, users);
+    return () => {
+      this.#useSet(setDigest, subjects, -users);
+      undoRecordScope();
+      undoSubjects();
+      undo();
+    };
+  }
+
+  #replenish(entry: Extract<ScopeStep, { kind: "replenish" }>): Undo {
+    const { usageScope, epochId, epsilonMicro } = entry;
+    requireAmount(epsilonMicro);
+    const before = this.#replenished.get(usageScope);
+    if (epochId <= (before ?? -1)) {
+      throw stateConflict(`replenish ${usageScope}`, `an epoch after ${before}`, `${epochId}`);
+    }
+    const undo = this.#of(usageScope).replenish(epsilonMicro);
+    this.#replenished.set(usageScope, epochId);
+    return () => {
+      undo();
+      if (before === undefined) this.#replenished.delete(usageScope);
+      else this.#replenished.set(usageScope, before);
+    };
+  }
+
+  #useSet(setDigest: string, subjects: SubjectSet, more: number): void {
+    const users = (this.#sets.get(setDigest)?.users ?? 0) + more;
+    if (users === 0) this.#sets.delete(setDigest);
+    else this.#sets.set(setDigest, { subjects, users });
+  }
+
+  #subjectsOf(setDigest: string): SubjectSet {
+    const set = this.#sets.get(setDigest);
+    if (set === undefined) throw unknownReservation(setDigest);
+    return set.subjects;
+  }
+
+  async #loadOpenSets(loadSet: LoadSet): Promise<void> {
+    const known = new Map(this.#sets);
+    this.#sets.clear();
+    for (const { setDigest } of this.#reservations.all()) {
+      const present = this.#sets.get(setDigest) ?? known.get(setDigest);
+      this.#useSet(setDigest, present?.subjects ?? (await loadSet(setDigest)), 1);
+    }
+  }
+
+  #of(usageScope: UsageScope): Balances {
+    const known = this.#balances.get(usageScope);
+    if (known !== undefined) return known;
+    const balances = new Balances();
+    this.#balances.set(usageScope, balances);
+    return balances;
   }
 }
 
-function grown(
-  from: Float64Array<ArrayBuffer>,
-  to: Float64Array<ArrayBuffer>,
-): Float64Array<ArrayBuffer> {
-  to.set(from);
-  return to;
-}
-
-function requireStep(reservation: Reservation, to: ReservationState): void {
-  const legal = BUDGET_RESERVATION_LIFECYCLE.transitions.some(
-    (transition) => transition.from === reservation.state && transition.to === to,
-  );
-  if (!legal) throw stateConflict(reservation.reservationId, `a step to ${to}`, reservation.state);
-}
-
-function requireAmount(epsilonMicro: number): void {
-  if (Number.isSafeInteger(epsilonMicro) && epsilonMicro >= 0) return;
-  throw new ConflictError(
-    { code: "PRIVACY_BUDGET_PARAMETER_INVALID" },
-    "ledger entry: expected a whole number of micro-epsilon, not negative",
-  );
-}
-
-function stateConflict(reservationId: string, expected: string, got: string): ConflictError {
-  return new ConflictError(
-    { code: "PRIVACY_BUDGET_STATE_CONFLICT", reservation_id: reservationId, state: got },
-    `reservation ${reservationId}: expected ${expected}, got ${got}`,
-  );
+/** Does `work`; when it throws, takes back what was done before it. */
+function attempt<T>(undo: Undo, work: () => T): T {
+  try {
+    return work();
+  } catch (cause) {
+    undo();
+    throw cause;
+  }
 }

@@ -1,6 +1,7 @@
 import { ConflictError, usageScope, type UsageScope } from "#protocol";
 
 import type { LedgerNote } from "./books.ts";
+import type { Reservation } from "./open-reservations.ts";
 import type { SubjectSet } from "./subject-set.ts";
 import type { Writing } from "../queries.ts";
 import type { VaultContext } from "../vault-context.ts";
@@ -48,6 +49,7 @@ export async function reserveBudget(
       kind: "reserve",
       reservationId,
       usageScope: scope,
+      recordScope,
       subjects,
       epsilonMicro,
       expiresMs,
@@ -118,8 +120,7 @@ export async function commitReservation(
 }
 
 /** What the rounds of a reservation that have begun were estimated at. */
-export function estimateMicro(context: LedgerContext, reservationId: string): number {
-  const { executed } = context.books.ledger.reservation(reservationId);
+export function estimateMicro({ executed }: Reservation): number {
   return [...executed.values()].reduce((sum, epsilon) => sum + epsilon, 0);
 }
 
@@ -129,7 +130,8 @@ export function estimateMicro(context: LedgerContext, reservationId: string): nu
  */
 export async function endOverdue(context: LedgerContext, trx: Writing): Promise<void> {
   const nowMs = context.nowMs();
-  for (const { reservationId, state, expiresMs } of context.books.ledger.open()) {
+  for (const reservation of context.books.ledger.open()) {
+    const { reservationId, state, expiresMs } = reservation;
     if (state === "reserved" && expiresMs <= nowMs) {
       await releaseReservation(context, trx, { reservationId, reason: "expired" });
     }
@@ -137,7 +139,7 @@ export async function endOverdue(context: LedgerContext, trx: Writing): Promise<
       await commitReservation(context, trx, {
         reservationId,
         reason: "deadline",
-        epsilonMicro: estimateMicro(context, reservationId),
+        epsilonMicro: estimateMicro(reservation),
         epochId: null,
         flagged: false,
       });

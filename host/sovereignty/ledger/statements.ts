@@ -1,6 +1,7 @@
 import { usageScope, type UsageScope } from "#protocol";
 
 import type { VaultContext } from "../vault-context.ts";
+import type { LedgerStep } from "./ledger.ts";
 import { decodeSubjectSet } from "./subject-set.ts";
 
 const LINES_MAX = 1_000;
@@ -23,7 +24,7 @@ export interface LedgerSelection {
 /** One line of the privacy budget ledger, as it was appended (PB-1, PB-8). */
 export interface LedgerLine {
   readonly position: number;
-  readonly kind: "reserve" | "executing" | "commit" | "release";
+  readonly kind: LedgerStep["kind"];
   readonly reservation_id: string;
   readonly task_id: string;
   readonly record_scope: string;
@@ -205,10 +206,11 @@ interface ReserveRow {
   readonly at_ms: number;
 }
 
-async function lineOf({ store }: VaultContext, row: ReserveRow): Promise<SubjectLine> {
+async function lineOf({ store, books }: VaultContext, row: ReserveRow): Promise<SubjectLine> {
+  const { state, committedMicro } = await books.reservation(store.db, row.reservation_id);
   const last = await store.db
     .selectFrom("ledger")
-    .select(["kind", "epsilon_micro", "epoch_id", "at_ms"])
+    .select(["epoch_id", "at_ms"])
     .where("reservation_id", "=", row.reservation_id)
     .orderBy("position", "desc")
     .executeTakeFirst();
@@ -217,8 +219,7 @@ async function lineOf({ store }: VaultContext, row: ReserveRow): Promise<Subject
     .select("at_ms")
     .where("reservation_id", "=", row.reservation_id)
     .executeTakeFirst();
-  const kind = last?.kind ?? "reserve";
-  const ended = kind === "commit" || kind === "release";
+  const ended = state === "committed" || state === "released";
   return {
     position: row.position,
     reservation_id: row.reservation_id,
@@ -226,22 +227,15 @@ async function lineOf({ store }: VaultContext, row: ReserveRow): Promise<Subject
     record_scope: row.record_scope,
     usage_scope: row.usage_scope,
     privacy_class: row.privacy_class,
-    state: STATES[kind],
+    state,
     reserved_micro: row.epsilon_micro,
-    consumed_micro: kind === "commit" ? (last?.epsilon_micro ?? 0) : 0,
+    consumed_micro: committedMicro,
     epoch_id: last?.epoch_id ?? null,
     reserved_ms: row.at_ms,
     ended_ms: ended ? (last?.at_ms ?? null) : null,
     flagged: flag !== undefined,
   };
 }
-
-const STATES = {
-  reserve: "reserved",
-  executing: "executing",
-  commit: "committed",
-  release: "released",
-} as const;
 
 function linesOf(limit: number): number {
   return Math.min(Math.max(1, limit), LINES_MAX);

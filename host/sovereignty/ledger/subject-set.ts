@@ -76,6 +76,11 @@ class Subjects {
     }
   }
 
+  /** The pages that have a member, ascending. */
+  pageNumbers(): number[] {
+    return [...this.#pages.keys()];
+  }
+
   /** The canonical bytes, or those that {@link decodeSubjectSet} was given. Not to be changed. */
   get encoded(): Uint8Array {
     return (this.#encoded ??= encodePages([...this.#pages.values()]));

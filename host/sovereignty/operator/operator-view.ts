@@ -1,4 +1,4 @@
-import type { UsageScope } from "#protocol";
+import type { ConsentPurpose } from "#protocol";
 
 import type { BudgetSummary } from "../ledger/ledger.ts";
 import { subjectCount } from "../queries.ts";
@@ -19,7 +19,7 @@ export interface VaultStatus {
   readonly records: number;
   readonly batches: number;
   readonly subjects: number;
-  readonly consents: readonly { readonly usageScope: UsageScope; readonly granted: number }[];
+  readonly consents: readonly { readonly usageScope: ConsentPurpose; readonly granted: number }[];
   readonly budgets: readonly BudgetSummary[];
   readonly reservations: { readonly reserved: number; readonly executing: number };
   readonly log: { readonly size: number; readonly root: Uint8Array };

@@ -284,7 +284,7 @@ async function requireUnbegun(
   if (!Number.isSafeInteger(round) || round < 0 || round >= plan.rounds) {
     throw refused("round", `one of ${plan.rounds}`);
   }
-  const { state, expiresMs } = context.books.ledger.reservation(plan.reservation_id);
+  const { state, expiresMs } = await context.books.reservation(db, plan.reservation_id);
   const expired = state === "reserved" && expiresMs <= context.nowMs();
   if (expired || (state !== "reserved" && state !== "executing")) {
     throw stateConflict(plan, "a reservation in force", expired ? "expired" : state);

@@ -16,7 +16,12 @@ import { roundsOfRequest } from "./request-rules.ts";
 import { select, type Selection, type SelectionFault } from "./selection.ts";
 
 /** Why a request is declined. For the operator: the submitter learns the code alone. */
-export type DeclineReason = SelectionFault | "grant_missing" | "budget_exhausted" | "budget_frozen";
+export type DeclineReason =
+  | SelectionFault
+  | "grant_missing"
+  | "budget_exhausted"
+  | "budget_frozen"
+  | "record_scope_exhausted";
 
 /** What a request is judged by. */
 export interface Judging {
@@ -85,14 +90,18 @@ function priced(
 ): { readonly shortfall: DeclineReason | null; readonly charge: Charge } {
   const { policy } = governance;
   const privacyClass = resolution.combined_privacy_class;
-  const { exhausted, frozen } = books.ledger.shortfall({
+  const budget = policy.privacy.budgets.find((each) => each.usage_scope === request.usage_scope);
+  const { exhausted, frozen, recordScope } = books.ledger.shortfall({
     usageScope: request.usage_scope,
+    recordScope: request.record_scope,
     subjects,
     epsilonMicro: request.epsilon_micro,
     allowanceMicro: allowanceMicro(policy, request.usage_scope, privacyClass),
+    recordScopeAllowanceMicro: budget?.record_scope_epsilon_micro ?? null,
   });
   const charge = { subjects, records, exhausted, frozen };
   if (frozen > 0) return { shortfall: "budget_frozen", charge };
+  if (recordScope) return { shortfall: "record_scope_exhausted", charge };
   return { shortfall: exhausted > 0 ? "budget_exhausted" : null, charge };
 }
 

@@ -61,13 +61,13 @@ export async function settle(
     const plan = await requirePlan(context, trx, envelope);
     const executions = await executionsOf(trx, requestDigest);
     for (const each of executions) requireSameEnvelope(envelopeDigest, each.envelope_digest);
+    const { executed } = await context.books.reservation(trx, plan.reservation_id);
     const rounds = executions.map((execution) => ({
       execution,
       own: ownRound(context, { execution, envelope, signedBundles }),
     }));
     const actualMicro = rounds.reduce(
-      (sum, { execution, own }) =>
-        sum + (own?.epsilonMicro ?? estimateOf(context, plan, execution.round)),
+      (sum, { execution, own }) => sum + (own?.epsilonMicro ?? executed.get(execution.round) ?? 0),
       0,
     );
     const record = await commit(context, trx, { plan, envelope, envelopeDigest, actualMicro });
@@ -102,12 +102,13 @@ export async function abort(
     const decided = await decisionOf(trx, args.requestDigest);
     if (decided?.plan === undefined || decided.plan === null) return;
     const { reservation_id: reservationId } = decodePlan(decided.plan);
-    const { state } = context.books.ledger.reservation(reservationId);
+    const reservation = await context.books.reservation(trx, reservationId);
+    const { state } = reservation;
     if (state === "reserved") {
       await releaseReservation(context, trx, { reservationId, reason: "aborted" });
     }
     if (state === "executing") {
-      const epsilonMicro = estimateMicro(context, reservationId);
+      const epsilonMicro = estimateMicro(reservation);
       const rest = { epochId: null, flagged: false, reason: "aborted" } as const;
       await commitReservation(context, trx, { reservationId, epsilonMicro, ...rest });
     }
@@ -190,7 +191,7 @@ async function commit(
 ): Promise<ConsumptionRecord> {
   const { plan, envelope, actualMicro } = args;
   const reservationId = plan.reservation_id;
-  const before = context.books.ledger.reservation(reservationId);
+  const before = await context.books.reservation(trx, reservationId);
   const flagged = actualMicro > before.reservedMicro + plan.tolerance_micro;
   const reason = "settled" as const;
   let head: LogPosition = { root: context.log.root(), size: context.log.size };
@@ -202,7 +203,7 @@ async function commit(
     head = await commitReservation(context, trx, { reservationId, ...rest });
   }
   // What a deadline or an abort has committed stands: the ledger is append-only.
-  const { committedMicro } = context.books.ledger.reservation(reservationId);
+  const { committedMicro } = await context.books.reservation(trx, reservationId);
   return {
     version: 1,
     envelope_digest: args.envelopeDigest,
@@ -235,10 +236,6 @@ async function requirePlan(
     );
   }
   return decodePlan(plan);
-}
-
-function estimateOf(context: VaultContext, plan: DecisionPlan, round: number): number {
-  return context.books.ledger.reservation(plan.reservation_id).executed.get(round) ?? 0;
 }
 
 /** What an unverified bundle says of its round; only to find the record that it must then verify against. */

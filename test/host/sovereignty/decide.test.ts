@@ -180,6 +180,7 @@ test("[PB-8] withdrawal freezes the budget, and the operator sees it, also after
     consumedMaxMicro: 0,
     reservedMaxMicro: 8_000_000,
     frozen: 1,
+    writtenOffMicro: 0,
   });
   const reopened = await fixture.reopen();
   expect(await reopened.status()).toEqual(before);

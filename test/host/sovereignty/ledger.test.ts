@@ -1,8 +1,13 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
 
-import { Ledger, type LedgerEntry } from "../../../host/sovereignty/ledger/ledger.ts";
-import { subjectSetOf } from "../../../host/sovereignty/ledger/subject-set.ts";
+import {
+  Ledger,
+  type LedgerEntry,
+  type LedgerStep,
+} from "../../../host/sovereignty/ledger/ledger.ts";
+import { subjectSetOf, type SubjectSet } from "../../../host/sovereignty/ledger/subject-set.ts";
+import { hex } from "../../../protocol/index.ts";
 
 const ALLOWANCE = 100;
 
@@ -11,10 +16,36 @@ function reserve(reservationId: string, epsilonMicro: number, ...subjects: numbe
     kind: "reserve",
     reservationId,
     usageScope: "marketing",
+    recordScope: "customers",
     subjects: subjectSetOf(subjects),
     epsilonMicro,
     expiresMs: 1,
   };
+}
+
+function ledgerOf(entries: readonly LedgerEntry[]): Ledger {
+  const ledger = new Ledger();
+  for (const entry of entries) ledger.apply(entry);
+  return ledger;
+}
+
+/** As a start does it, from what the table says. */
+async function replayedOf(entries: readonly LedgerEntry[]): Promise<Ledger> {
+  const sets = new Map<string, SubjectSet>();
+  async function* steps(): AsyncGenerator<LedgerStep> {
+    for (const entry of entries) {
+      if (entry.kind !== "reserve") {
+        yield entry;
+        continue;
+      }
+      const { subjects, ...rest } = entry;
+      sets.set(hex(subjects.digest), subjects);
+      yield { ...rest, setDigest: hex(subjects.digest) };
+    }
+  }
+  const ledger = new Ledger();
+  await ledger.replay(steps(), async (digest) => sets.get(digest) ?? subjectSetOf([]));
+  return ledger;
 }
 
 function fits(ledger: Ledger, epsilonMicro: number, ...subjects: number[]): boolean {
@@ -22,12 +53,14 @@ function fits(ledger: Ledger, epsilonMicro: number, ...subjects: number[]): bool
     usageScope: "marketing",
     subjects: subjectSetOf(subjects),
     epsilonMicro,
+    recordScope: "customers",
     allowanceMicro: ALLOWANCE,
+    recordScopeAllowanceMicro: null,
   });
 }
 
 test("[DS-3] reserve and commit move the balances of every subject of the set, and of no other", () => {
-  const ledger = Ledger.replay([reserve("a", 60, 1, 3), reserve("b", 10, 3)]);
+  const ledger = ledgerOf([reserve("a", 60, 1, 3), reserve("b", 10, 3)]);
   expect(ledger.reservedMicro("marketing", 1)).toBe(60);
   expect(ledger.reservedMicro("marketing", 3)).toBe(70);
   ledger.apply({ kind: "executing", reservationId: "a", round: 0, epsilonMicro: 60 });
@@ -41,7 +74,7 @@ test("[DS-3] reserve and commit move the balances of every subject of the set, a
 });
 
 test("[AP-4] one subject without enough left refuses the whole set", () => {
-  const ledger = Ledger.replay([reserve("a", 60, 1)]);
+  const ledger = ledgerOf([reserve("a", 60, 1)]);
   expect(fits(ledger, 40, 1, 2)).toBe(true);
   expect(fits(ledger, 41, 1, 2)).toBe(false);
   expect(fits(ledger, 41, 2)).toBe(true);
@@ -82,7 +115,7 @@ test.for<{ title: string; entries: LedgerEntry[]; code: string }>([
       { kind: "commit", reservationId: "a", epsilonMicro: 1 },
       { kind: "commit", reservationId: "a", epsilonMicro: 0 },
     ],
-    code: "PRIVACY_BUDGET_STATE_CONFLICT",
+    code: "PRIVACY_BUDGET_UNKNOWN_RESERVATION",
   },
   {
     title: "a commit of less than nothing",
@@ -109,7 +142,7 @@ test.for<{ title: string; entries: LedgerEntry[]; code: string }>([
     code: "PRIVACY_BUDGET_UNKNOWN_RESERVATION",
   },
 ])("[PB-5] refuses $title and keeps the balances", ({ entries, code }) => {
-  const ledger = Ledger.replay(entries.slice(0, -1));
+  const ledger = ledgerOf(entries.slice(0, -1));
   const before = ledger.summary();
   const last = entries.slice(-1);
   expect(() => last.forEach((entry) => ledger.apply(entry))).toThrow(
@@ -181,9 +214,9 @@ const step = fc.oneof(
   }),
 );
 
-test("[PB-1] balances follow a naive model, whatever happens in whichever order, also when replayed", () => {
-  fc.assert(
-    fc.property(fc.array(step, { maxLength: 40 }), (steps) => {
+test("[PB-1] balances follow a naive model, whatever happens in whichever order, also when replayed", async () => {
+  await fc.assert(
+    fc.asyncProperty(fc.array(step, { maxLength: 40 }), async (steps) => {
       const ledger = new Ledger();
       const naive = new NaiveLedger();
       const seen = new Set<string>();
@@ -207,7 +240,7 @@ test("[PB-1] balances follow a naive model, whatever happens in whichever order,
         }
         entries.slice(-1).forEach((entry) => ledger.apply(entry));
       }
-      const replayed = Ledger.replay(entries);
+      const replayed = await replayedOf(entries);
       for (let subject = 0; subject <= 40; subject += 1) {
         for (const each of [ledger, replayed]) {
           const balance =

@@ -1,0 +1,321 @@
+import { ConflictError } from "#protocol";
+
+import { Pages, type HeldPages, type Undo } from "./pages.ts";
+import { PAGE_ORDINALS, type SubjectSet } from "./subject-set.ts";
+
+const FROZEN_BYTES = PAGE_ORDINALS / 8;
+const NOTHING = new Float64Array(PAGE_ORDINALS);
+const NOBODY = new Uint8Array(FROZEN_BYTES);
+
+/** How the balances of a set of subjects and of their record scope change, micro-epsilon. */
+export interface Change {
+  readonly consumed: number;
+  readonly reserved: number;
+}
+
+/** What a reservation asks of the balances. */
+export interface Demand {
+  readonly recordScope: string;
+  readonly subjects: SubjectSet;
+  readonly epsilonMicro: number;
+  /** Of one subject. */
+  readonly allowanceMicro: number;
+  /** Of the record scope as a whole; null for no bound but the subjects'. */
+  readonly recordScopeAllowanceMicro: number | null;
+}
+
+/** Why a demand is not met, for the operator; of a demand that is met all zero. */
+export interface Shortfall {
+  /** Subjects that have too little left, net of reservations. */
+  readonly exhausted: number;
+  /** Subjects whose budget is frozen. */
+  readonly frozen: number;
+  /** Whether the record scope as a whole has too little left. */
+  readonly recordScope: boolean;
+}
+
+/** What an operator sees of one usage scope. */
+export interface BalanceSummary {
+  /** Subjects with a balance of their own above what was written off. */
+  readonly subjects: number;
+  readonly consumedMaxMicro: number;
+  readonly reservedMaxMicro: number;
+  readonly frozen: number;
+  /** What every subject, known or to come, counts as having consumed since a write-off. */
+  readonly writtenOffMicro: number;
+}
+
+/** Balances of one usage scope, to be written to a snapshot. */
+export interface HeldBalances {
+  readonly totals: BalanceTotals;
+  readonly consumed: HeldPages<Float64Array<ArrayBuffer>>;
+  readonly reserved: HeldPages<Float64Array<ArrayBuffer>>;
+  readonly frozen: HeldPages<Uint8Array<ArrayBuffer>>;
+}
+
+/** The balances of a usage scope that are not of one subject. */
+export interface BalanceTotals {
+  readonly floorMicro: number;
+  readonly recordFloorMicro: number;
+  readonly ceilingMicro: number;
+  readonly recordScopes: ReadonlyMap<string, Change>;
+}
+
+/**
+ * Balances of one usage scope by subject ordinal and by record scope, integers of micro-epsilon. Float64 holds every
+ * integer below 2^53 exactly; a change after which a balance could leave that range is refused.
+ */
+export class Balances {
+  #floorMicro = 0;
+  #recordFloorMicro = 0;
+  /** No balance is above it: everything that is reserved or consumed, of whomever. */
+  #ceilingMicro = 0;
+  readonly #recordScopes = new Map<string, Change>();
+  readonly #consumed = new Pages(() => new Float64Array(PAGE_ORDINALS).fill(this.#floorMicro));
+  readonly #reserved = new Pages(() => new Float64Array(PAGE_ORDINALS));
+  readonly #frozen = new Pages(() => new Uint8Array(FROZEN_BYTES));
+  readonly #summaries = new Map<number, Omit<BalanceSummary, "writtenOffMicro">>();
+
+  static restored(
+    totals: BalanceTotals,
+    pages: {
+      readonly consumed: ReadonlyMap<number, Float64Array<ArrayBuffer>>;
+      readonly reserved: ReadonlyMap<number, Float64Array<ArrayBuffer>>;
+      readonly frozen: ReadonlyMap<number, Uint8Array<ArrayBuffer>>;
+    },
+  ): Balances {
+    const balances = new Balances();
+    balances.#floorMicro = totals.floorMicro;
+    balances.#recordFloorMicro = totals.recordFloorMicro;
+    balances.#ceilingMicro = totals.ceilingMicro;
+    for (const [name, change] of totals.recordScopes) balances.#recordScopes.set(name, change);
+    for (const [page, values] of pages.consumed) balances.#consumed.put(page, values);
+    for (const [page, values] of pages.reserved) balances.#reserved.put(page, values);
+    for (const [page, values] of pages.frozen) balances.#frozen.put(page, values);
+    return balances;
+  }
+
+  consumedOf(ordinal: number): number {
+    const page = this.#consumed.read(Math.floor(ordinal / PAGE_ORDINALS));
+    return page?.[ordinal % PAGE_ORDINALS] ?? this.#floorMicro;
+  }
+
+  reservedOf(ordinal: number): number {
+    return this.#reserved.read(Math.floor(ordinal / PAGE_ORDINALS))?.[ordinal % PAGE_ORDINALS] ?? 0;
+  }
+
+  recordScopeOf(recordScope: string): Change {
+    return this.#recordScopes.get(recordScope) ?? { consumed: this.#recordFloorMicro, reserved: 0 };
+  }
+
+  /** Looks at every subject whatever it finds, so that the time it takes says nothing about them. */
+  shortfall(demand: Demand): Shortfall {
+    const { subjects, epsilonMicro, allowanceMicro, recordScopeAllowanceMicro } = demand;
+    const floor = new Float64Array(PAGE_ORDINALS).fill(this.#floorMicro);
+    let exhausted = 0;
+    let frozen = 0;
+    for (const { page, lows } of subjects.pages()) {
+      const consumed = this.#consumed.read(page) ?? floor;
+      const reserved = this.#reserved.read(page) ?? NOTHING;
+      const freezing = this.#frozen.read(page) ?? NOBODY;
+      for (let index = 0; index < lows.length; index += 1) {
+        const low = lows[index] ?? 0;
+        const balance = (consumed[low] ?? 0) + (reserved[low] ?? 0);
+        if (balance + epsilonMicro > allowanceMicro) exhausted += 1;
+        frozen += ((freezing[low >>> 3] ?? 0) >>> (low & 7)) & 1;
+      }
+    }
+    const whole = this.recordScopeOf(demand.recordScope);
+    const recordScope =
+      recordScopeAllowanceMicro !== null &&
+      whole.consumed + whole.reserved + epsilonMicro > recordScopeAllowanceMicro;
+    return { exhausted, frozen, recordScope };
+  }
+
+  /** @throws {@link ConflictError} PRIVACY_BUDGET_PARAMETER_INVALID when balances could reach 2^53 */
+  add(subjects: SubjectSet, change: Change): Undo {
+    this.#raiseCeiling(change.consumed + change.reserved);
+    this.#addToSubjects(subjects, change);
+    return () => {
+      this.#ceilingMicro -= change.consumed + change.reserved;
+      this.#addToSubjects(subjects, { consumed: -change.consumed, reserved: -change.reserved });
+    };
+  }
+
+  addToRecordScope(recordScope: string, { consumed, reserved }: Change): Undo {
+    const before = this.#recordScopes.get(recordScope);
+    const present = this.recordScopeOf(recordScope);
+    this.#recordScopes.set(recordScope, {
+      consumed: present.consumed + consumed,
+      reserved: present.reserved + reserved,
+    });
+    return () => {
+      if (before === undefined) this.#recordScopes.delete(recordScope);
+      else this.#recordScopes.set(recordScope, before);
+    };
+  }
+
+  /** Lowers what subjects and record scopes have consumed, not below zero; frozen subjects get nothing (PB-2, PB-8). */
+  replenish(epsilonMicro: number): Undo {
+    // A frozen subject of a page that is not there yet keeps what was written off.
+    if (this.#floorMicro > 0) for (const page of this.#frozen.numbers()) this.#consumed.write(page);
+    const lowered = (amount: number): number => Math.max(0, amount - epsilonMicro);
+    return this.#rewrite({
+      subject: (amount, frozen) => (frozen ? amount : lowered(amount)),
+      floorMicro: lowered(this.#floorMicro),
+      recordFloorMicro: lowered(this.#recordFloorMicro),
+      record: lowered,
+    });
+  }
+
+  /**
+   * Makes everybody's consumption, of those who are known and those to come, at least `epsilonMicro`, and every record
+   * scope's at least `recordScopeMicro`.
+   *
+   * @throws {@link ConflictError} PRIVACY_BUDGET_PARAMETER_INVALID when balances could reach 2^53
+   */
+  writeOff(epsilonMicro: number, recordScopeMicro: number): Undo {
+    const raised = epsilonMicro + recordScopeMicro;
+    this.#raiseCeiling(raised);
+    const undo = this.#rewrite({
+      subject: (amount) => Math.max(amount, epsilonMicro),
+      floorMicro: Math.max(this.#floorMicro, epsilonMicro),
+      recordFloorMicro: Math.max(this.#recordFloorMicro, recordScopeMicro),
+      record: (amount) => Math.max(amount, recordScopeMicro),
+    });
+    return () => {
+      this.#ceilingMicro -= raised;
+      undo();
+    };
+  }
+
+  freeze(subjects: SubjectSet, frozen: boolean): Undo {
+    const pages = subjects.pageNumbers();
+    const undo = this.#frozen.remember(pages);
+    for (const { page, lows } of subjects.pages()) {
+      const freezing = this.#frozen.write(page);
+      this.#summaries.delete(page);
+      for (const low of lows) {
+        const byte = freezing[low >>> 3] ?? 0;
+        const bit = 1 << (low & 7);
+        freezing[low >>> 3] = frozen ? byte | bit : byte & ~bit;
+      }
+    }
+    return () => {
+      for (const page of pages) this.#summaries.delete(page);
+      undo();
+    };
+  }
+
+  /** Of pages that have changed since it was last asked, it looks at every subject. */
+  summary(): BalanceSummary {
+    const pages = new Set([
+      ...this.#consumed.numbers(),
+      ...this.#reserved.numbers(),
+      ...this.#frozen.numbers(),
+    ]);
+    const sum = { subjects: 0, consumedMaxMicro: this.#floorMicro, reservedMaxMicro: 0, frozen: 0 };
+    for (const page of pages) {
+      const each = this.#summaries.get(page) ?? this.#summaryOf(page);
+      this.#summaries.set(page, each);
+      sum.subjects += each.subjects;
+      sum.frozen += each.frozen;
+      sum.consumedMaxMicro = Math.max(sum.consumedMaxMicro, each.consumedMaxMicro);
+      sum.reservedMaxMicro = Math.max(sum.reservedMaxMicro, each.reservedMaxMicro);
+    }
+    return { ...sum, writtenOffMicro: this.#floorMicro };
+  }
+
+  hold(): HeldBalances {
+    return {
+      totals: {
+        floorMicro: this.#floorMicro,
+        recordFloorMicro: this.#recordFloorMicro,
+        ceilingMicro: this.#ceilingMicro,
+        recordScopes: new Map(this.#recordScopes),
+      },
+      consumed: this.#consumed.hold(),
+      reserved: this.#reserved.hold(),
+      frozen: this.#frozen.hold(),
+    };
+  }
+
+  #raiseCeiling(epsilonMicro: number): void {
+    if (this.#ceilingMicro + epsilonMicro > Number.MAX_SAFE_INTEGER) {
+      throw new ConflictError(
+        { code: "PRIVACY_BUDGET_PARAMETER_INVALID" },
+        "ledger entry: expected balances below 2^53 micro-epsilon, got an amount beyond",
+      );
+    }
+    this.#ceilingMicro += epsilonMicro;
+  }
+
+  #addToSubjects(subjects: SubjectSet, { consumed, reserved }: Change): void {
+    if (consumed !== 0) addTo(this.#consumed, subjects, consumed);
+    if (reserved !== 0) addTo(this.#reserved, subjects, reserved);
+    for (const page of subjects.pageNumbers()) this.#summaries.delete(page);
+  }
+
+  #rewrite(rule: {
+    readonly subject: (amount: number, frozen: boolean) => number;
+    readonly floorMicro: number;
+    readonly recordFloorMicro: number;
+    readonly record: (amount: number) => number;
+  }): Undo {
+    const pages = this.#consumed.numbers();
+    const undoPages = this.#consumed.remember(pages);
+    const before = { floor: this.#floorMicro, recordFloor: this.#recordFloorMicro };
+    const records = new Map(this.#recordScopes);
+    for (const page of pages) {
+      const consumed = this.#consumed.write(page);
+      const freezing = this.#frozen.read(page) ?? NOBODY;
+      for (let low = 0; low < consumed.length; low += 1) {
+        const frozen = (((freezing[low >>> 3] ?? 0) >>> (low & 7)) & 1) === 1;
+        consumed[low] = rule.subject(consumed[low] ?? 0, frozen);
+      }
+    }
+    this.#floorMicro = rule.floorMicro;
+    this.#recordFloorMicro = rule.recordFloorMicro;
+    for (const [name, { consumed, reserved }] of records) {
+      this.#recordScopes.set(name, { consumed: rule.record(consumed), reserved });
+    }
+    this.#summaries.clear();
+    return () => {
+      undoPages();
+      this.#floorMicro = before.floor;
+      this.#recordFloorMicro = before.recordFloor;
+      for (const [name, change] of records) this.#recordScopes.set(name, change);
+      this.#summaries.clear();
+    };
+  }
+
+  #summaryOf(page: number): Omit<BalanceSummary, "writtenOffMicro"> {
+    const consumed = this.#consumed.read(page);
+    const reserved = this.#reserved.read(page) ?? NOTHING;
+    let subjects = 0;
+    let consumedMaxMicro = 0;
+    let reservedMaxMicro = 0;
+    for (let low = 0; low < PAGE_ORDINALS; low += 1) {
+      const own = consumed?.[low] ?? this.#floorMicro;
+      const held = reserved[low] ?? 0;
+      if (own + held > this.#floorMicro) subjects += 1;
+      if (own > consumedMaxMicro) consumedMaxMicro = own;
+      if (held > reservedMaxMicro) reservedMaxMicro = held;
+    }
+    let frozen = 0;
+    for (let bits of this.#frozen.read(page) ?? NOBODY) {
+      for (; bits !== 0; bits &= bits - 1) frozen += 1;
+    }
+    return { subjects, consumedMaxMicro, reservedMaxMicro, frozen };
+  }
+}
+
+function addTo(pages: Pages<Float64Array>, subjects: SubjectSet, amount: number): void {
+  for (const { page, lows } of subjects.pages()) {
+    const values = pages.write(page);
+    for (let index = 0; index < lows.length; index += 1) {
+      const low = lows[index] ?? 0;
+      values[low] = (values[low] ?? 0) + amount;
+    }
+  }
+}
