@@ -2,7 +2,7 @@ import { AsyncLocalStorage } from "node:async_hooks";
 import * as fs from "node:fs/promises";
 import path from "node:path";
 
-import { hex, usageScope, type ConsentPurpose, type UsageScope } from "#protocol";
+import { usageScope, type ConsentPurpose, type UsageScope } from "#protocol";
 
 import { afterWrite, type Store } from "../../store/index.ts";
 import { Consents, type ConsentDecision } from "../consent/consent.ts";

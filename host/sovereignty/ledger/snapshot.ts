@@ -136,7 +136,7 @@ export async function writeSnapshot(file: string, held: HeldBooks): Promise<Uint
     await fs.rm(temporary, { force: true });
     throw cause;
   } finally {
-    for (const { release } of heldPagesOf(held)) release();
+    for (const pages of heldPagesOf(held)) pages.release();
   }
 }
 
