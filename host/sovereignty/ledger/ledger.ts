@@ -170,7 +170,7 @@ export class Ledger {
 
   /** Why a demand does not fit. For the Vault's operator only. */
   shortfall(demand: Demand & { readonly usageScope: UsageScope }): Shortfall {
-    return this.#of(demand.usageScope).shortfall(demand);
+    return this.#read(demand.usageScope).shortfall(demand);
   }
 
   /** Freezes or thaws the budget of subjects: a frozen budget takes no new reservation (PB-8). */
@@ -190,17 +190,17 @@ export class Ledger {
 
   /** Micro-epsilon committed against one subject. */
   consumedMicro(usageScope: UsageScope, ordinal: number): number {
-    return this.#of(usageScope).consumedOf(ordinal);
+    return this.#read(usageScope).consumedOf(ordinal);
   }
 
   /** Micro-epsilon reserved against one subject. */
   reservedMicro(usageScope: UsageScope, ordinal: number): number {
-    return this.#of(usageScope).reservedOf(ordinal);
+    return this.#read(usageScope).reservedOf(ordinal);
   }
 
   /** Micro-epsilon committed and reserved against a record scope as a whole. */
   recordScope(usageScope: UsageScope, recordScope: string): Change {
-    return this.#of(usageScope).recordScopeOf(recordScope);
+    return this.#read(usageScope).recordScopeOf(recordScope);
   }
 
   /** The last epoch that a purpose was replenished for; -1 for none. */
@@ -279,6 +279,10 @@ export class Ledger {
     }
   }
 
+  #read(usageScope: UsageScope): Balances {
+    return this.#balances.get(usageScope) ?? NO_BALANCES;
+  }
+
   #of(usageScope: UsageScope): Balances {
     const known = this.#balances.get(usageScope);
     if (known !== undefined) return known;
@@ -287,6 +291,9 @@ export class Ledger {
     return balances;
   }
 }
+
+/** Never written to. */
+const NO_BALANCES = new Balances();
 
 /** Does `work`; when it throws, takes back what was done before it. */
 function attempt<T>(undo: Undo, work: () => T): T {

@@ -252,13 +252,16 @@ async function restored(
     executed: new Map(each.executed.map(({ round, epsilon_micro }) => [round, epsilon_micro])),
     committedMicro: 0,
   }));
-  const purposes = consentPurpose.options.map(
-    (purpose) =>
-      [
-        purpose,
-        { states: pages.bytes("state", purpose), expiresMs: pages.numbers("expires", purpose) },
-      ] as const,
-  );
+  const known = new Set(header.pages.map(({ kind, purpose }) => (kind === "state" ? purpose : "")));
+  const purposes = consentPurpose.options
+    .filter((purpose) => known.has(purpose))
+    .map(
+      (purpose) =>
+        [
+          purpose,
+          { states: pages.bytes("state", purpose), expiresMs: pages.numbers("expires", purpose) },
+        ] as const,
+    );
   return {
     positions: { ledger: header.ledger_position, consent: header.consent_position },
     ledger: await Ledger.restored({ open, replenished, balances }, loadSet),
