@@ -56,12 +56,7 @@ export function migrate(
 ): void {
   requireSequence(migrations);
   const { user_version: present } = versionRow.parse(database.prepare("PRAGMA user_version").get());
-  if (present > migrations.length) {
-    throw new ConflictError(
-      { code: "VERSION_STORE_NEWER", file, expected: migrations.length, actual: present },
-      `store ${file}: expected at most schema version ${migrations.length}, got ${present}`,
-    );
-  }
+  requireNotNewer(file, present, migrations);
   if (present === migrations.length) return;
   database.exec("BEGIN IMMEDIATE");
   try {
@@ -86,7 +81,21 @@ export function requireIntact(database: DatabaseSync, file: string): void {
   );
 }
 
-function requireSequence(migrations: readonly Migration[]): void {
+/** @throws {@link ConflictError} VERSION_STORE_NEWER */
+export function requireNotNewer(
+  name: string,
+  present: number,
+  migrations: readonly Migration[],
+): void {
+  if (present <= migrations.length) return;
+  throw new ConflictError(
+    { code: "VERSION_STORE_NEWER", store: name, expected: migrations.length, actual: present },
+    `store ${name}: expected at most schema version ${migrations.length}, got ${present}`,
+  );
+}
+
+/** Refuses migrations that are not versions 1, 2 and so on. */
+export function requireSequence(migrations: readonly Migration[]): void {
   const gap = migrations.findIndex(({ version }, index) => version !== index + 1);
   if (gap === -1) return;
   throw new ConflictError(

@@ -1,4 +1,4 @@
-import type { DatabaseSync, SQLInputValue, StatementSync } from "node:sqlite";
+import type { DatabaseSync, StatementSync } from "node:sqlite";
 
 import { UnavailableError } from "#protocol";
 import { SqliteAdapter, SqliteDialect, type Dialect, type DialectAdapter } from "kysely";
@@ -153,11 +153,11 @@ function shim(
   return {
     reader: statement.columns().length > 0,
     all: (parameters) =>
-      translated(() => statement.all(...parameters.map(toInput)).map((row) => ({ ...row }))),
-    run: (parameters) => translated(() => statement.run(...parameters.map(toInput))),
+      translated(() => statement.all(...parameters.map(parameterOf)).map((row) => ({ ...row }))),
+    run: (parameters) => translated(() => statement.run(...parameters.map(parameterOf))),
     *iterate(parameters) {
       // A kept statement would start again for whoever else runs it meanwhile.
-      const rows = translated(() => another().iterate(...parameters.map(toInput)));
+      const rows = translated(() => another().iterate(...parameters.map(parameterOf)));
       try {
         for (;;) {
           const next = translated(() => rows.next());
@@ -169,9 +169,4 @@ function shim(
       }
     },
   };
-}
-
-function toInput(value: unknown): SQLInputValue {
-  if (typeof value === "boolean") return value ? 1 : 0;
-  return parameterOf(value);
 }

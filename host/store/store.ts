@@ -3,6 +3,8 @@ import type { Kysely, Transaction } from "kysely";
 import { setBackUp, type BackUp } from "./backup.ts";
 import { GroupCommit } from "./group-commit.ts";
 import type { Migration } from "./migrate.ts";
+import { openPostgres } from "./postgres-database.ts";
+import type { PostgresPlace } from "./postgres-place.ts";
 import { openSqlite } from "./sqlite-database.ts";
 
 /** One actor's durable state, which this process alone uses. */
@@ -24,12 +26,14 @@ export interface Store<Schema> {
   close(): Promise<void>;
 }
 
-/** Where a store is kept. */
-export interface StorePlace {
-  /** A SQLite file that one process of this machine opens at a time; not on a network share. */
+/** A SQLite file that one process of this machine opens at a time; not on a network share. */
+export interface SqlitePlace {
   readonly kind: "sqlite";
   readonly file: string;
 }
+
+/** Where a store is kept. */
+export type StorePlace = SqlitePlace | PostgresPlace;
 
 /** A database that is locked for this process, intact, and at the schema version asked for. */
 export interface OpenDatabase<Schema> {
@@ -39,6 +43,8 @@ export interface OpenDatabase<Schema> {
   readonly writer: Kysely<Schema>;
   /** See `WriterOf`. */
   readonly isFatal: (cause: unknown, ending: boolean) => boolean;
+  /** Has `lost` told when the connection that writes breaks. */
+  readonly watch?: (lost: (cause: unknown) => void) => void;
   /** Absent for a database whose server has backups of its own. */
   readonly backUp?: BackUp;
   /** Closes the connections and frees the lock. */
@@ -57,9 +63,10 @@ export async function openStore<Schema>(args: {
   readonly at: StorePlace;
   readonly migrations: readonly Migration[];
 }): Promise<Store<Schema>> {
-  const database = await openSqlite<Schema>(args.at.file, args.migrations);
+  const database = await openDatabase<Schema>(args.at, args.migrations);
   const { name, isFatal } = database;
   const writes = new GroupCommit<Schema>({ db: database.writer, name, isFatal });
+  database.watch?.((cause) => writes.fail(cause));
   let closing: Promise<void> | undefined;
   const close = async (): Promise<void> => {
     await writes.close();
@@ -78,4 +85,16 @@ export async function openStore<Schema>(args: {
   };
   if (database.backUp !== undefined) setBackUp(store, database.backUp);
   return store;
+}
+
+function openDatabase<Schema>(
+  at: StorePlace,
+  migrations: readonly Migration[],
+): Promise<OpenDatabase<Schema>> {
+  switch (at.kind) {
+    case "sqlite":
+      return openSqlite(at.file, migrations);
+    case "postgres":
+      return openPostgres(at, migrations);
+  }
 }

@@ -1,4 +1,4 @@
-import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
+import { afterEach, expect, test } from "vitest";
 
 import { WAITING_WRITES_MAX } from "../../../host/store/group-commit.ts";
 import {
@@ -9,7 +9,7 @@ import {
   type StorePlace,
   type Transaction,
 } from "../../../host/store/index.ts";
-import { sqlitePlaces, type TestPlaces } from "../../helpers/store-places.ts";
+import { describePlaces } from "../../helpers/store-places.ts";
 
 interface Schema {
   item: { id: number };
@@ -28,15 +28,11 @@ const MIGRATIONS: readonly Migration[] = [
   },
 ];
 
-const KINDS: readonly TestPlaces[] = [sqlitePlaces()];
-
-describe.each(KINDS)("$title", (places) => {
+describePlaces((places) => {
   let place: StorePlace;
   let store: Store<Schema>;
   let told: string[] = [];
 
-  beforeAll(() => places.start());
-  afterAll(() => places.stop());
   afterEach(() => store.close());
 
   async function open(): Promise<void> {
