@@ -1,5 +1,3 @@
-import { join } from "node:path";
-
 import { LOG_EXCERPT, actorLogOrigin, signingKeyFromSeed } from "#protocol";
 import {
   actorLogStatements,
@@ -11,7 +9,7 @@ import { excerptOf } from "../evidence/index.ts";
 import { runAggregatorNode, type AggregatorJournal } from "../execution/index.ts";
 import { NodeClient } from "../http/index.ts";
 import { openStore, type Store } from "../store/index.ts";
-import { readSeed, type AggregatorConfig } from "./config.ts";
+import { readSeed, storePlaceOf, type AggregatorConfig } from "./config.ts";
 import { COORDINATOR_AWAY_MS_MAX, reporterOf, type EnclaveEnvironment } from "./environment.ts";
 import { readFooting } from "./files.ts";
 
@@ -26,11 +24,8 @@ export async function runAggregator(
   const key = signingKeyFromSeed(await readSeed(config.signing_seed_file));
   const identity = { actorId: config.actor_id, key };
   const { nowMs, random } = environment;
-  const file = join(config.directory, "aggregator.db");
-  const store = await openStore<ActorLogSchema>({
-    at: { kind: "sqlite", file },
-    migrations: MIGRATIONS,
-  });
+  const at = await storePlaceOf(config, "aggregator.db");
+  const store = await openStore<ActorLogSchema>({ at, migrations: MIGRATIONS });
   try {
     const origin = actorLogOrigin(footing.genesis.network, config.actor_id);
     const log = await openActorLog({ store, actorId: config.actor_id, key, origin, nowMs });

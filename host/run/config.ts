@@ -1,8 +1,10 @@
 import { readFile } from "node:fs/promises";
-import { dirname, resolve } from "node:path";
+import { dirname, join, resolve } from "node:path";
 
 import { MalformedError, fromHex, identifier, parseWith } from "#protocol";
 import { z } from "zod";
+
+import type { StorePlace } from "../store/index.ts";
 
 const listen = z.strictObject({
   address: z.string().min(1).max(255),
@@ -11,11 +13,16 @@ const listen = z.strictObject({
 
 const file = z.string().min(1).max(4096);
 
+/** A schema of a PostgreSQL server; see `PostgresPlace`. The URL is in a file of its own, since it may hold a password. */
+const postgresStore = z.strictObject({ url_file: file, schema: z.string().max(64) });
+
 /** Configuration of a coordinator. Files are relative to the configuration's own folder. */
 export const coordinatorConfigSchema = z.strictObject({
   role: z.literal("coordinator"),
   actor_id: identifier,
   directory: file,
+  /** Where state is kept; absent: a SQLite file in the directory. */
+  store: postgresStore.optional(),
   signing_seed_file: file,
   genesis_file: file,
   trust_file: file,
@@ -47,6 +54,8 @@ export const vaultConfigSchema = z.strictObject({
   role: z.literal("vault"),
   actor_id: identifier,
   directory: file,
+  /** Where state is kept; absent: a SQLite file in the directory. */
+  store: postgresStore.optional(),
   signing_seed_file: file,
   box_seed_file: file,
   /** The Vault's secrets; absent: `vault-secrets.cbor` in its directory, beside the batches they help to open. */
@@ -64,6 +73,8 @@ export const aggregatorConfigSchema = z.strictObject({
   role: z.literal("aggregator"),
   actor_id: identifier,
   directory: file,
+  /** Where state is kept; absent: a SQLite file in the directory. */
+  store: postgresStore.optional(),
   signing_seed_file: file,
   genesis_file: file,
   trust_file: file,
@@ -113,6 +124,21 @@ function resolved(base: string, name: string, value: unknown): unknown {
   return Object.fromEntries(
     Object.entries(value).map(([inner, each]) => [inner, resolved(base, inner, each)]),
   );
+}
+
+/** Where a node's state is kept; `fileName` is the SQLite file in its directory. */
+export async function storePlaceOf(
+  config: {
+    readonly directory: string;
+    readonly store?: z.infer<typeof postgresStore> | undefined;
+  },
+  fileName: string,
+): Promise<StorePlace> {
+  if (config.store === undefined) {
+    return { kind: "sqlite", file: join(config.directory, fileName) };
+  }
+  const { url_file, schema } = config.store;
+  return { kind: "postgres", url: (await readFile(url_file, "utf8")).trim(), schema };
 }
 
 /** A 32-byte seed kept as 64 hex digits. @throws MalformedError SCHEMA_CONFIG_MALFORMED */

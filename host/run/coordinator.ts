@@ -22,7 +22,7 @@ import { queueStatements, Queue, WitnessRelay, WorkIssuer } from "../queue/index
 import { settlementStatements, openSettlement, type Settlement } from "../settlement/index.ts";
 import { openStore, type Migration, type Store } from "../store/index.ts";
 import { taskStatements, TaskBlobs, TaskRegister } from "../tasks/index.ts";
-import { readSeed, type CoordinatorConfig } from "./config.ts";
+import { readSeed, storePlaceOf, type CoordinatorConfig } from "./config.ts";
 import { CoordinatorService, type CoordinatorSchema } from "./coordinator-service.ts";
 import type { RunEnvironment } from "./environment.ts";
 import { readFooting, writeWhole, type Footing } from "./files.ts";
@@ -59,7 +59,7 @@ export async function runCoordinator(
   const footing = await readFooting(config);
   const key = signingKeyFromSeed(await readSeed(config.signing_seed_file));
   const store = await openStore<CoordinatorSchema>({
-    at: { kind: "sqlite", file: join(config.directory, "coordinator.db") },
+    at: await storePlaceOf(config, "coordinator.db"),
     migrations: MIGRATIONS,
   });
   try {

@@ -18,7 +18,7 @@ import {
   type VaultRoutesContext,
 } from "../http/index.ts";
 import { openVault } from "../sovereignty/index.ts";
-import { readSeed, type VaultConfig } from "./config.ts";
+import { readSeed, storePlaceOf, type VaultConfig } from "./config.ts";
 import { COORDINATOR_AWAY_MS_MAX, reporterOf, type EnclaveEnvironment } from "./environment.ts";
 import { readFooting, writeWhole } from "./files.ts";
 import { openCustody } from "./vault-custody.ts";
@@ -42,6 +42,7 @@ export async function runVault(
   const keys = openCustody(config, { anchors: footing.trust.anchors, nowMs, random });
   const vault = await openVault({
     directory: config.directory,
+    store: await storePlaceOf(config, "vault.db"),
     ...(config.secrets_file === undefined ? {} : { secretsFile: config.secrets_file }),
     vaultId: config.actor_id,
     network: footing.genesis.network,

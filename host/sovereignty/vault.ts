@@ -11,7 +11,7 @@ import {
 } from "#protocol";
 
 import { openActorLog, type ActorLog } from "../evidence/actor-log.ts";
-import { openStore, storeUnavailable } from "../store/index.ts";
+import { openStore, storeUnavailable, type StorePlace } from "../store/index.ts";
 import { BatchFiles } from "./records/batch-files.ts";
 import { Books } from "./ledger/books.ts";
 import { decide } from "./tasks/decide.ts";
@@ -59,6 +59,8 @@ import type { VaultContext } from "./vault-context.ts";
 export interface VaultOptions {
   /** Holds the store and the batches; created with mode 0700. */
   readonly directory: string;
+  /** Where ledger, log and everything else that is no batch is kept; absent: `vault.db` in `directory`. */
+  readonly store?: StorePlace;
   /**
    * The Vault's secrets. With them and the key service, whoever holds the batches opens them: keep them apart from both.
    * Absent: `vault-secrets.cbor` in `directory`.
@@ -177,9 +179,10 @@ export async function openVault(options: VaultOptions): Promise<Vault> {
 
 async function openContext(options: VaultOptions): Promise<VaultContext> {
   const { directory, vaultId, signingKey, boxKey, custody, nowMs, random } = options;
+  fs.mkdirSync(directory, { recursive: true, mode: 0o700 });
   const file = path.join(directory, "vault.db");
   const store = await openStore<VaultSchema>({
-    at: { kind: "sqlite", file },
+    at: options.store ?? { kind: "sqlite", file },
     migrations: VAULT_MIGRATIONS,
   });
   try {

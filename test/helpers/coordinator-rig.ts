@@ -7,7 +7,7 @@ import { actorLogStatements, openActorLog, type ActorLog } from "../../host/evid
 import { ExecutionPlane } from "../../host/execution/index.ts";
 import { queueStatements, Queue, WorkIssuer } from "../../host/queue/index.ts";
 import type { CoordinatorSchema } from "../../host/run/coordinator-service.ts";
-import { openStore, type Migration, type Store } from "../../host/store/index.ts";
+import { openStore, type Migration, type Store, type StorePlace } from "../../host/store/index.ts";
 import { taskStatements, TaskBlobs, TaskRegister } from "../../host/tasks/index.ts";
 import {
   GOVERNANCE_SNAPSHOT,
@@ -26,6 +26,7 @@ import {
 
 /** The planes of a coordinator over a real store in a folder of its own, with a clock that tests move. */
 export interface CoordinatorRig {
+  readonly at: StorePlace;
   readonly network: TestNetwork;
   readonly state: GovernanceState;
   readonly clock: { nowMs: number };
@@ -60,6 +61,8 @@ const MIGRATIONS: readonly Migration[] = [
 export async function openCoordinatorRig(
   options: NetworkOptions & {
     readonly folder?: string;
+    /** Absent: a file in the folder. */
+    readonly at?: StorePlace;
     readonly decisions?: Parameters<typeof governanceSnapshot>[1];
   } = {},
 ): Promise<CoordinatorRig & { readonly folder: string }> {
@@ -69,8 +72,12 @@ export async function openCoordinatorRig(
   const state = verifyGovernanceSnapshot(snapshot, network.genesisDigest);
   const clock = { nowMs: NETWORK_TIME_MS };
   const nowMs = (): number => clock.nowMs;
+  const at: StorePlace = options.at ?? {
+    kind: "sqlite",
+    file: path.join(folder, "coordinator.db"),
+  };
   const store = await openStore<CoordinatorSchema>({
-    at: { kind: "sqlite", file: path.join(folder, "coordinator.db") },
+    at,
     migrations: MIGRATIONS,
   });
   const { actorId, signing: key } = network.coordinator;
@@ -87,7 +94,7 @@ export async function openCoordinatorRig(
     assignEpoch: (taskId: string) => Promise.resolve(assigned.push(taskId)),
   };
   return {
-    ...{ network, state, clock, store, log, register, queue, issuer, blobs, nowMs, folder },
+    ...{ at, network, state, clock, store, log, register, queue, issuer, blobs, nowMs, folder },
     assigned,
     admission: new AdmissionPlane(common),
     execution: new ExecutionPlane({ ...common, artifact: (digest) => blobs.artifact(digest) }),

@@ -5,6 +5,7 @@ import path from "node:path";
 import { afterEach } from "vitest";
 
 import type { KeyCustody, Vault } from "../../../host/sovereignty/index.ts";
+import type { StorePlace } from "../../../host/store/index.ts";
 import type { Policy } from "../../../protocol/index.ts";
 import { openFixture, type Fixture } from "./vault-world.ts";
 
@@ -54,6 +55,7 @@ export async function newFixture(
     readonly policy?: (policy: Policy) => Policy;
     readonly custody?: KeyCustody;
     readonly secretsFile?: string;
+    readonly store?: StorePlace;
   } = {},
 ): Promise<Fixture> {
   const directory = options.directory ?? path.join(newFolder(), "vault");

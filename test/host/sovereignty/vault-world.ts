@@ -9,6 +9,7 @@ import {
   type SlicePlan,
   type Vault,
 } from "../../../host/sovereignty/index.ts";
+import type { StorePlace } from "../../../host/store/index.ts";
 import {
   TASK_REQUEST,
   VAULT_DECISION,
@@ -102,6 +103,7 @@ export async function openFixture(options: {
   readonly policy?: (policy: Policy) => Policy;
   readonly custody?: KeyCustody;
   readonly secretsFile?: string;
+  readonly store?: StorePlace;
   readonly nowMs?: () => number;
   readonly opened?: (vault: Vault) => void;
 }): Promise<Fixture> {
@@ -125,6 +127,7 @@ export async function openFixture(options: {
       custody,
       nowMs: options.nowMs ?? (() => clock.nowMs),
       random: counted(`opening ${openings}`),
+      ...(options.store === undefined ? {} : { store: options.store }),
       ...(options.secretsFile === undefined ? {} : { secretsFile: options.secretsFile }),
     });
     options.opened?.(vault);
