@@ -38,9 +38,7 @@ describePlaces((places) => {
   });
 
   async function stateOf(vault: Vault) {
-    const statement = await vault.statement({ after: 0, limit: 1_000 });
     return {
-      statement,
       status: await vault.status(),
       root: hex(vault.log.root()),
       events: vault.log.size,
