@@ -4,12 +4,14 @@ import { AUDIT_COMMANDS } from "./audit.ts";
 import { callCommand, helpOf, type VaultCommand } from "./command.ts";
 import { CONSENT_COMMANDS } from "./consent.ts";
 import { LEDGER_COMMANDS } from "./ledger.ts";
+import { INGEST_COMMANDS } from "./ingests.ts";
 import { RECORDS_COMMANDS } from "./records.ts";
 import { STATUS_COMMANDS } from "./status.ts";
 
 /** Every command of `symphony vault`, by area. */
 const COMMANDS: readonly VaultCommand[] = [
   ...STATUS_COMMANDS,
+  ...INGEST_COMMANDS,
   ...RECORDS_COMMANDS,
   ...CONSENT_COMMANDS,
   ...ACCESS_COMMANDS,

@@ -28,7 +28,7 @@ sealed batch by batch and become visible all at once at the end. The same source
   --progress            say how far it is, also when nobody watches on a terminal
   --json                one JSON object instead of lines
 
-Interrupted, the same command goes on where it was.
+Interrupted, the same command goes on where it was; symphony vault ingests lists what waits for that.
 `;
 
 const OPTIONS = {
@@ -71,7 +71,12 @@ export async function runIngest(argv: readonly string[], io: CliIo): Promise<num
     subject: values.subject,
     manifest: values.manifest,
   });
-  const call = { scope, onError, ...(mapping === undefined ? {} : { mapping: mapping.bytes }) };
+  const call = {
+    scope,
+    name: basename(path),
+    onError,
+    ...(mapping === undefined ? {} : { mapping: mapping.bytes }),
+  };
   const answer = await send(io, {
     isAsked: values.progress,
     source,

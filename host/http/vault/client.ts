@@ -12,10 +12,39 @@ const quarantinedSchema = z.object({
 });
 const reportSchema = z.object({
   ingest_id: z.string(),
+  record_scope: z.string(),
   records: z.number(),
   batches: z.number(),
   quarantined: z.number(),
   first_quarantined: z.array(quarantinedSchema),
+});
+
+const progressSchema = z.object({
+  rows: z.number(),
+  records: z.number(),
+  quarantined: z.number(),
+  bytes: z.number(),
+  rowsPerSecond: z.number(),
+});
+const ingestsSchema = z.object({
+  open: z.array(
+    z.object({
+      ingest_id: z.string(),
+      record_scope: z.string(),
+      source_name: z.string(),
+      state: z.enum(["running", "interrupted", "publishing"]),
+      staged: z.object({
+        rows: z.number(),
+        records: z.number(),
+        batches: z.number(),
+        bytes: z.number(),
+      }),
+      progress: progressSchema.nullable(),
+      created_ms: z.number(),
+      touched_ms: z.number(),
+    }),
+  ),
+  published: z.array(reportSchema),
 });
 
 /** What an ingest did; see the Vault's own report. */
@@ -25,6 +54,8 @@ export type IngestAnswer = z.infer<typeof reportSchema>;
 export interface IngestCall {
   readonly scope: string;
   readonly format: IngestFormat;
+  /** What the source is called; absent: nothing. */
+  readonly name?: string;
   readonly onError: "abort" | "quarantine";
   /** A mapping file; absent: every attribute from the column of its own name. */
   readonly mapping?: Uint8Array;
@@ -59,8 +90,9 @@ export class VaultClient {
 
   /** Sends a source as it is read. Throws what the source throws, too. */
   async ingest(args: IngestCall): Promise<IngestAnswer> {
-    const { scope, format, onError, mapping = new Uint8Array(0), signal } = args;
-    const query = { scope, format, on_error: onError, mapping_bytes: mapping.length };
+    const { scope, format, name, onError, mapping = new Uint8Array(0), signal } = args;
+    const how = { source: name, on_error: onError, mapping_bytes: mapping.length };
+    const query = { scope, format, ...how };
     const failures: unknown[] = [];
     const source = noting(args.source, failures);
     const body = ReadableStream.from(following(mapping, source));
@@ -73,6 +105,21 @@ export class VaultClient {
         throw failures.length > 0 ? failures[0] : error;
       }),
     );
+  }
+
+  /** Open ingests, oldest first, and the last published ones, newest first. */
+  async ingests() {
+    return ingestsSchema.parse(await this.get("/v1/vault/ingests"));
+  }
+
+  /** Rows that an ingest left out, after line `after`. */
+  async quarantined(args: { readonly ingest: string; readonly after: number; limit: number }) {
+    return z.array(quarantinedSchema).parse(await this.get("/v1/vault/ingests/quarantine", args));
+  }
+
+  /** Removes an interrupted ingest and what it has staged. */
+  async abandonIngest(ingestId: string): Promise<unknown> {
+    return this.post("/v1/vault/ingests/abandon", { ingest_id: ingestId });
   }
 
   async records(scope: string) {

@@ -5,7 +5,8 @@ import { abandon } from "./runs.ts";
 import type { RunProgress } from "./running-runs.ts";
 
 const PUBLISHED_LISTED_MAX = 100;
-const FAULTS_PAGE_MAX = 1_000;
+/** Most rows of one answer of {@link RecordsApi.quarantined}. */
+export const QUARANTINE_PAGE_MAX = 1_000;
 
 /** An ingest that is not published yet. */
 export interface OpenIngest {
@@ -109,7 +110,7 @@ async function quarantinedRows(
     .where("ingest_id", "=", args.ingestId)
     .where("line", ">", args.after)
     .orderBy("line")
-    .limit(Math.min(Math.max(0, args.limit), FAULTS_PAGE_MAX))
+    .limit(Math.min(Math.max(0, args.limit), QUARANTINE_PAGE_MAX))
     .execute();
   return rows.map(({ line, column_name: column, expected }) => ({ line, column, expected }));
 }
