@@ -40,6 +40,7 @@ export class WitnessKeeper {
   readonly #context: WitnessKeeperContext;
   /** The question under way, for all who wait for a cosigned head. */
   #flight: Promise<void> | undefined;
+  #learned = false;
   /** The attempt under way to have the Vault confirmed. */
   #attempt: Promise<void> | undefined;
 
@@ -51,6 +52,8 @@ export class WitnessKeeper {
   async run(): Promise<void> {
     const { witness, signal } = this.#context;
     while (!signal.aborted) {
+      // Its operator may write off a frozen Vault's budget, under all of governance.
+      if (witness.standing === "frozen" && !this.#learned) await this.#learn();
       if (witness.standing === "unconfirmed") {
         this.#attempt = this.#confirm();
         await this.#attempt;
@@ -105,10 +108,21 @@ export class WitnessKeeper {
     }
   }
 
-  async #confirm(): Promise<void> {
-    const { witness, learn, newest, nowMs, random, signal } = this.#context;
+  async #learn(): Promise<void> {
     try {
-      await learn();
+      await this.#context.learn();
+      this.#learned = true;
+    } catch (error) {
+      if (!(error instanceof SymphonyError)) throw error;
+      this.#context.report({ event: "work_failed", kind: "witnessed", code: error.code });
+    }
+  }
+
+  async #confirm(): Promise<void> {
+    const { witness, newest, nowMs, random, signal } = this.#context;
+    await this.#learn();
+    if (!this.#learned) return;
+    try {
       const nonce = random(32);
       const askId = random(16);
       const question = witness.headQuestion(nonce, newest());

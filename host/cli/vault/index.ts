@@ -7,11 +7,13 @@ import { LEDGER_COMMANDS } from "./ledger.ts";
 import { INGEST_COMMANDS } from "./ingests.ts";
 import { RECORDS_COMMANDS } from "./records.ts";
 import { STATUS_COMMANDS } from "./status.ts";
+import { WITNESS_COMMANDS } from "./witness.ts";
 
 /** Every command of `symphony vault`, by area. */
 const COMMANDS: readonly VaultCommand[] = [
   ...STATUS_COMMANDS,
   ...INGEST_COMMANDS,
+  ...WITNESS_COMMANDS,
   ...RECORDS_COMMANDS,
   ...CONSENT_COMMANDS,
   ...ACCESS_COMMANDS,

@@ -10,6 +10,7 @@ import type { VaultRoutesContext } from "./context.ts";
 import { addLedgerRoutes } from "./ledger-routes.ts";
 import { addRecordsRoutes } from "./records-routes.ts";
 import { addStatusRoutes } from "./status-routes.ts";
+import { addWitnessRoutes } from "./witness-routes.ts";
 
 export type { VaultRoutesContext } from "./context.ts";
 
@@ -34,4 +35,5 @@ export function addVaultRoutes(server: FastifyInstance, context: VaultRoutesCont
   addAuditRoutes(server, context);
   addLedgerRoutes(server, context);
   addStatusRoutes(server, context);
+  addWitnessRoutes(server, context);
 }

@@ -105,6 +105,7 @@ export class OwnHead {
       .select(["size", "note"])
       .executeTakeFirst();
     this.#confirmed = false;
+    this.#held.clear();
   }
 
   get standing(): Standing {

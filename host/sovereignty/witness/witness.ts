@@ -10,6 +10,9 @@ import {
   type HeadAsked,
   type Standing,
 } from "./own-head.ts";
+import { thaw, type Thawed } from "./thaw.ts";
+
+export type { Thawed } from "./thaw.ts";
 
 /** How a Vault stands with its witnesses, for its operator. */
 export interface WitnessStatus {
@@ -57,6 +60,8 @@ export interface WitnessApi {
   cosignHead(question: Uint8Array, governance: GovernanceState): Promise<Uint8Array>;
   /** See `tellHead`. A frozen Vault tells nothing. */
   tellHead(question: Uint8Array, governance: GovernanceState): Promise<Uint8Array>;
+  /** The operator's way out of a freeze. See `thaw`. */
+  thaw(governance: GovernanceState): Promise<Thawed>;
   status(): Promise<WitnessStatus>;
 }
 
@@ -84,6 +89,7 @@ export async function openWitness(context: VaultContext): Promise<WitnessApi> {
       if (own.standing === "frozen") own.requireConfirmed();
       return tellHead(context, question, governance);
     },
+    thaw: (governance) => thaw(context, own, governance),
     status: () => statusOf(context, own),
   };
 }
