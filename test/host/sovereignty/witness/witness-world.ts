@@ -19,6 +19,7 @@ export class WitnessWorld {
   readonly folder: string;
   readonly vaults = new Map<string, Vault>();
   #nonces = 0;
+  #copies = 0;
 
   private constructor(network: TestNetwork, folder: string) {
     this.network = network;
@@ -69,7 +70,8 @@ export class WitnessWorld {
   /** Closes a Vault, copies its folder, and opens it again, confirmed. @returns the copy's folder */
   async backup(vaultId: string): Promise<string> {
     await this.close(vaultId);
-    const copy = path.join(this.folder, `${vaultId}-copy`);
+    this.#copies += 1;
+    const copy = path.join(this.folder, `${vaultId}-copy-${this.#copies}`);
     fs.cpSync(path.join(this.folder, vaultId), copy, { recursive: true });
     await this.open(vaultId);
     await this.confirm(vaultId);
