@@ -60,6 +60,12 @@ const SETS: Readonly<Record<string, Readonly<Record<string, Shape>>>> = {
     "patient.oldpeak": { range: [-100, 100], scale: 1 },
     "patient.disease": BIT,
   },
+  patients: {
+    "patient.id": "text",
+    "patient.age": { range: [0, 130] },
+    "patient.sex": BIT,
+    "patient.oldpeak": { range: [-100, 100], scale: 1 },
+  },
   receipts: { "receipt.owner": "text", "receipt.image": "bytes", "receipt.name": "text" },
 };
 
