@@ -1,4 +1,4 @@
-export type { ConsentChange } from "./consent/set-consent.ts";
+export { CONSENT_SUBJECTS_MAX, type ConsentChange } from "./consent/set-consent.ts";
 export { openVault, type Vault, type VaultOptions } from "./vault.ts";
 export { der, sealForRecipient } from "./custody/cms.ts";
 export { type KeyCustody, type Recipient } from "./custody/key-custody.ts";

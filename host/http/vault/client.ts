@@ -134,6 +134,7 @@ export class VaultClient {
     readonly usage_scope: string;
     readonly subjects: "all-known" | readonly string[];
     readonly state: string;
+    readonly expires_ms?: number | null;
   }): Promise<unknown> {
     return this.post("/v1/vault/consent", consent);
   }

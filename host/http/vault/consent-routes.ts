@@ -1,19 +1,37 @@
 import type { FastifyInstance } from "fastify";
-import { parseWith, usageScope } from "#protocol";
+import { identifier, natural, parseWith, unixMs, usageScope } from "#protocol";
 import { z } from "zod";
 
+import { CONSENT_SUBJECTS_MAX } from "../../sovereignty/index.ts";
+import { streamedBody } from "./body.ts";
 import type { VaultRoutesContext } from "./context.ts";
 
-const consentBody = z.strictObject({
-  usage_scope: usageScope,
-  subjects: z.union([z.literal("all-known"), z.array(z.string().max(1024)).max(100_000)]),
-  state: z.enum(["granted", "withdrawn"]),
-  expires_ms: z.int().min(0).nullable().default(null),
+const IMPORT_BYTES_MAX = 4 * 1024 * 1024 * 1024;
+/** Of a request that names as many subjects as it may. */
+const CONSENT_BYTES_MAX = 128 * 1024 * 1024;
+
+const subject = z.string().min(1).max(1024);
+const consentBody = z
+  .strictObject({
+    usage_scope: usageScope,
+    subjects: z.union([z.literal("all-known"), z.array(subject).max(CONSENT_SUBJECTS_MAX)]),
+    state: z.enum(["granted", "withdrawn"]),
+    expires_ms: unixMs.nullable().default(null),
+  })
+  .refine(({ state, expires_ms }) => state === "granted" || expires_ms === null, {
+    path: ["expires_ms"],
+    error: "expected null for withdrawn",
+  });
+const importQuery = z.strictObject({ id: identifier });
+const subjectBody = z.strictObject({
+  subject,
+  after_consent: natural.default(0),
+  after_use: natural.default(0),
 });
 
-/** What data subjects consented to. */
+/** What data subjects consented to. Subjects are named in bodies, never in paths, which others may log. */
 export function addConsentRoutes(server: FastifyInstance, { vault }: VaultRoutesContext): void {
-  server.post("/v1/vault/consent", async (request) => {
+  server.post("/v1/vault/consent", { bodyLimit: CONSENT_BYTES_MAX }, async (request) => {
     const body = parseWith(consentBody, request.body, "body");
     const decision =
       body.state === "granted"
@@ -24,5 +42,15 @@ export function addConsentRoutes(server: FastifyInstance, { vault }: VaultRoutes
       subjects: body.subjects,
       decision,
     });
+  });
+  server.post("/v1/vault/consent/import", { bodyLimit: IMPORT_BYTES_MAX }, async (request) => {
+    const { id: importId } = parseWith(importQuery, request.query, "query");
+    const source = streamedBody(request.body, "text/csv");
+    return vault.operator.importConsents({ importId, source });
+  });
+  server.post("/v1/vault/consent/subject", async (request) => {
+    const body = parseWith(subjectBody, request.body, "body");
+    const page = { afterConsent: body.after_consent, afterUse: body.after_use };
+    return vault.operator.subjectTrail(body.subject, page);
   });
 }

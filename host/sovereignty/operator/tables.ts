@@ -17,6 +17,8 @@ export interface OperatorTables {
     usage_scope: string | null;
     reservation_id: string | null;
   };
+  /** Chunks of bulk imports that are recorded. */
+  consent_import: { import_id: string; chunk: number; prefix: Uint8Array; at_ms: number };
 }
 
 /** Columns that the trail is searched by, besides sequence and time. */
@@ -30,7 +32,12 @@ const SEARCHED = [
 ] as const;
 
 /** Statements of schema version 3 for {@link OperatorTables}. */
-export function operatorStatements({ text, integer, strict }: SchemaWords): readonly string[] {
+export function operatorStatements({
+  text,
+  blob,
+  integer,
+  strict,
+}: SchemaWords): readonly string[] {
   return [
     `alter table access_grant add column revoked_reason ${text}`,
     `create index access_grant_actor on access_grant (actor_id, task_class)`,
@@ -44,5 +51,8 @@ export function operatorStatements({ text, integer, strict }: SchemaWords): read
         `create index audit_link_${column} on audit_link (${column}, sequence)
          where ${column} is not null`,
     ),
+    `create table consent_import (
+       import_id ${text} not null, chunk ${integer} not null, prefix ${blob} not null,
+       at_ms ${integer} not null, primary key (import_id, chunk)) ${strict}`,
   ];
 }
