@@ -121,7 +121,7 @@ export interface Vault {
     readonly previous: GovernanceHead | null;
   }): Promise<void>;
   recordCommitments(recordScope: string): Promise<RecordCommitment[]>;
-  status(): Promise<VaultStatus & { readonly witness: WitnessStatus }>;
+  status(): Promise<VaultStatus>;
   readonly ledger: LedgerApi;
   close(): Promise<void>;
 }
@@ -168,7 +168,7 @@ export async function openVault(options: VaultOptions): Promise<Vault> {
     governanceHead: () => governanceHead(context),
     recordGovernanceHead: (args) => recordGovernanceHead(context, args),
     recordCommitments: (recordScope) => recordCommitments(context, recordScope),
-    status: async () => ({ ...(await statusOf(context)), witness: await witness.status() }),
+    status: () => statusOf(context, witness),
     ledger: ledgerOf(context),
     close: async () => {
       await context.books.close();

@@ -1,15 +1,88 @@
-import type { VaultCommand } from "./command.ts";
+import { z } from "zod";
+
+import { tableText, timeText, type VaultCall, type VaultCommand } from "./command.ts";
+
+const statusSchema = z.object({
+  vault_id: z.string(),
+  records: z.number(),
+  batches: z.number(),
+  subjects: z.number(),
+  consents: z.array(z.object({ usageScope: z.string(), granted: z.number() })),
+  budgets: z.array(
+    z.object({
+      usageScope: z.string(),
+      subjects: z.number(),
+      consumedMaxMicro: z.number(),
+      reservedMaxMicro: z.number(),
+      frozen: z.number(),
+    }),
+  ),
+  reservations: z.object({ reserved: z.number(), executing: z.number() }),
+  flagged: z.number(),
+  grants: z.number(),
+  witness: z.object({
+    standing: z.string(),
+    frozen: z.object({ reason: z.string(), at_ms: z.number() }).nullable(),
+    cosigned_size: z.number().nullable(),
+    held_by: z.array(z.object({ vault_id: z.string(), size: z.number() })),
+  }),
+  log: z.object({ size: z.number(), root: z.string() }),
+});
+type Status = z.infer<typeof statusSchema>;
 
 /** How the Vault stands. */
 export const STATUS_COMMANDS: readonly VaultCommand[] = [
   {
     name: "status",
-    summary: "records, subjects, consents, budgets, reservations, log",
-    help: "Says what the Vault holds and how its budgets stand.",
+    summary: "records, subjects, consents, budgets, reservations, witnesses, log",
+    help: `Says what the Vault holds, how consents and budgets stand, which reservations are open, what other Vaults know of its
+log, and the log's head. Amounts are micro-epsilon; of a budget, those of the subject with the most.`,
     options: {},
-    run: async (call) => {
-      const status = await (await call.client()).status();
-      return call.show(status, JSON.stringify(status, null, 2));
-    },
+    run: showStatus,
   },
 ];
+
+async function showStatus(call: VaultCall): Promise<number> {
+  const answer = await (await call.client()).status();
+  return call.show(answer, screenOf(statusSchema.parse(answer)));
+}
+
+function screenOf(status: Status): string {
+  const { reserved, executing } = status.reservations;
+  const facts = [
+    ["vault", status.vault_id],
+    ["records", `${status.records} in ${status.batches} batches`],
+    ["subjects", String(status.subjects)],
+    ["grants", `${status.grants} not revoked`],
+    ["reservations", `${reserved} reserved, ${executing} executing`],
+    ["flagged", `${status.flagged} tasks over their reservation`],
+    ["witnesses", witnessText(status.witness)],
+    ["log", `${status.log.size} events, root ${status.log.root}`],
+  ];
+  const width = Math.max(...facts.map(([name = ""]) => name.length));
+  const lines = facts.map(([name = "", text]) => `${name.padEnd(width)}  ${text}`);
+  return [lines.join("\n"), budgetsText(status)].join("\n\n");
+}
+
+function witnessText({ standing, frozen, cosigned_size, held_by }: Status["witness"]): string {
+  if (frozen !== null) return `FROZEN since ${timeText(frozen.at_ms)}: ${frozen.reason}`;
+  return `${standing}, ${cosigned_size ?? 0} events cosigned, heads of ${held_by.length} others held`;
+}
+
+function budgetsText({ consents, budgets }: Status): string {
+  const purposes = new Set([...consents, ...budgets].map(({ usageScope }) => usageScope));
+  const rows = [...purposes].map((purpose) => {
+    const granted = consents.find(({ usageScope }) => usageScope === purpose)?.granted ?? 0;
+    const budget = budgets.find(({ usageScope }) => usageScope === purpose);
+    return [
+      purpose,
+      String(granted),
+      String(budget?.subjects ?? 0),
+      String(budget?.consumedMaxMicro ?? 0),
+      String(budget?.reservedMaxMicro ?? 0),
+      String(budget?.frozen ?? 0),
+    ];
+  });
+  const header = ["PURPOSE", "CONSENTING", "CHARGED", "MOST CONSUMED", "MOST RESERVED", "FROZEN"];
+  return rows.length === 0 ? "no consents and no budgets yet" : tableText(header, rows);
+}

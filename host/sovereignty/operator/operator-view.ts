@@ -3,6 +3,7 @@ import type { ConsentPurpose } from "#protocol";
 import type { BudgetSummary } from "../ledger/ledger.ts";
 import { subjectCount } from "../queries.ts";
 import type { VaultContext } from "../vault-context.ts";
+import type { WitnessApi, WitnessStatus } from "../witness/witness.ts";
 
 const COMMITMENT_BYTES = 32;
 
@@ -22,6 +23,11 @@ export interface VaultStatus {
   readonly consents: readonly { readonly usageScope: ConsentPurpose; readonly granted: number }[];
   readonly budgets: readonly BudgetSummary[];
   readonly reservations: { readonly reserved: number; readonly executing: number };
+  /** Tasks that consumed more than they reserved and policy tolerates (PB-3). */
+  readonly flagged: number;
+  /** Grants that are not revoked. */
+  readonly grants: number;
+  readonly witness: WitnessStatus;
   readonly log: { readonly size: number; readonly root: Uint8Array };
 }
 
@@ -47,13 +53,10 @@ export async function recordCommitments(
 }
 
 /** What the Vault holds, and how its budgets stand. */
-export async function statusOf({
-  vaultId,
-  store,
-  books,
-  log,
-  nowMs,
-}: VaultContext): Promise<VaultStatus> {
+export async function statusOf(
+  { vaultId, store, books, log, nowMs }: VaultContext,
+  witness: WitnessApi,
+): Promise<VaultStatus> {
   const totals = await store.db
     .selectFrom("batch")
     .select((select) => [
@@ -62,6 +65,13 @@ export async function statusOf({
     ])
     .where("published", "=", 1)
     .executeTakeFirst();
+  const flagged = store.db
+    .selectFrom("budget_flag")
+    .select((select) => select.fn.countAll<number>().as("count"));
+  const grants = store.db
+    .selectFrom("access_grant")
+    .select((select) => select.fn.countAll<number>().as("count"))
+    .where("revoked_ms", "is", null);
   const open = books.ledger.open();
   return {
     vault_id: vaultId,
@@ -74,6 +84,15 @@ export async function statusOf({
       reserved: open.filter(({ state }) => state === "reserved").length,
       executing: open.filter(({ state }) => state === "executing").length,
     },
+    flagged: await countOf(flagged),
+    grants: await countOf(grants),
+    witness: await witness.status(),
     log: { size: log.size, root: log.root() },
   };
+}
+
+async function countOf(query: {
+  executeTakeFirst(): Promise<{ readonly count: number } | undefined>;
+}): Promise<number> {
+  return (await query.executeTakeFirst())?.count ?? 0;
 }

@@ -3,12 +3,14 @@ import path from "node:path";
 
 import { beforeEach, expect, test } from "vitest";
 
+import { ask, begin } from "../../sovereignty/operator/run-task.ts";
 import { EXIT } from "../../../../host/cli/io.ts";
 import { operate, symphony, type Operated } from "../../http/vault/operated.ts";
 import {
   customerCsv,
   bytesIn,
   newFixture,
+  stocked,
   targetOf,
   type Fixture,
 } from "../../sovereignty/vault-fixture.ts";
@@ -112,4 +114,20 @@ test("a Vault that does not answer is exit code 3, a folder without one a usage 
   const nowhere = await symphony("vault", "status", "--vault", "/nowhere");
   expect(nowhere.exit).toBe(EXIT.usage);
   expect(nowhere.err).toContain("/nowhere/operator.json");
+});
+
+test("[PB-8] one screen says how the Vault stands: records, consents, budgets, what is frozen and flagged", async () => {
+  await stocked(fixture);
+  await begin(fixture, await ask(fixture, "one"));
+  await ask(fixture, "two");
+  await fixture.vault.setConsent({
+    ...{ usageScope: "marketing", subjects: ["c-3"], decision: { state: "withdrawn" } },
+  });
+  const { out } = await operated.vault("status");
+  expect(out).toContain("records       12 in 2 batches");
+  expect(out).toContain("1 reserved, 1 executing");
+  expect(out).toContain("0 tasks over their reservation");
+  expect(out).toMatch(/marketing +11 +12 +0 +2000000 +1\n/);
+  expect(out).toMatch(/witnesses +confirmed/);
+  expect(out).not.toContain("c-3");
 });
