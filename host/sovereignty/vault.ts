@@ -51,7 +51,7 @@ import { releaseShare, type Release } from "./tasks/release.ts";
 import { VAULT_MIGRATIONS, type VaultSchema } from "./schema.ts";
 import { openSecrets, requireSameSecrets } from "./custody/secrets.ts";
 import { abort, settle, verifyRound } from "./tasks/settle.ts";
-import { openWitness, type WitnessApi, type WitnessStatus } from "./witness/witness.ts";
+import { openWitness, type WitnessApi } from "./witness/witness.ts";
 import { setConsent, type ConsentChange } from "./consent/set-consent.ts";
 import type { VaultContext } from "./vault-context.ts";
 
