@@ -3,7 +3,7 @@ import { createReadStream } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { Readable } from "node:stream";
 
-import { usageScope } from "#protocol";
+import { consentPurpose } from "#protocol";
 import { z } from "zod";
 
 import { EXIT } from "../io.ts";
@@ -49,7 +49,7 @@ export const CONSENT_COMMANDS: readonly VaultCommand[] = [
     help: `Records a decision for one purpose. It is about the subjects of the file, one a line, or without one about every
 subject that the Vault knows.`,
     options: {
-      purpose: { value: "PURPOSE", summary: usageScope.options.join(", "), required: true },
+      purpose: { value: "PURPOSE", summary: consentPurpose.options.join(", "), required: true },
       state: { value: "STATE", summary: "granted or withdrawn", required: true },
       subjects: { value: "FILE", summary: "the subjects, one a line; without it all known ones" },
       expires: { value: "TIME", summary: "when a granted one ends, such as 2026-01-31T12:00:00Z" },
@@ -85,7 +85,7 @@ async function setConsent(call: VaultCall): Promise<number> {
   const file = call.optional("subjects");
   const client = await call.client();
   const answer = await client.setConsent({
-    usage_scope: call.requiredChoice("purpose", usageScope.options),
+    usage_scope: call.requiredChoice("purpose", consentPurpose.options),
     state: call.requiredChoice("state", ["granted", "withdrawn"]),
     subjects: file === undefined ? "all-known" : await subjectsIn(file),
     expires_ms: call.time("expires") ?? null,

@@ -1,5 +1,5 @@
 import type { FastifyInstance } from "fastify";
-import { identifier, natural, parseWith, unixMs, usageScope } from "#protocol";
+import { consentPurpose, identifier, natural, parseWith, unixMs } from "#protocol";
 import { z } from "zod";
 
 import { CONSENT_SUBJECTS_MAX } from "../../sovereignty/index.ts";
@@ -13,7 +13,7 @@ const CONSENT_BYTES_MAX = 128 * 1024 * 1024;
 const subject = z.string().min(1).max(1024);
 const consentBody = z
   .strictObject({
-    usage_scope: usageScope,
+    usage_scope: consentPurpose,
     subjects: z.union([z.literal("all-known"), z.array(subject).max(CONSENT_SUBJECTS_MAX)]),
     state: z.enum(["granted", "withdrawn"]),
     expires_ms: unixMs.nullable().default(null),

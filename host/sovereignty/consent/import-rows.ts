@@ -1,4 +1,4 @@
-import { MalformedError, unixMs, usageScope, type UsageScope } from "#protocol";
+import { MalformedError, consentPurpose, unixMs, type ConsentPurpose } from "#protocol";
 
 import type { Cell, RowSource, SourceRow } from "../records/source.ts";
 import type { ConsentDecision } from "./consent.ts";
@@ -15,7 +15,7 @@ type Column = (typeof IMPORT_COLUMNS)[number];
 /** One decision of one subject. */
 export interface ConsentRow {
   readonly subject: string;
-  readonly usageScope: UsageScope;
+  readonly usageScope: ConsentPurpose;
   readonly decision: ConsentDecision;
 }
 
@@ -40,8 +40,8 @@ export function rowReader(source: RowSource): (row: SourceRow) => ConsentRow | C
     if (subject === "" || subject.length > SUBJECT_MAX) {
       return fault("subject", `1 to ${SUBJECT_MAX} characters`);
     }
-    const purpose = usageScope.safeParse(cell("purpose"));
-    if (!purpose.success) return fault("purpose", `one of ${usageScope.options.join(", ")}`);
+    const purpose = consentPurpose.safeParse(cell("purpose"));
+    if (!purpose.success) return fault("purpose", `one of ${consentPurpose.options.join(", ")}`);
     const decision = decisionOf(cell("state"), cell("expires"));
     if (typeof decision === "string") return fault(decision, EXPECTED[decision]);
     return { subject, usageScope: purpose.data, decision };

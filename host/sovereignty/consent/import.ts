@@ -113,7 +113,7 @@ async function recordChunk(
     const commitments: Uint8Array[] = [];
     for (const { usageScope, decision, members } of decisionsOf(chunk.rows, ordinals)) {
       const subjects = subjectSetOf(members);
-      await books.consent(trx, { usageScope, subjects, decision, atMs: nowMs() });
+      await books.consent(trx, { purpose: usageScope, subjects, decision, atMs: nowMs() });
       commitments.push(encodeCbor([usageScope, { ...decision }, subjects.encoded]));
     }
     await trx

@@ -1,4 +1,4 @@
-import { LimitError, unixMs, type UsageScope } from "#protocol";
+import { LimitError, unixMs, type ConsentPurpose } from "#protocol";
 
 import type { ConsentDecision } from "./consent.ts";
 import { allocateOrdinals, subjectCount } from "../queries.ts";
@@ -7,7 +7,7 @@ import type { VaultContext } from "../vault-context.ts";
 
 /** Consent of some subjects for one purpose. */
 export interface ConsentChange {
-  readonly usageScope: UsageScope;
+  readonly usageScope: ConsentPurpose;
   /** Every subject that the Vault knows now, or those with these values of the subject attribute. */
   readonly subjects: "all-known" | readonly string[];
   readonly decision: ConsentDecision;

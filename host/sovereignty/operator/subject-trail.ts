@@ -1,4 +1,4 @@
-import { usageScope, type UsageScope } from "#protocol";
+import { consentPurpose, type ConsentPurpose } from "#protocol";
 
 import type { ConsentState } from "../consent/consent.ts";
 import { decodeSubjectSet } from "../ledger/subject-set.ts";
@@ -36,7 +36,10 @@ export interface SubjectUse {
 export interface SubjectTrail {
   readonly known: boolean;
   /** How each purpose stands now. */
-  readonly consents: readonly { readonly usage_scope: UsageScope; readonly state: ConsentState }[];
+  readonly consents: readonly {
+    readonly usage_scope: ConsentPurpose;
+    readonly state: ConsentState;
+  }[];
   readonly decisions: readonly SubjectDecision[];
   readonly uses: readonly SubjectUse[];
   /** What to continue after; null when this was the last page. Pages may be empty before the last. */
@@ -70,7 +73,7 @@ export async function subjectTrail(
   const has = (set: Uint8Array): boolean => decodeSubjectSet(set).has(ordinal);
   return {
     known: true,
-    consents: usageScope.options.map((usage_scope) => ({
+    consents: consentPurpose.options.map((usage_scope) => ({
       usage_scope,
       state: books.consents.stateOf(usage_scope, ordinal, atMs),
     })),

@@ -50,14 +50,17 @@ test("[CO-1] [CO-2] a file records decisions by subject and purpose, with their 
       'ben,"training",granted,2030-01-01T00:00:00Z',
       "cleo,marketing,withdrawn,",
       "dora,analytics,granted,1999-01-01T00:00:00+01:00",
+      "emil,identifiable_targeting,granted,",
     ),
   );
-  expect(report).toEqual({ import_id: "i-1", rows: 4, repeated: 0, complete: true, faults: [] });
+  expect(report).toEqual({ import_id: "i-1", rows: 5, repeated: 0, complete: true, faults: [] });
   expect(await stateOf("anna", "marketing")).toBe("granted");
   expect(await stateOf("anna", "training")).toBe("none");
   expect(await stateOf("ben", "training")).toBe("granted");
   expect(await stateOf("cleo", "marketing")).toBe("withdrawn");
   expect(await stateOf("dora", "analytics")).toBe("expired");
+  expect(await stateOf("emil", "identifiable_targeting")).toBe("granted");
+  expect(await stateOf("emil", "marketing")).toBe("none");
   fixture.clock.nowMs = Date.parse("2030-01-01T00:00:00Z");
   expect(await stateOf("ben", "training")).toBe("expired");
 });
