@@ -137,7 +137,10 @@ async function advance(
     const { state, size, root } = judge({ snapshot, pinnedGenesisDigest: genesisDigest, previous });
     try {
       const isKnown = previous !== null && size === previous.size;
-      if (!isKnown) await vault.recordGovernanceHead({ head: { size, root }, previous });
+      if (!isKnown) {
+        const { replenishments } = state;
+        await vault.recordGovernanceHead({ head: { size, root }, previous, replenishments });
+      }
       held.learn(state);
       return state;
     } catch (error) {

@@ -78,25 +78,47 @@ export function splitSubjectIds(bytes: Uint8Array): Uint8Array[] {
 }
 
 /** What a task needs of a published batch; no record is read. */
-export interface StoredBatch {
-  readonly batch_id: Uint8Array;
-  readonly root: Uint8Array;
-  readonly record_count: number;
+export interface StoredBatch extends BatchHead {
   readonly protected_key: Uint8Array;
   readonly ordinals: Uint8Array;
 }
 
-const BATCH_COLUMNS = ["batch_id", "root", "record_count", "protected_key", "ordinals"] as const;
+const BATCH_COLUMNS = [
+  "batch_id",
+  "sealed_id",
+  "root",
+  "record_count",
+  "protected_key",
+  "ordinals",
+] as const;
+
+/** What tells a published batch from any other, and from what it was before it was sealed anew. */
+export interface BatchHead {
+  readonly batch_id: Uint8Array;
+  readonly sealed_id: Uint8Array | null;
+  readonly root: Uint8Array;
+  readonly record_count: number;
+}
 
 /** The published batches of a record scope, in their order. */
-export async function batchesOf(db: Reading, recordScope: string): Promise<StoredBatch[]> {
+export async function batchHeads(db: Reading, recordScope: string): Promise<BatchHead[]> {
   return await db
     .selectFrom("batch")
-    .select(BATCH_COLUMNS)
+    .select(["batch_id", "sealed_id", "root", "record_count"])
     .where("record_scope", "=", recordScope)
     .where("published", "=", 1)
     .orderBy("position")
     .execute();
+}
+
+/** The subject of each record of a batch, u32 little endian; empty when there is no such batch. */
+export async function batchOrdinals(db: Reading, batchId: Uint8Array): Promise<Uint8Array> {
+  const batch = await db
+    .selectFrom("batch")
+    .select("ordinals")
+    .where("batch_id", "=", batchId)
+    .executeTakeFirst();
+  return batch?.ordinals ?? new Uint8Array(0);
 }
 
 /** What a slice is handed of a published batch. */

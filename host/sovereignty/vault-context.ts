@@ -8,6 +8,7 @@ import type { RunningRuns } from "./records/running-runs.ts";
 import type { Books } from "./ledger/books.ts";
 import type { KeyCustody } from "./custody/key-custody.ts";
 import type { VaultSchema } from "./schema.ts";
+import type { ScopeSelections } from "./tasks/scope-selections.ts";
 import type { VaultSecrets } from "./custody/secrets.ts";
 
 /** Everything the parts of one Vault share. */
@@ -23,6 +24,7 @@ export interface VaultContext {
   readonly secrets: VaultSecrets;
   readonly books: Books;
   readonly files: BatchFiles;
+  readonly selections: ScopeSelections;
   readonly gate: BatchGate;
   readonly running: RunningRuns;
 }

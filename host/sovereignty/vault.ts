@@ -26,6 +26,7 @@ import {
 import {
   governanceHead,
   recordGovernanceHead,
+  type GovernanceAdvance,
   type GovernanceHead,
 } from "./tasks/governance-head.ts";
 import { addGrant, revokeGrant, type AccessGrant, type RevocationReason } from "./access/grants.ts";
@@ -53,6 +54,7 @@ import { openSecrets, requireSameSecrets } from "./custody/secrets.ts";
 import { abort, settle, verifyRound } from "./tasks/settle.ts";
 import { openWitness, type WitnessApi } from "./witness/witness.ts";
 import { setConsent, type ConsentChange } from "./consent/set-consent.ts";
+import { ScopeSelections } from "./tasks/scope-selections.ts";
 import type { VaultContext } from "./vault-context.ts";
 
 /** What {@link openVault} needs. */
@@ -116,10 +118,7 @@ export interface Vault {
   }): Promise<void>;
   releaseShare(args: Release): Promise<Uint8Array>;
   governanceHead(): Promise<GovernanceHead | null>;
-  recordGovernanceHead(args: {
-    readonly head: GovernanceHead;
-    readonly previous: GovernanceHead | null;
-  }): Promise<void>;
+  recordGovernanceHead(args: GovernanceAdvance): Promise<void>;
   recordCommitments(recordScope: string): Promise<RecordCommitment[]>;
   status(): Promise<VaultStatus>;
   readonly ledger: LedgerApi;
@@ -216,6 +215,7 @@ async function openContext(options: VaultOptions): Promise<VaultContext> {
     const context: VaultContext = {
       ...{ vaultId, signingKey, boxKey, custody, nowMs, random },
       ...{ store, log, secrets, books, files, gate: new BatchGate(), running: new RunningRuns() },
+      selections: new ScopeSelections(),
     };
     await recoverRecords(context);
     return context;

@@ -1,6 +1,14 @@
-import { ConflictError, decodeCbor, encodeCbor, equalBytes, parseWith } from "#protocol";
+import {
+  ConflictError,
+  decodeCbor,
+  encodeCbor,
+  equalBytes,
+  parseWith,
+  type GovernanceState,
+} from "#protocol";
 import { z } from "zod";
 
+import { applyReplenishments } from "../ledger/replenishment.ts";
 import { metaOf } from "../queries.ts";
 import type { VaultContext } from "../vault-context.ts";
 
@@ -19,18 +27,30 @@ export async function governanceHead({ store }: VaultContext): Promise<Governanc
   return value === undefined ? null : parseWith(headSchema, decodeCbor(value), NAME);
 }
 
+/** See {@link recordGovernanceHead}. */
+export interface GovernanceAdvance {
+  readonly head: GovernanceHead;
+  /**
+   * The head that `head` was judged against; compared with the kept one in the transaction, so that of two judged at
+   * once only one is kept, and only it may be signed.
+   */
+  readonly previous: GovernanceHead | null;
+  /** What governance at `head` has given back, all of it since the genesis. */
+  readonly replenishments: GovernanceState["replenishments"];
+}
+
 /**
- * Keeps `head`, which must extend `previous`, with an event of the Vault's log.
+ * Keeps `head`, which must extend `previous`, with an event of the Vault's log, and gives back what governance has
+ * given back since (PB-5): in the same write, so that each is applied exactly once.
  *
- * @param args.previous - The head that `head` was judged against; compared with the kept one in the transaction, so
- * that of two judged at once only one is kept, and only it may be signed.
  * @throws ConflictError COORDINATION_CONFLICT when another head was kept meanwhile: judge again.
  */
 export async function recordGovernanceHead(
-  { store, log }: VaultContext,
-  args: { readonly head: GovernanceHead; readonly previous: GovernanceHead | null },
+  context: VaultContext,
+  args: GovernanceAdvance,
 ): Promise<void> {
-  const { head, previous } = args;
+  const { store, log } = context;
+  const { head, previous, replenishments } = args;
   await store.write(async (trx) => {
     const kept = (await metaOf(trx, NAME)) ?? null;
     const judged = previous === null ? null : encodeHead(previous);
@@ -53,6 +73,7 @@ export async function recordGovernanceHead(
       taskId: null,
       body: { size: head.size, root: head.root },
     });
+    await applyReplenishments(context, trx, replenishments);
   });
 }
 

@@ -1,7 +1,6 @@
 import {
   allowanceMicro,
   hmacSha256,
-  inputCommitment,
   type GovernanceState,
   type SemanticResolution,
   type TaskRequest,
@@ -122,7 +121,7 @@ function planOf(
     rounds: roundsOfRequest(request),
     tolerance_micro: privacy.tolerance_micro,
     privacy_class: resolution.combined_privacy_class,
-    input_commitment: inputCommitment(selection.batches.map((batch) => batch.root)),
+    input_commitment: selection.inputCommitment,
     consent_commitment: hmacSha256(secrets.consentKey(requestDigest), selection.bitmap),
     consent_bitmap: selection.bitmap,
     batch_ids: selection.batches.map((batch) => batch.batch_id),

@@ -70,7 +70,12 @@ export async function settle(
       (sum, { execution, own }) => sum + (own?.epsilonMicro ?? executed.get(execution.round) ?? 0),
       0,
     );
-    const record = await commit(context, trx, { plan, envelope, envelopeDigest, actualMicro });
+    const overrun = rounds.some(
+      ({ execution, own }) =>
+        (own?.epsilonMicro ?? 0) > (executed.get(execution.round) ?? 0) + plan.tolerance_micro,
+    );
+    const charge = { plan, envelope, envelopeDigest, actualMicro, overrun };
+    const record = await commit(context, trx, charge);
     const owned = rounds.flatMap(({ own }) => (own === undefined ? [] : [own]));
     const final = owned.find(({ bundle }) => bundle.final);
     const signed = CONSUMPTION_RECORD.sign(record, context.signingKey);
@@ -187,12 +192,15 @@ async function commit(
     readonly envelope: TaskEnvelope;
     readonly envelopeDigest: Uint8Array;
     readonly actualMicro: number;
+    /** Whether a round consumed more than its own part, beyond tolerance. */
+    readonly overrun: boolean;
   },
 ): Promise<ConsumptionRecord> {
   const { plan, envelope, actualMicro } = args;
   const reservationId = plan.reservation_id;
   const before = await context.books.reservation(trx, reservationId);
-  const flagged = actualMicro > before.reservedMicro + plan.tolerance_micro;
+  const boundMicro = before.reservedMicro + plan.tolerance_micro;
+  const flagged = actualMicro > boundMicro || args.overrun;
   const reason = "settled" as const;
   let head: LogPosition = { root: context.log.root(), size: context.log.size };
   if (before.state === "reserved") {
@@ -204,6 +212,10 @@ async function commit(
   }
   // What a deadline or an abort has committed stands: the ledger is append-only.
   const { committedMicro } = await context.books.reservation(trx, reservationId);
+  if (flagged) {
+    const { reservedMicro } = before;
+    await flagForReview(context, trx, { envelope, plan, reservedMicro, actualMicro });
+  }
   return {
     version: 1,
     envelope_digest: args.envelopeDigest,
@@ -213,11 +225,37 @@ async function commit(
     reservation_id: reservationId,
     consumed_epsilon_micro: committedMicro,
     reserved_epsilon_micro: before.reservedMicro,
-    flagged,
+    flagged: committedMicro > boundMicro,
     epoch_id: envelope.epoch_id,
     ledger_root: head.root,
     ledger_size: head.size,
   };
+}
+
+/** Says to governance and to the operator what a task took beyond tolerance, also when its commit was made before. */
+async function flagForReview(
+  { log, nowMs }: VaultContext,
+  trx: Writing,
+  args: {
+    readonly envelope: TaskEnvelope;
+    readonly plan: DecisionPlan;
+    readonly reservedMicro: number;
+    readonly actualMicro: number;
+  },
+): Promise<void> {
+  const { envelope, plan } = args;
+  const amounts = {
+    reservation_id: plan.reservation_id,
+    reserved_micro: args.reservedMicro,
+    actual_micro: args.actualMicro,
+    tolerance_micro: plan.tolerance_micro,
+  };
+  const taskId = envelope.task_id;
+  await trx
+    .insertInto("budget_flag")
+    .values({ ...amounts, task_id: taskId, at_ms: nowMs() })
+    .execute();
+  await log.append(trx, { type: "budget.flagged", taskId, body: amounts });
 }
 
 async function requirePlan(
