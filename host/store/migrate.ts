@@ -75,9 +75,14 @@ export function migrate(
 export function requireIntact(database: DatabaseSync, file: string): void {
   const rows = z.array(checkRow).parse(database.prepare("PRAGMA quick_check(10)").all());
   if (rows.length === 1 && rows[0]?.quick_check === "ok") return;
-  throw new UnavailableError(
+  throw damaged(file, `${rows.length} faults`);
+}
+
+/** The error of a file that cannot be trusted to hold what was written. */
+export function damaged(file: string, got: string): UnavailableError {
+  return new UnavailableError(
     { code: "INTERNAL_STORE_UNAVAILABLE", file, reason: "the file is damaged" },
-    `store ${file}: expected an intact file, got ${rows.length} faults`,
+    `store ${file}: expected an intact file, got ${got}`,
   );
 }
 

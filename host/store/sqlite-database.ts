@@ -5,7 +5,7 @@ import { DatabaseSync } from "node:sqlite";
 import { Kysely } from "kysely";
 
 import { sqliteBackups } from "./backup.ts";
-import { migrate, requireIntact, type Migration } from "./migrate.ts";
+import { damaged, migrate, requireIntact, type Migration } from "./migrate.ts";
 import { sqliteDialect } from "./sqlite-dialect.ts";
 import { isUncertain, storeUnavailable, translateStoreError } from "./store-errors.ts";
 import { acquireStoreLock, type StoreLock } from "./store-lock.ts";
@@ -27,6 +27,7 @@ export async function openSqlite<Schema>(
   const lock = acquireStoreLock(file);
   const opened: DatabaseSync[] = [];
   try {
+    requireStart(file);
     const writer = openConnection(file, opened, { readOnly: false });
     requireIntact(writer, file);
     migrate(writer, file, migrations);
@@ -38,6 +39,20 @@ export async function openSqlite<Schema>(
     lock.release();
     throw translateStoreError(file, cause);
   }
+}
+
+/** Bytes of the smallest page. sqlite.org/fileformat2.html 1.2 */
+const PAGE_BYTES_MIN = 512;
+
+/** Refuses a file that was cut before its first page ends: SQLite would take it for a new one and delete its log. */
+function requireStart(file: string): void {
+  const bytes = sizeOf(file);
+  if (bytes >= PAGE_BYTES_MIN || (bytes === 0 && sizeOf(`${file}-wal`) === 0)) return;
+  throw damaged(file, `${bytes} bytes of it`);
+}
+
+function sizeOf(file: string): number {
+  return fs.statSync(file, { throwIfNoEntry: false })?.size ?? 0;
 }
 
 /** What is deleted is overwritten: erasing a subject must not leave its keys in free pages. */
