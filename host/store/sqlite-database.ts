@@ -27,7 +27,7 @@ export async function openSqlite<Schema>(
   const lock = acquireStoreLock(file);
   const opened: DatabaseSync[] = [];
   try {
-    requireStart(file);
+    requireWhole(file);
     const writer = openConnection(file, opened, { readOnly: false });
     requireIntact(writer, file);
     migrate(writer, file, migrations);
@@ -41,14 +41,38 @@ export async function openSqlite<Schema>(
   }
 }
 
-/** Bytes of the smallest page. sqlite.org/fileformat2.html 1.2 */
+/** How a file begins, the bytes of the smallest page, and where a file says how large its own are. */
+const MAGIC = Buffer.from("SQLite format 3\0", "latin1");
 const PAGE_BYTES_MIN = 512;
+const PAGE_SIZE_AT = 16;
 
-/** Refuses a file that was cut before its first page ends: SQLite would take it for a new one and delete its log. */
-function requireStart(file: string): void {
+/**
+ * Refuses what SQLite would not: a file that ends in its first page, which it would take for a new one and delete the
+ * log of, and one that ends in a later page with no log to mend it, which it would fill with zeros.
+ *
+ * @see sqlite.org/fileformat2.html 1.3
+ */
+function requireWhole(file: string): void {
   const bytes = sizeOf(file);
-  if (bytes >= PAGE_BYTES_MIN || (bytes === 0 && sizeOf(`${file}-wal`) === 0)) return;
-  throw damaged(file, `${bytes} bytes of it`);
+  const logged = sizeOf(`${file}-wal`) !== 0;
+  if (bytes === 0 && !logged) return;
+  if (bytes < PAGE_BYTES_MIN) throw damaged(file, `${bytes} bytes of it`);
+  const header = headerOf(file);
+  // What is no store at all, SQLite says itself.
+  if (logged || !header.subarray(0, MAGIC.length).equals(MAGIC)) return;
+  const pageBytes = Math.max(header.readUInt16BE(PAGE_SIZE_AT), PAGE_BYTES_MIN);
+  if (bytes % pageBytes !== 0) throw damaged(file, "one that was cut in a page");
+}
+
+function headerOf(file: string): Buffer {
+  const header = Buffer.alloc(PAGE_BYTES_MIN);
+  const descriptor = fs.openSync(file, "r");
+  try {
+    fs.readSync(descriptor, header);
+  } finally {
+    fs.closeSync(descriptor);
+  }
+  return header;
 }
 
 function sizeOf(file: string): number {

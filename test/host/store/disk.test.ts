@@ -56,9 +56,10 @@ async function insert(
 }
 
 async function idsOf(store: Store<Schema>): Promise<number[]> {
-  const items = await store.db.selectFrom("item").select("id").orderBy("id").execute();
+  const items = await store.db.selectFrom("item").selectAll().orderBy("id").execute();
   const twins = await store.db.selectFrom("twin").select("id").orderBy("id").execute();
-  expect(items).toEqual(twins);
+  expect(items.map(({ id }) => ({ id }))).toEqual(twins);
+  expect(items.every(({ id, pad }) => pad.every((byte) => byte === id))).toBe(true);
   return items.map(({ id }) => id);
 }
 
