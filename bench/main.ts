@@ -1,6 +1,7 @@
 import { aggregationFigures } from "./aggregation.ts";
 import { attestationFigures } from "./attestation.ts";
 import type { BenchOptions, Figure } from "./figures.ts";
+import { ingestFigures } from "./ingest.ts";
 import { ledgerFigures } from "./ledger.ts";
 import { protocolFigures } from "./protocol.ts";
 
@@ -10,6 +11,7 @@ const BENCHES: ReadonlyMap<string, (options: BenchOptions) => Promise<readonly F
     ["attestation", attestationFigures],
     ["aggregation", aggregationFigures],
     ["ledger", ledgerFigures],
+    ["ingest", ingestFigures],
   ],
 );
 
@@ -18,7 +20,8 @@ const HELP = `npm run bench -- [NAME...] [--short] [--json]
 Measures ${[...BENCHES.keys()].join(", ")} (all when none is named). Ratios compare two runs of the same process.
 attestation runs on one core (taskset), and compares with the verifiers in bench/peers, which it installs when it can.
 ledger takes minutes and some 10 GB of disk, and compares with a PostgreSQL server of its own when that is installed;
---short makes it small.
+ingest seals up to 5,000,000 rows, each of another subject, and takes some GB of disk.
+--short makes these two small.
 `;
 
 async function main(argv: readonly string[]): Promise<number> {

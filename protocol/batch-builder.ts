@@ -159,8 +159,9 @@ export class BatchBuilder {
     return {
       recordCount: this.#count,
       body: body.written,
-      commitments: this.#commitments.written,
-      subjectIds: this.#subjectIds.written,
+      // Copies of their own length: what goes to another thread goes with all of its buffer.
+      commitments: this.#commitments.written.slice(),
+      subjectIds: this.#subjectIds.written.slice(),
       root: this.#tree.root(),
     };
   }

@@ -9,6 +9,8 @@ import { BatchBuild, type BuildJob, type BuildPlan, type BuildResult } from "./b
 /** Rows that are built on the calling thread: starting another costs more than building them. */
 const OWN_ROWS = 20_000;
 const THREADS_MAX = 16;
+/** A batch under construction is some MiB; the engine would rather let garbage lie than collect it. */
+const HEAP = { maxOldGenerationSizeMb: 256, maxYoungGenerationSizeMb: 16 };
 
 interface Waiting {
   readonly resolve: (result: BuildResult) => void;
@@ -67,7 +69,8 @@ class BuildThread {
   #ended: Error | undefined;
 
   constructor(plan: BuildPlan) {
-    this.#worker = new Worker(new URL("./build-worker.ts", import.meta.url), { workerData: plan });
+    const script = new URL("./build-worker.ts", import.meta.url);
+    this.#worker = new Worker(script, { workerData: plan, resourceLimits: HEAP });
     this.#worker.on("message", (result: BuildResult) => this.#waiting.shift()?.resolve(result));
     this.#worker.on("error", (cause: unknown) => this.#end(cause));
     this.#worker.on("exit", () => this.#end(undefined));

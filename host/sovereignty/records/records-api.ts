@@ -80,7 +80,7 @@ async function openIngests({ store, running }: VaultContext): Promise<OpenIngest
       rows: Number(rows ?? 0),
       records: Number(records ?? 0),
       batches: Number(batches),
-      bytes: bytes ?? 0,
+      bytes: Number(bytes ?? 0),
     },
     progress: running.progressOf(run.ingest_id),
   }));

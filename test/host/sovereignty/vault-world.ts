@@ -105,6 +105,8 @@ export async function openFixture(options: {
   readonly secretsFile?: string;
   readonly store?: StorePlace;
   readonly nowMs?: () => number;
+  /** Absent: a counter, the same for every process. */
+  readonly random?: (bytes: number) => Uint8Array;
   readonly opened?: (vault: Vault) => void;
 }): Promise<Fixture> {
   const { directory, custody = OPEN_CUSTODY } = options;
@@ -126,7 +128,7 @@ export async function openFixture(options: {
       boxKey: actor.box,
       custody,
       nowMs: options.nowMs ?? (() => clock.nowMs),
-      random: counted(`opening ${openings}`),
+      random: options.random ?? counted(`opening ${openings}`),
       ...(options.store === undefined ? {} : { store: options.store }),
       ...(options.secretsFile === undefined ? {} : { secretsFile: options.secretsFile }),
     });

@@ -1,0 +1,103 @@
+import { spawnSync } from "node:child_process";
+import { createCipheriv, hash } from "node:crypto";
+import path from "node:path";
+
+import { z } from "zod";
+
+import { openCsv } from "../host/sovereignty/index.ts";
+import { concat, serializeRecord, sha256 } from "../protocol/index.ts";
+import { bestSeconds, type BenchOptions, type Figure } from "./figures.ts";
+import { generatedCsv } from "./ingest-data.ts";
+
+const LIMIT_ROWS = 50_000;
+const MIB = 1024 * 1024;
+
+const childResult = z.strictObject({
+  records: z.int(),
+  seconds: z.number(),
+  cpuSeconds: z.number(),
+  peakMiB: z.number(),
+});
+
+/**
+ * Ingest of CSV whose every row is another subject's, and the limits of its parts over the same rows on one thread:
+ * AES-256-GCM of the bytes, one SHA-256 for each record, the CSV reader alone. Each ingest is a process of its own.
+ */
+export async function ingestFigures({ short }: BenchOptions): Promise<readonly Figure[]> {
+  const limits = await limitFigures();
+  const tightest = Math.min(...limits.map(({ value }) => value));
+  const sizes = short ? [50_000, 200_000] : [50_000, 500_000, 5_000_000];
+  const runs = sizes.map((rows) => ({ rows, ...ingested(rows) }));
+  const bytesPerRow = (await bytesOf(LIMIT_ROWS)).length / LIMIT_ROWS;
+  return [
+    ...limits,
+    ...runs.flatMap(({ rows, seconds, cpuSeconds, peakMiB }) => [
+      { name: `ingest of ${rows} rows`, value: rows / seconds / 1e3, unit: "k records/s" },
+      { name: `ingest of ${rows} rows`, value: (rows * bytesPerRow) / seconds / 1e6, unit: "MB/s" },
+      {
+        name: `ingest of ${rows} rows against the tightest limit`,
+        value: rows / seconds / 1e3 / tightest,
+        unit: "x",
+      },
+      {
+        name: `ingest of ${rows} rows, processor time of a row`,
+        value: (cpuSeconds / rows) * 1e6,
+        unit: "us",
+      },
+      { name: `ingest of ${rows} rows, peak memory`, value: peakMiB, unit: "MiB" },
+    ]),
+  ];
+}
+
+/** Thousands of records a second. */
+async function limitFigures(): Promise<Figure[]> {
+  const bytes = await bytesOf(LIMIT_ROWS);
+  const record = serializeRecord({
+    schema: "customers@1",
+    subject_id: sha256(),
+    attributes: {
+      "customer.id": "c-12345",
+      "customer.email": "p12345@example.org",
+      "customer.age": 45,
+      "customer.balance": 34_525,
+      "customer.city": "Porto",
+      "customer.subscribed": 1,
+    },
+    salt: new Uint8Array(16),
+  });
+  const sealing = await bestSeconds(() => {
+    const cipher = createCipheriv("aes-256-gcm", new Uint8Array(32), new Uint8Array(12));
+    for (let at = 0; at < bytes.length; at += MIB) cipher.update(bytes.subarray(at, at + MIB));
+    cipher.final();
+  });
+  const hashing = await bestSeconds(() => {
+    for (let row = 0; row < LIMIT_ROWS; row += 1) hash("sha256", record, "binary");
+  });
+  const parsing = await bestSeconds(async () => {
+    const source = await openCsv(generatedCsv(LIMIT_ROWS));
+    for await (const rows of source.rows) if (rows.length === 0) return;
+  });
+  const perSecond = (seconds: number): number => LIMIT_ROWS / seconds / 1e3;
+  return [
+    { name: "AES-256-GCM of the bytes alone", value: perSecond(sealing), unit: "k records/s" },
+    { name: "SHA-256 of each record alone", value: perSecond(hashing), unit: "k records/s" },
+    { name: "reading the CSV alone", value: perSecond(parsing), unit: "k records/s" },
+  ];
+}
+
+async function bytesOf(rows: number): Promise<Uint8Array> {
+  const chunks: Uint8Array[] = [];
+  for await (const chunk of generatedCsv(rows)) chunks.push(chunk);
+  return concat(...chunks);
+}
+
+function ingested(rows: number): z.infer<typeof childResult> {
+  const child = path.join(import.meta.dirname, "ingest-child.ts");
+  const { stdout, stderr, status } = spawnSync(
+    process.execPath,
+    ["--no-warnings", child, String(rows)],
+    { encoding: "utf8" },
+  );
+  if (status !== 0) throw new Error(`ingest of ${rows} rows failed: ${stderr}`);
+  return childResult.parse(JSON.parse(stdout));
+}
