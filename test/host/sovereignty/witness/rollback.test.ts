@@ -91,7 +91,7 @@ test("a new Vault that nobody has witnessed, and one that lost nothing, are conf
   expect(await world.confirm(A)).toBe("confirmed");
 });
 
-test("a Vault is confirmed by enough to meet any quorum that cosigned its newest head", async () => {
+test("[PB-5] a Vault is confirmed by enough to meet any quorum that cosigned its newest head", async () => {
   world = await WitnessWorld.start();
   await spend(A);
   await world.close(A);
