@@ -32,7 +32,10 @@ export interface SentSource {
   readonly chunks: (advance: (count: number) => void) => AsyncIterable<Uint8Array>;
   /** File names of documents, in their order. */
   readonly names: readonly string[];
+  readonly close: () => Promise<void>;
 }
+
+const NOTHING_OPEN = (): Promise<void> => Promise.resolve();
 
 /** Which columns of a Parquet file are not read, and whose the documents of a folder are. */
 export interface SourceWords {
@@ -87,6 +90,7 @@ async function openBytes(path: string, format: "csv" | "jsonl"): Promise<SentSou
     format,
     extent: { total: size, unit: "bytes" },
     names: [],
+    close: NOTHING_OPEN,
     chunks: async function* (advance) {
       for await (const chunk of readChunks(path)) {
         yield chunk;
@@ -102,14 +106,11 @@ async function openTable(path: string, ignored: ReadonlySet<string>): Promise<Se
     format: "jsonl",
     extent: { total: file.rows, unit: "rows" },
     names: [],
+    close: file.close,
     chunks: async function* (advance) {
-      try {
-        for await (const rows of file.groups()) {
-          yield jsonLinesOf(file.columns, rows);
-          advance(rows.length);
-        }
-      } finally {
-        await file.close();
+      for await (const rows of file.groups()) {
+        yield jsonLinesOf(file.columns, rows);
+        advance(rows.length);
       }
     },
   };
@@ -144,6 +145,7 @@ async function openFolder(path: string, { subject, manifest }: SourceWords): Pro
     format: "documents",
     extent: { total: names.length, unit: "documents" },
     names,
+    close: NOTHING_OPEN,
     chunks: (advance) => documentFrames(documentsIn(path, subjects, advance)),
   };
 }

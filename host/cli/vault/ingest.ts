@@ -114,6 +114,7 @@ async function send(
   } finally {
     progress.end();
     release?.();
+    await args.source.close();
   }
 }
 
