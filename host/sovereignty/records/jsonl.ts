@@ -134,7 +134,6 @@ class LineFault extends Error {
   }
 }
 
-const BLANK = /[ \t\r\n]*/y;
 const NUMBER = /-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?/y;
 /** What makes a text between two quotes more than its characters: a backslash or a control character. */
 const ESCAPED = /\\|[^ -\uffff]/;
@@ -183,7 +182,8 @@ class ObjectReader {
     this.#column = null;
     this.#blank();
     if (this.#text[this.#at] !== '"') throw this.#fault("a key in quotes");
-    const key = this.#string(KEY_MAX).normalize("NFC");
+    const written = this.#string(KEY_MAX);
+    const key = this.#columns.has(written) ? written : written.normalize("NFC");
     if (seen.has(key)) throw this.#fault("each key once, got one twice");
     seen.add(key);
     if (seen.size > KEYS_MAX) throw tooLarge(this.#line, `${KEYS_MAX} keys`, KEYS_MAX);
@@ -243,8 +243,7 @@ class ObjectReader {
   }
 
   #blank(): void {
-    BLANK.lastIndex = this.#at;
-    this.#at += BLANK.exec(this.#text)?.[0].length ?? 0;
+    while (isBlank(this.#text.charCodeAt(this.#at))) this.#at += 1;
   }
 
   #skips(character: string): boolean {
@@ -261,6 +260,11 @@ class ObjectReader {
   #fault(expected: string): LineFault {
     return new LineFault(this.#column, expected);
   }
+}
+
+/** Space, tab, line feed and carriage return. RFC 8259 § 2 */
+function isBlank(unit: number): boolean {
+  return unit === 0x20 || unit === 0x09 || unit === 0x0a || unit === 0x0d;
 }
 
 function unknownKey(line: number, key: string): MalformedError {
