@@ -1,4 +1,4 @@
-import type { ConsentPurpose } from "#protocol";
+import { consentPurpose, type ConsentPurpose } from "#protocol";
 
 import { Pages, type HeldPages, type Undo } from "../ledger/pages.ts";
 import { PAGE_ORDINALS, type SubjectSet } from "../ledger/subject-set.ts";
@@ -78,10 +78,11 @@ export class Consents {
 
   /** Subjects whose consent is in force at `nowMs`, of each purpose. */
   counts(nowMs: number): { readonly usageScope: ConsentPurpose; readonly granted: number }[] {
-    return [...this.#purposes].map(([usageScope, consents]) => ({
-      usageScope,
-      granted: consents.overview(nowMs).granted,
-    }));
+    return consentPurpose.options.flatMap((usageScope) => {
+      const consents = this.#purposes.get(usageScope);
+      if (consents === undefined || consents.states.numbers().length === 0) return [];
+      return [{ usageScope, granted: consents.overview(nowMs).granted }];
+    });
   }
 
   /** For a snapshot. The pages are held until each is released. */

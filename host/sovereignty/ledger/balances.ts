@@ -71,7 +71,7 @@ export class Balances {
   /** No balance is above it: everything that is reserved or consumed, of whomever. */
   #ceilingMicro = 0;
   readonly #recordScopes = new Map<string, Change>();
-  readonly #consumed = new Pages(() => new Float64Array(PAGE_ORDINALS).fill(this.#floorMicro));
+  readonly #consumed = new Pages(() => this.#floorPage());
   readonly #reserved = new Pages(() => new Float64Array(PAGE_ORDINALS));
   readonly #frozen = new Pages(() => new Uint8Array(FROZEN_BYTES));
   readonly #summaries = new Map<number, Omit<BalanceSummary, "writtenOffMicro">>();
@@ -111,7 +111,7 @@ export class Balances {
   /** Looks at every subject whatever it finds, so that the time it takes says nothing about them. */
   shortfall(demand: Demand): Shortfall {
     const { subjects, epsilonMicro, allowanceMicro, recordScopeAllowanceMicro } = demand;
-    const floor = new Float64Array(PAGE_ORDINALS).fill(this.#floorMicro);
+    const floor = this.#floorMicro === 0 ? NOTHING : this.#floorPage();
     let exhausted = 0;
     let frozen = 0;
     for (const { page, lows } of subjects.pages()) {
@@ -238,6 +238,11 @@ export class Balances {
       reserved: this.#reserved.hold(),
       frozen: this.#frozen.hold(),
     };
+  }
+
+  #floorPage(): Float64Array<ArrayBuffer> {
+    const page = new Float64Array(PAGE_ORDINALS);
+    return this.#floorMicro === 0 ? page : page.fill(this.#floorMicro);
   }
 
   #raiseCeiling(epsilonMicro: number): void {

@@ -1,4 +1,4 @@
-import { hex, type UsageScope } from "#protocol";
+import { hex, usageScope, type UsageScope } from "#protocol";
 
 import {
   Balances,
@@ -208,10 +208,11 @@ export class Ledger {
     return this.#replenished.get(usageScope) ?? -1;
   }
 
+  /** Of every purpose. */
   summary(): BudgetSummary[] {
-    return [...this.#balances].map(([usageScope, balances]) => ({
-      usageScope,
-      ...balances.summary(),
+    return usageScope.options.map((scope) => ({
+      usageScope: scope,
+      ...this.#read(scope).summary(),
     }));
   }
 

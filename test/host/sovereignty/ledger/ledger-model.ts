@@ -1,0 +1,315 @@
+import { Balances } from "../../../../host/sovereignty/ledger/balances.ts";
+import {
+  Ledger,
+  type HeldLedger,
+  type LedgerEntry,
+  type LedgerStep,
+} from "../../../../host/sovereignty/ledger/ledger.ts";
+import type { Undo } from "../../../../host/sovereignty/ledger/pages.ts";
+import { subjectSetOf, type SubjectSet } from "../../../../host/sovereignty/ledger/subject-set.ts";
+import { hex, type UsageScope } from "../../../../protocol/index.ts";
+import {
+  EMPTY,
+  after,
+  consumedBy,
+  reservedOf,
+  type NaiveLedger,
+  type NaiveStep,
+} from "./naive-ledger.ts";
+
+const SCOPES = ["marketing", "training"] as const satisfies readonly UsageScope[];
+const RECORDS = ["customers", "visits"] as const;
+/** On two pages, at their edges. */
+const SUBJECTS = [0, 1, 2, 65_535, 65_536] as const;
+const ACTORS = 3;
+const IDS = 4;
+const STEPS_MAX = 24;
+const WORLD = {
+  ...{ scopes: SCOPES, subjects: SUBJECTS, records: RECORDS },
+  ...{ allowance: 100, recordAllowance: 250 },
+};
+
+/** Whole numbers in [0, below), the same for the same seed. */
+export type Draw = (below: number) => number;
+
+/** Mulberry32. */
+export function drawFrom(seed: number): Draw {
+  let state = seed >>> 0;
+  return (below) => {
+    state = (state + 0x6d2b79f5) >>> 0;
+    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
+    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
+    return ((((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32) * below) >>> 0;
+  };
+}
+
+/** Something that one of several actors tries next. */
+export function drawStep(draw: Draw): NaiveStep {
+  const id = `a${draw(ACTORS)}-${draw(IDS)}`;
+  const scope = SCOPES[draw(SCOPES.length)] ?? "marketing";
+  const epsilon = draw(61);
+  const chosen = draw(20);
+  if (chosen < 7) {
+    const record = RECORDS[draw(RECORDS.length)] ?? "customers";
+    return { kind: "reserve", id, scope, record, subjects: someSubjects(draw), epsilon };
+  }
+  if (chosen < 11) return { kind: "executing", id, round: draw(2) };
+  if (chosen < 14) return { kind: "commit", id, epsilon };
+  if (chosen < 16) return { kind: "release", id };
+  if (chosen < 17 && draw(4) === 0) return { kind: "replenish", scope, epoch: draw(6), epsilon };
+  if (chosen < 19) {
+    const kind = draw(2) === 0 ? "freeze" : "thaw";
+    return { kind, scope, subjects: someSubjects(draw).slice(0, 2) };
+  }
+  return draw(16) === 0 ? { kind: "write_off", scope } : { kind: "release", id };
+}
+
+function someSubjects(draw: Draw): number[] {
+  const members = 1 + draw(2 ** SUBJECTS.length - 1);
+  return SUBJECTS.filter((_, index) => (members & (1 << index)) !== 0);
+}
+
+/** What is on disk: an entry, or who was frozen or thawed. */
+type Kept = LedgerEntry | Extract<NaiveStep, { kind: "freeze" | "thaw" }>;
+
+interface Pending {
+  readonly kept: Kept;
+  readonly undo: Undo;
+  readonly before: NaiveLedger;
+}
+
+/** One run: steps of several actors, in groups of writes that commit, fail or are cut off by a crash. */
+class Run {
+  #ledger = new Ledger();
+  #naive = EMPTY;
+  #kept: Kept[] = [];
+  #pending: Pending[] = [];
+  #durable = EMPTY;
+  #snapshot: { readonly held: HeldLedger; readonly kept: number } | undefined;
+  readonly #draw: Draw;
+
+  constructor(draw: Draw) {
+    this.#draw = draw;
+  }
+
+  async run(): Promise<void> {
+    for (let left = this.#draw(STEPS_MAX); left > 0; left -= 1) {
+      this.#try(drawStep(this.#draw));
+      const event = this.#draw(16);
+      if (event < 6) this.#commit();
+      else if (event === 6) this.#fail(1);
+      else if (event === 7) this.#fail(this.#pending.length);
+      else if (event === 8) await this.#crash();
+      else if (event === 9) this.#hold();
+    }
+    this.#compare(this.#ledger, this.#naive);
+    await this.#crash();
+  }
+
+  #try(step: NaiveStep): void {
+    const before = this.#naive;
+    const next = after(before, step, WORLD);
+    if (step.kind === "reserve") {
+      // That an ended reservation does not begin again is for the table of entries to see to.
+      if (before.ended.includes(step.id)) return;
+      const fits = this.#ledger.fits(demandOf(step));
+      const free = before.open[step.id] === undefined;
+      if (free) require(fits === (next !== null), `admission of ${step.id}`);
+      if (free && !fits) return;
+    }
+    let undo: Undo;
+    try {
+      undo = this.#apply(step);
+    } catch (cause) {
+      if (next === null) return;
+      throw cause;
+    }
+    require(next !== null, `refusal of ${step.kind}`);
+    this.#pending.push({ kept: entryOf(step), undo, before });
+    this.#naive = next ?? before;
+  }
+
+  #apply(step: NaiveStep): Undo {
+    const kept = entryOf(step);
+    if (kept.kind !== "freeze" && kept.kind !== "thaw") return this.#ledger.apply(kept);
+    return this.#ledger.setFrozen(
+      scopeOf(kept.scope),
+      setOf(kept.subjects),
+      kept.kind === "freeze",
+    );
+  }
+
+  #commit(): void {
+    this.#kept.push(...this.#pending.splice(0).map(({ kept }) => kept));
+    this.#durable = this.#naive;
+  }
+
+  /** The last writes fail, the very last first. */
+  #fail(writes: number): void {
+    for (const { undo, before } of this.#pending
+      .splice(this.#pending.length - writes)
+      .toReversed()) {
+      undo();
+      this.#naive = before;
+    }
+    this.#compare(this.#ledger, this.#naive);
+  }
+
+  #hold(): void {
+    if (this.#pending.length > 0) return;
+    this.#snapshot = { held: this.#ledger.hold(), kept: this.#kept.length };
+  }
+
+  /** The process is gone: what was not committed never was. */
+  async #crash(): Promise<void> {
+    this.#pending = [];
+    this.#naive = this.#durable;
+    const replayed = await caughtUp(new Ledger(), this.#kept);
+    this.#compare(replayed, this.#durable);
+    const ledger = this.#snapshot === undefined ? replayed : await this.#fromSnapshot();
+    this.#compare(ledger, this.#durable);
+    // The summary looks at whole pages, which takes most of the time.
+    if (this.#draw(256) === 0) requireSame(ledger.summary(), replayed.summary());
+    this.#ledger = ledger;
+    this.#snapshot = undefined;
+  }
+
+  async #fromSnapshot(): Promise<Ledger> {
+    if (this.#snapshot === undefined) return new Ledger();
+    const { held, kept } = this.#snapshot;
+    const balances = Array.from(
+      held.balances,
+      ([scope, { totals, consumed, reserved, frozen }]) => {
+        const pages = { consumed: consumed.pages, reserved: reserved.pages, frozen: frozen.pages };
+        return [scope, Balances.restored(totals, pages)] as const;
+      },
+    );
+    const restored = { ...held, balances: new Map(balances) };
+    const sets = setsOf(this.#kept);
+    const ledger = await Ledger.restored(restored, async (digest) => setIn(sets, digest));
+    return await caughtUp(ledger, this.#kept.slice(kept), sets);
+  }
+
+  #compare(ledger: Ledger, naive: NaiveLedger): void {
+    for (const scope of SCOPES) {
+      for (const subject of SUBJECTS) {
+        const consumed = consumedBy(naive, scope, subject);
+        const reserved = reservedOf(naive, scope, subject);
+        require(ledger.consumedMicro(scope, subject) === consumed, `consumption of ${subject}`);
+        require(ledger.reservedMicro(scope, subject) === reserved, `reservation of ${subject}`);
+      }
+      for (const record of RECORDS) {
+        const { consumed, reserved } = ledger.recordScope(scope, record);
+        require(consumed === consumedBy(naive, scope, record), `consumption of ${record}`);
+        require(reserved === reservedOf(naive, scope, record), `reservation of ${record}`);
+      }
+    }
+    const names = ledger.open().map(({ reservationId }) => reservationId);
+    require(names.toSorted().join() === Object.keys(naive.open).toSorted().join(), "open ones");
+  }
+}
+
+/** Runs the sequence of `seed`. @throws Error where the ledger and the naive one differ */
+export async function runSequence(seed: number): Promise<void> {
+  try {
+    await new Run(drawFrom(seed)).run();
+  } catch (cause) {
+    throw new Error(`sequence ${seed}: ${String(cause)}`, { cause });
+  }
+}
+
+/** What a reservation asks of a ledger. */
+export function demandOf(step: Extract<NaiveStep, { kind: "reserve" }>) {
+  return {
+    usageScope: scopeOf(step.scope),
+    recordScope: step.record,
+    subjects: setOf(step.subjects),
+    epsilonMicro: step.epsilon,
+    allowanceMicro: WORLD.allowance,
+    recordScopeAllowanceMicro: WORLD.recordAllowance,
+  };
+}
+
+function entryOf(step: NaiveStep): Kept {
+  switch (step.kind) {
+    case "reserve": {
+      const { usageScope, recordScope, subjects, epsilonMicro } = demandOf(step);
+      const rest = { usageScope, recordScope, subjects, epsilonMicro, expiresMs: 1 };
+      return { kind: "reserve", reservationId: step.id, ...rest };
+    }
+    case "executing":
+      return { kind: step.kind, reservationId: step.id, round: step.round, epsilonMicro: 1 };
+    case "commit":
+      return { kind: step.kind, reservationId: step.id, epsilonMicro: step.epsilon };
+    case "release":
+      return { kind: step.kind, reservationId: step.id };
+    case "replenish": {
+      const { kind, epoch: epochId, epsilon: epsilonMicro } = step;
+      return { kind, usageScope: scopeOf(step.scope), epochId, epsilonMicro };
+    }
+    case "write_off": {
+      const amounts = { epsilonMicro: WORLD.allowance, recordScopeMicro: WORLD.recordAllowance };
+      return { kind: step.kind, usageScope: scopeOf(step.scope), ...amounts };
+    }
+    case "freeze":
+    case "thaw":
+      return step;
+  }
+}
+
+/** As a start reads the log after what it knows. */
+async function caughtUp(
+  ledger: Ledger,
+  kept: readonly Kept[],
+  sets: ReadonlyMap<string, SubjectSet> = setsOf(kept),
+): Promise<Ledger> {
+  async function* steps(): AsyncGenerator<LedgerStep> {
+    for (const each of kept) {
+      if (each.kind === "freeze" || each.kind === "thaw") {
+        const subjects = setOf(each.subjects);
+        ledger.setFrozen(scopeOf(each.scope), subjects, each.kind === "freeze");
+      } else if (each.kind === "reserve") {
+        const { subjects, ...rest } = each;
+        yield { ...rest, setDigest: hex(subjects.digest) };
+      } else {
+        yield each;
+      }
+    }
+  }
+  await ledger.replay(steps(), async (digest) => setIn(sets, digest));
+  return ledger;
+}
+
+function setsOf(kept: readonly Kept[]): Map<string, SubjectSet> {
+  const sets = new Map<string, SubjectSet>();
+  for (const each of kept) {
+    if (each.kind === "reserve") sets.set(hex(each.subjects.digest), each.subjects);
+  }
+  return sets;
+}
+
+function setIn(sets: ReadonlyMap<string, SubjectSet>, digest: string): SubjectSet {
+  const set = sets.get(digest);
+  if (set === undefined) throw new Error("a set that no reservation has");
+  return set;
+}
+
+const madeSets = new Map<string, SubjectSet>();
+
+function setOf(subjects: readonly number[]): SubjectSet {
+  const set = madeSets.get(subjects.join()) ?? subjectSetOf(subjects);
+  madeSets.set(subjects.join(), set);
+  return set;
+}
+
+function scopeOf(name: string): UsageScope {
+  return SCOPES.find((each) => each === name) ?? "marketing";
+}
+
+function requireSame(left: unknown, right: unknown): void {
+  require(JSON.stringify(left) === JSON.stringify(right), "the same summary");
+}
+
+function require(holds: boolean, what: string): void {
+  if (!holds) throw new Error(`expected ${what} as the naive ledger has it`);
+}
