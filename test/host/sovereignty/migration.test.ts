@@ -35,6 +35,9 @@ test.for([1, 2])(
     const at = { kind: "sqlite", file } as const;
     const store = await openStore<VaultSchema>({ at, migrations: VAULT_MIGRATIONS });
     await store.close();
+    const fresh = { kind: "sqlite", file: path.join(folder, "fresh.db") } as const;
+    await (await openStore<VaultSchema>({ at: fresh, migrations: VAULT_MIGRATIONS })).close();
+    expect(columnsIn(file)).toEqual(columnsIn(fresh.file));
     const database = new DatabaseSync(file);
     try {
       for (const [table, { columns, rows }] of before) {
@@ -49,6 +52,21 @@ test.for([1, 2])(
     }
   },
 );
+
+/** Every column of every table, with its type. */
+function columnsIn(file: string): unknown[] {
+  const database = new DatabaseSync(file);
+  try {
+    return database
+      .prepare(
+        `select t.name as "table", c.name as "column", c.type from sqlite_schema as t
+           join pragma_table_info(t.name) as c where t.type = 'table' order by 1, 2`,
+      )
+      .all();
+  } finally {
+    database.close();
+  }
+}
 
 interface Content {
   readonly columns: readonly string[];
