@@ -88,7 +88,7 @@ describePlaces((places) => {
     expect((await places.commitsOf(place)) - before).toBe(1);
   });
 
-  test("a write that throws is undone alone, after those before it are told", async () => {
+  test("[PB-2] a write that throws is undone alone, after those before it are told", async () => {
     await open();
     const [first, second, third] = [insert(1), insert(2, refuse), insert(3)];
     await expect(second).rejects.toThrow("no");
