@@ -2,6 +2,10 @@ export { CONSENT_SUBJECTS_MAX, type ConsentChange } from "./consent/set-consent.
 export { openVault, type Vault, type VaultOptions } from "./vault.ts";
 export { der, sealForRecipient } from "./custody/cms.ts";
 export { type KeyCustody, type Recipient } from "./custody/key-custody.ts";
+export { type CustodyApi } from "./custody/custody-api.ts";
+export { type ErasureReport } from "./custody/erasure.ts";
+export { type CustodyProgress, type KeyRunReport } from "./custody/key-runs.ts";
+export { type Replayability } from "./custody/replayable.ts";
 export { kmsCustody } from "./custody/kms-custody.ts";
 export { openLocalCustody } from "./custody/local-custody.ts";
 export { type ReleasedBatch, type SliceInputs } from "./custody/slice-inputs.ts";

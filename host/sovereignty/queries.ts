@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 
-import type { Kysely, Transaction } from "../store/index.ts";
+import type { Kysely, Store, Transaction } from "../store/index.ts";
 import { ordinalsOf } from "./ledger/subject-set.ts";
 import type { VaultSchema } from "./schema.ts";
 
@@ -144,6 +144,143 @@ export interface SealedBatch {
   readonly erased_rows: Uint32Array;
 }
 
+/** Everything about one batch that sealing it anew needs. */
+export interface StoredSealing {
+  readonly position: number;
+  readonly batch_id: Uint8Array;
+  readonly record_scope: string;
+  readonly published: number;
+  readonly sealed_id: Uint8Array;
+  readonly root: Uint8Array;
+  readonly protected_key: Uint8Array;
+  /** u32 little endian. */
+  readonly ordinals: Uint8Array;
+  readonly subject_ids: Uint8Array;
+  readonly commitments: Uint8Array;
+  readonly erased_rows: Uint8Array;
+}
+
+/** The first batch after position `after` up to `until`, both counted from 1; staged ones unless `published`. */
+export async function batchAfter(
+  db: Reading,
+  args: { readonly after: number; readonly until: number; readonly published: boolean },
+): Promise<StoredSealing | undefined> {
+  const row = await db
+    .selectFrom("batch")
+    .select(["position", "batch_id", "record_scope", "published", "sealed_id", "root"])
+    .select(["protected_key", "ordinals", "subject_ids", "commitments", "erased_rows"])
+    .where("position", ">", args.after)
+    .where("position", "<=", args.until)
+    .where("published", ">=", args.published ? 1 : 0)
+    .orderBy("position")
+    .limit(1)
+    .executeTakeFirst();
+  if (row === undefined) return undefined;
+  const { sealed_id, erased_rows } = row;
+  return {
+    ...row,
+    sealed_id: sealed_id ?? row.batch_id,
+    erased_rows: erased_rows ?? new Uint8Array(0),
+  };
+}
+
+/** Where the key of a batch is kept. */
+export interface ProtectedKey {
+  readonly position: number;
+  readonly batch_id: Uint8Array;
+  readonly protected_key: Uint8Array;
+}
+
+/** Protected keys of the batches after position `after`, staged ones too, in order. */
+export async function protectedKeys(
+  db: Reading,
+  args: { readonly after: number; readonly limit: number },
+): Promise<ProtectedKey[]> {
+  return await db
+    .selectFrom("batch")
+    .select(["position", "batch_id", "protected_key"])
+    .where("position", ">", args.after)
+    .orderBy("position")
+    .limit(args.limit)
+    .execute();
+}
+
+/** Puts one protected key in the place of another; does nothing when the batch has changed meanwhile. */
+export async function replaceKey(
+  store: Store<VaultSchema>,
+  key: {
+    readonly batch_id: Uint8Array;
+    readonly old: Uint8Array;
+    readonly protected_key: Uint8Array;
+  },
+): Promise<void> {
+  await store.write((trx) =>
+    trx
+      .updateTable("batch")
+      .set({ protected_key: key.protected_key })
+      .where("batch_id", "=", key.batch_id)
+      .where("protected_key", "=", key.old)
+      .execute(),
+  );
+}
+
+/** Position of the newest batch; 0 when there is none. */
+export async function lastPosition(db: Reading): Promise<number> {
+  const row = await db
+    .selectFrom("batch")
+    .select((select) => select.fn.max("position").as("last"))
+    .executeTakeFirst();
+  return row?.last ?? 0;
+}
+
+/** The run over all keys that is not done. */
+export async function openKeyRun(db: Reading, kind: "rotate" | "reencrypt") {
+  return await db
+    .selectFrom("key_run")
+    .selectAll()
+    .where("kind", "=", kind)
+    .where("done_ms", "is", null)
+    .orderBy("run_id")
+    .executeTakeFirst();
+}
+
+/** The ordinal behind a pseudonym. */
+export async function ordinalOf(db: Reading, subjectId: Uint8Array): Promise<number | undefined> {
+  const found = await findOrdinals(db, [subjectId]);
+  return found.get(keyOf(subjectId));
+}
+
+/** The newest erasure of a subject. */
+export async function lastErasure(db: Reading, ordinal: number) {
+  return await db
+    .selectFrom("erasure")
+    .select(["erasure_id", "ordinal", "done_ms"])
+    .where("ordinal", "=", ordinal)
+    .orderBy("erasure_id", "desc")
+    .executeTakeFirst();
+}
+
+/** Erasures that are not done, with the pseudonyms of their subjects, oldest first. */
+export async function openErasures(db: Reading) {
+  return await db
+    .selectFrom("erasure")
+    .innerJoin("subject", "subject.ordinal", "erasure.ordinal")
+    .select(["erasure_id", "erasure.ordinal as ordinal", "subject_id as subjectId"])
+    .where("done_ms", "is", null)
+    .orderBy("erasure_id")
+    .execute();
+}
+
+/** What an erasure has destroyed, by batch. */
+export async function erasedBatches(db: Reading, erasureId: number) {
+  return await db
+    .selectFrom("erasure_batch")
+    .select(["batch_id", "root", "records", "destroyed_key", "destroyed_file"])
+    .where("erasure_id", "=", erasureId)
+    .orderBy("batch_id")
+    .execute();
+}
+
 /** The published batches with these ids, in the order of `batchIds`; fewer when some are gone. */
 export async function sealedBatches(
   db: Reading,
@@ -196,6 +333,15 @@ export async function decisionOf(db: Reading, requestDigest: Uint8Array) {
     .selectFrom("decision")
     .selectAll()
     .where("request_digest", "=", requestDigest)
+    .executeTakeFirst();
+}
+
+/** The decision on the request behind a task. */
+export async function decisionOfTask(db: Reading, taskId: string) {
+  return await db
+    .selectFrom("decision")
+    .select(["request_digest", "plan"])
+    .where("task_id", "=", taskId)
     .executeTakeFirst();
 }
 

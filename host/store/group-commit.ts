@@ -81,6 +81,7 @@ export function afterWrite(trx: object, listener: AfterWrite): void {
 export class GroupCommit<Schema> {
   readonly #writer: WriterOf<Schema>;
   readonly #waiting: Waiting<Schema>[] = [];
+  readonly #breaks: (() => void)[] = [];
   #running: Promise<void> | undefined;
   #failure: UnavailableError | undefined;
   #closed = false;
@@ -110,6 +111,20 @@ export class GroupCommit<Schema> {
     });
   }
 
+  /** Runs `work` when no transaction is open: between two groups, or at once. */
+  async between<T>(work: () => T): Promise<T> {
+    if (this.#running === undefined) return work();
+    return await new Promise<T>((resolve, reject) => {
+      this.#breaks.push(() => {
+        try {
+          resolve(work());
+        } catch (cause) {
+          reject(cause);
+        }
+      });
+    });
+  }
+
   /** Takes no more writes and waits for those that were asked for. */
   async close(): Promise<void> {
     this.#closed = true;
@@ -128,7 +143,10 @@ export class GroupCommit<Schema> {
 
   async #drain(): Promise<void> {
     try {
-      while (this.#waiting.length > 0) await this.#commitGroup();
+      while (this.#waiting.length > 0) {
+        await this.#commitGroup();
+        for (const work of this.#breaks.splice(0)) work();
+      }
     } finally {
       this.#running = undefined;
     }

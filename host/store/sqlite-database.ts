@@ -2,7 +2,9 @@ import * as fs from "node:fs";
 import path from "node:path";
 import { DatabaseSync } from "node:sqlite";
 
+import { UnavailableError } from "#protocol";
 import { Kysely } from "kysely";
+import { z } from "zod";
 
 import { sqliteBackups } from "./backup.ts";
 import { damaged, migrate, requireIntact, type Migration } from "./migrate.ts";
@@ -113,6 +115,7 @@ function databaseOf<Schema>(args: {
     reader,
     writer,
     isFatal: (cause, ending) => ending && isUncertain(cause),
+    purge: () => emptyLog(args.writer, args.file),
     backUp: backups.backUp,
     close: async () => {
       await backups.settled();
@@ -124,4 +127,21 @@ function databaseOf<Schema>(args: {
       args.lock.release();
     },
   };
+}
+
+const checkpointRow = z.object({ busy: z.int() });
+
+/** @throws {@link UnavailableError} INTERNAL_STORE_BUSY while a reader still needs what the log holds. */
+function emptyLog(database: DatabaseSync, file: string): void {
+  database.exec("PRAGMA busy_timeout = 0");
+  try {
+    const row = database.prepare("PRAGMA wal_checkpoint(TRUNCATE)").get();
+    if (checkpointRow.parse(row).busy === 0) return;
+  } finally {
+    database.exec(`PRAGMA busy_timeout = ${BUSY_TIMEOUT_MS}`);
+  }
+  throw new UnavailableError(
+    { code: "INTERNAL_STORE_BUSY", file },
+    `store ${file}: expected nobody to read while its log is emptied, got a reader`,
+  );
 }

@@ -22,6 +22,13 @@ export interface Store<Schema> {
    * INTERNAL_STORE_BUSY when too many writes wait.
    */
   write<T>(work: (trx: Transaction<Schema>) => Promise<T>): Promise<T>;
+  /**
+   * Removes from disk what committed writes have deleted or replaced: in SQLite free pages are overwritten by the write
+   * itself, and this empties the write-ahead log. A database server forgets by its own rules, and this does nothing.
+   *
+   * @throws UnavailableError INTERNAL_STORE_BUSY while something long reads; try again.
+   */
+  purge(): Promise<void>;
   /** Waits for the writes that were asked for, then closes the database and frees the lock. Closing twice is once. */
   close(): Promise<void>;
 }
@@ -45,6 +52,8 @@ export interface OpenDatabase<Schema> {
   readonly isFatal: (cause: unknown, ending: boolean) => boolean;
   /** Has `lost` told when the connection that writes breaks. */
   readonly watch?: (lost: (cause: unknown) => void) => void;
+  /** Empties the write-ahead log; called while no transaction is open. Absent where a server does it. */
+  readonly purge?: () => void;
   /** Absent for a database whose server has backups of its own. */
   readonly backUp?: BackUp;
   /** Closes the connections and frees the lock. */
@@ -81,6 +90,7 @@ export async function openStore<Schema>(args: {
       transformResult: ({ result }) => Promise.resolve(result),
     }),
     write: (work) => writes.write(work),
+    purge: () => writes.between(() => database.purge?.()),
     close: () => (closing ??= close()),
   };
   if (database.backUp !== undefined) setBackUp(store, database.backUp);

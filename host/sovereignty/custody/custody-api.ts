@@ -1,17 +1,71 @@
+import { LimitError } from "#protocol";
+
 import type { VaultContext } from "../vault-context.ts";
+import { eraseSubject, resumeErasures, type ErasureReport } from "./erasure.ts";
+import {
+  reencryptBatches,
+  rotateKeys,
+  type CustodyProgress,
+  type KeyRunReport,
+} from "./key-runs.ts";
+import { replayable, type Replayability } from "./replayable.ts";
 import { withSliceInputs, type ReleasedBatch, type SliceInputs } from "./slice-inputs.ts";
 
-/** Keys and sealed batches of a Vault. Each call is described at the function that it stands for. */
+/** Pieces of long work that wait for the one that runs. */
+const WAITING_MAX = 64;
+
+type Report = (progress: CustodyProgress) => void;
+
+/**
+ * Keys and sealed batches of a Vault. Each call is described at the function that it stands for. Long work runs one
+ * piece at a time, in the order asked for.
+ *
+ * All long work throws LimitError SCHEMA_TOO_LARGE when too much of it waits.
+ */
 export interface CustodyApi {
   withSliceInputs<T>(
     inputs: SliceInputs,
     use: (batches: readonly ReleasedBatch[]) => Promise<T>,
   ): Promise<T>;
+  rotateKeys(report?: Report): Promise<KeyRunReport>;
+  reencrypt(report?: Report): Promise<KeyRunReport>;
+  eraseSubject(subject: string, report?: Report): Promise<ErasureReport>;
+  resumeErasures(report?: Report): Promise<number>;
+  replayable(taskId: string): Promise<Replayability>;
 }
 
 /** See {@link CustodyApi}. */
 export function custodyOf(context: VaultContext): CustodyApi {
+  const alone = oneAtATime();
   return {
     withSliceInputs: (inputs, use) => withSliceInputs(context, inputs, use),
+    rotateKeys: (report = silent) => alone(() => rotateKeys(context, report)),
+    reencrypt: (report = silent) => alone(() => reencryptBatches(context, report)),
+    eraseSubject: (subject, report = silent) => alone(() => eraseSubject(context, subject, report)),
+    resumeErasures: (report = silent) => alone(() => resumeErasures(context, report)),
+    replayable: (taskId) => replayable(context, taskId),
+  };
+}
+
+function silent(): void {}
+
+function oneAtATime(): <T>(work: () => Promise<T>) => Promise<T> {
+  let last: Promise<unknown> = Promise.resolve();
+  let waiting = 0;
+  return async (work) => {
+    if (waiting >= WAITING_MAX) {
+      throw new LimitError(
+        { code: "SCHEMA_TOO_LARGE", max: WAITING_MAX },
+        `custody: expected at most ${WAITING_MAX} pieces of work to wait`,
+      );
+    }
+    waiting += 1;
+    const next = last.then(work);
+    last = next.catch(() => undefined);
+    try {
+      return await next;
+    } finally {
+      waiting -= 1;
+    }
   };
 }

@@ -1,4 +1,11 @@
-import { SymphonyError, bytesUpTo, decodeCbor, encodeCbor, parseWith } from "#protocol";
+import {
+  RefusedError,
+  SymphonyError,
+  bytesUpTo,
+  decodeCbor,
+  encodeCbor,
+  parseWith,
+} from "#protocol";
 import { z } from "zod";
 
 import type { Kms } from "../../adapters/kms.ts";
@@ -39,9 +46,13 @@ export function kmsCustody(kms: Kms, keyId: string): KeyCustody {
       const { keyId: under, sealed } = parseBlob(blob);
       return kms.decryptForRecipient(under, sealed, document);
     },
-    open: (blob) => {
+    open: async (blob) => {
       const { keyId: under, sealed } = parseBlob(blob);
-      return kms.decrypt(under, sealed);
+      try {
+        return await kms.decrypt(under, sealed);
+      } catch (cause) {
+        throw cause instanceof RefusedError ? enclavesOnly(cause) : cause;
+      }
     },
     rewrap: async (blob) => {
       const { keyId: under, sealed } = parseBlob(blob);
@@ -66,4 +77,12 @@ function parseBlob(bytes: Uint8Array): Blob {
     if (!(error instanceof SymphonyError)) throw error;
     return { keyId: null, sealed: bytes };
   }
+}
+
+function enclavesOnly(cause: RefusedError): RefusedError {
+  return new RefusedError(
+    { code: "TEE_KMS_REFUSED", operation: "Decrypt" },
+    "key service: expected a key policy that lets the Vault itself decrypt (kms:Decrypt without attestation, for the time of this work), got one that releases to enclaves only",
+    { cause },
+  );
 }

@@ -109,6 +109,7 @@ function mortal<Schema>(
         if (dead()) throw new Crash("crash");
         return result;
       },
+      purge: () => store.purge(),
       close: () => store.close(),
     },
   };

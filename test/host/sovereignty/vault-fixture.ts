@@ -56,6 +56,7 @@ export async function newFixture(
     readonly custody?: KeyCustody;
     readonly secretsFile?: string;
     readonly store?: StorePlace;
+    readonly random?: (bytes: number) => Uint8Array;
   } = {},
 ): Promise<Fixture> {
   const directory = options.directory ?? path.join(newFolder(), "vault");

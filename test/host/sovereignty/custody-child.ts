@@ -1,0 +1,57 @@
+// Started by key-runs.test.ts and erasure.test.ts: does one piece of custody work and kills itself at the step it was told.
+import real from "node:fs";
+import { syncBuiltinESMExports } from "node:module";
+
+import { NETWORK_TIME_MS } from "../../helpers/network.ts";
+import { freshRandom, localKeys } from "./sealed-vault.ts";
+import { openFixture } from "./vault-world.ts";
+
+const [directory = "", keyFile = "", job = "", at = "0"] = process.argv.slice(2);
+const fatal = { armed: false, steps: 0 };
+
+function step(): void {
+  if (!fatal.armed) return;
+  fatal.steps += 1;
+  if (fatal.steps !== Number(at)) return;
+  process.kill(process.pid, "SIGKILL");
+  // The signal is on its way; nothing more may happen.
+  for (;;);
+}
+
+/** Every change of a file is a step: before it, and after it. */
+const { renameSync, rmSync, fsyncSync } = real;
+real.renameSync = (from, to) => {
+  step();
+  renameSync(from, to);
+  step();
+};
+real.rmSync = (file, options) => {
+  step();
+  rmSync(file, options);
+  step();
+};
+real.fsyncSync = (handle) => {
+  fsyncSync(handle);
+  step();
+};
+syncBuiltinESMExports();
+
+const { vault } = await openFixture({
+  directory,
+  custody: localKeys(keyFile),
+  random: (bytes) => {
+    step();
+    return freshRandom(bytes);
+  },
+  nowMs: () => {
+    step();
+    return NETWORK_TIME_MS;
+  },
+});
+fatal.armed = true;
+if (job === "rotate") await vault.custody.rotateKeys();
+if (job === "reencrypt") await vault.custody.reencrypt();
+if (job === "erase") await vault.custody.eraseSubject("c-3");
+fatal.armed = false;
+process.stdout.write(`${fatal.steps}\n`);
+await vault.close();
