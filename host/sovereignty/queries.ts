@@ -271,6 +271,21 @@ export async function openErasures(db: Reading) {
     .execute();
 }
 
+/** Takes rows of a batch out of the index of documents. */
+export async function forgetDocuments(
+  trx: Writing,
+  batchId: Uint8Array,
+  rows: readonly number[],
+): Promise<void> {
+  for (let at = 0; at < rows.length; at += LOOKUP_MAX) {
+    await trx
+      .deleteFrom("document_record")
+      .where("batch_id", "=", batchId)
+      .where("row_index", "in", rows.slice(at, at + LOOKUP_MAX))
+      .execute();
+  }
+}
+
 /** What an erasure has destroyed, by batch. */
 export async function erasedBatches(db: Reading, erasureId: number) {
   return await db

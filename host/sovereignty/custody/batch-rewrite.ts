@@ -78,7 +78,7 @@ export async function rewriteBatch(
   const erased = new Set([...ordinalsOf(batch.erased_rows), ...erase]);
   const sealedId = context.random(BATCH_ID_BYTES);
   const anew = await sealAnew(context, { opened, batch, erased, sealedId });
-  files.write(sealedId, anew.sealed);
+  await files.write(sealedId, anew.sealed);
   const destroyed = { key: sha256(batch.protected_key), file: sha256(old) };
   await gate.change(async () => {
     try {

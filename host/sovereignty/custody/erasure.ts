@@ -10,6 +10,7 @@ import { ordinalsOf, subjectSetOf } from "../ledger/subject-set.ts";
 import {
   batchAfter,
   erasedBatches,
+  forgetDocuments,
   lastErasure,
   lastPosition,
   openErasures,
@@ -151,6 +152,7 @@ async function eraseIn(
     batch,
     erase,
     also: async (trx, destroyed) => {
+      await forgetDocuments(trx, batch.batch_id, erase);
       await trx
         .insertInto("erasure_batch")
         .values({

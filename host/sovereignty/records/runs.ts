@@ -119,26 +119,42 @@ export async function stage(context: VaultContext, run: Run, segment: NewSegment
     batchId: batch?.batchId ?? null,
     fileDigest: batch?.fileDigest ?? null,
   };
-  if (batch !== null) await context.files.write(batch.batchId, batch.sealed);
-  try {
-    await context.store.write((trx) => insertSegment(context, trx, { run, staged, segment }));
-  } catch (cause) {
-    if (batch !== null) context.files.remove([batch.batchId]);
-    throw cause;
-  }
+  // A rotation destroys no key between the look at a batch's key and the row that has it.
+  await context.gate.use(async () => {
+    const key = batch === null ? null : await currentKeyOf(context, batch.key);
+    if (batch !== null) await context.files.write(batch.batchId, batch.sealed);
+    try {
+      await context.store.write((trx) =>
+        insertSegment(context, trx, { run, staged, segment, key }),
+      );
+    } catch (cause) {
+      if (batch !== null) context.files.remove([batch.batchId]);
+      throw cause;
+    }
+  });
   return { ...run, segments: [...run.segments, staged] };
+}
+
+/** The protected key, wrapped again when a rotation has begun since it was made. */
+async function currentKeyOf({ custody }: VaultContext, key: Uint8Array): Promise<Uint8Array> {
+  return custody.keyOf(key) === custody.currentKey() ? key : await custody.rewrap(key);
 }
 
 async function insertSegment(
   { nowMs }: VaultContext,
   trx: Writing,
-  args: { readonly run: Run; readonly staged: Segment; readonly segment: NewSegment },
+  args: {
+    readonly run: Run;
+    readonly staged: Segment;
+    readonly segment: NewSegment;
+    readonly key: Uint8Array | null;
+  },
 ): Promise<void> {
-  const { run, staged, segment } = args;
+  const { run, staged, segment, key } = args;
   const { ingestId: ingest_id } = run;
   const { sequence } = staged;
   const { batch, faults } = segment;
-  if (batch !== null) {
+  if (batch !== null && key !== null) {
     await trx
       .insertInto("batch")
       .values({
@@ -148,7 +164,7 @@ async function insertSegment(
         published: 0,
         root: batch.root,
         record_count: batch.recordCount,
-        protected_key: batch.key,
+        protected_key: key,
         subject_ids: batch.subjectIds,
         ordinals: new Uint8Array(0),
         commitments: batch.commitments,

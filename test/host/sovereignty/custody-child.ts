@@ -34,6 +34,12 @@ real.fsyncSync = (handle) => {
   fsyncSync(handle);
   step();
 };
+const { rename } = real.promises;
+real.promises.rename = async (from, to) => {
+  step();
+  await rename(from, to);
+  step();
+};
 syncBuiltinESMExports();
 
 const { vault } = await openFixture({
