@@ -2,7 +2,7 @@ import {
   SUBJECT_ID_BYTES,
   UnavailableError,
   equalBytes,
-  usageScope,
+  consentPurpose,
   type CborValue,
 } from "#protocol";
 
@@ -85,7 +85,7 @@ interface OpenErasure {
 /** No record left, and no consent in force. */
 async function isErased(context: VaultContext, ordinal: number): Promise<boolean> {
   const { books, nowMs, store } = context;
-  const states = usageScope.options.map((purpose) =>
+  const states = consentPurpose.options.map((purpose) =>
     books.consents.stateOf(purpose, ordinal, nowMs()),
   );
   if (states.some((state) => state !== "withdrawn")) return false;
@@ -103,9 +103,9 @@ async function beginErasure(
   const subjects = subjectSetOf([ordinal]);
   return await store.write(async (trx) => {
     const decision = { state: "withdrawn" } as const;
-    for (const purpose of usageScope.options) {
+    for (const purpose of consentPurpose.options) {
       if (books.consents.stateOf(purpose, ordinal, nowMs()) === "withdrawn") continue;
-      await books.consent(trx, { usageScope: purpose, subjects, decision, atMs: nowMs() });
+      await books.consent(trx, { purpose, subjects, decision, atMs: nowMs() });
       const body = {
         usage_scope: purpose,
         expires_ms: null,

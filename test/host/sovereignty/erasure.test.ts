@@ -7,9 +7,9 @@ import { openSecrets } from "../../../host/sovereignty/custody/secrets.ts";
 import { subjectSetOf } from "../../../host/sovereignty/ledger/subject-set.ts";
 import {
   RefusedError,
+  consentPurpose,
   hex,
   sha256,
-  usageScope,
   type TaskRequest,
 } from "../../../protocol/index.ts";
 import { workUntilKilled } from "./custody-crash.ts";
@@ -161,7 +161,7 @@ test("consent is withdrawn for all purposes, and who returns finds what is spent
   await vault.settle(envelope, []);
   const spent = (await vault.status()).budgets;
   await vault.custody.eraseSubject(SUBJECT);
-  expect(await eventsOf(vault, "consent.withdrawn")).toHaveLength(usageScope.options.length);
+  expect(await eventsOf(vault, "consent.withdrawn")).toHaveLength(consentPurpose.options.length);
   await ingestMore(fixture, `${SUBJECT},again@example.org,34,1.50,Faro,1`);
   await consent(vault, "marketing", [SUBJECT]);
   const status = await vault.status();
@@ -231,7 +231,7 @@ test("where keys go to enclaves only, consent is withdrawn, and the erasure goes
   const { vault } = fixture;
   const erasing = vault.custody.eraseSubject(SUBJECT);
   await expect(erasing).rejects.toMatchObject({ code: "TEE_KMS_REFUSED" });
-  expect(await eventsOf(vault, "consent.withdrawn")).toHaveLength(usageScope.options.length);
+  expect(await eventsOf(vault, "consent.withdrawn")).toHaveLength(consentPurpose.options.length);
   expect(await eventsOf(vault, "subject.erased")).toHaveLength(0);
   allowed = true;
   expect(await vault.custody.resumeErasures()).toBe(1);
