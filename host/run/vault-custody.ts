@@ -17,7 +17,7 @@ const LOCAL_CREDENTIALS = { accessKeyId: "local", secretAccessKey: "local" } as 
  * UnavailableError INTERNAL_STORE_UNAVAILABLE when the key file of a Vault is gone.
  */
 export function openCustody(
-  { directory, key_custody: chosen }: VaultConfig,
+  { directory, secrets_file, key_custody: chosen }: VaultConfig,
   environment: {
     readonly anchors: readonly TrustAnchor[];
     readonly nowMs: () => number;
@@ -27,8 +27,8 @@ export function openCustody(
   if (chosen.kind === "local") {
     const { file } = chosen;
     requireApart(file, join(directory, "batches"));
-    // A Vault that has a store has had keys: new ones would open nothing of it.
-    const create = !existsSync(join(directory, "vault.db"));
+    // A Vault that has secrets has had keys: new ones would open nothing of it.
+    const create = !existsSync(secrets_file ?? join(directory, "vault-secrets.cbor"));
     return { custody: openLocalCustody({ file, create, ...environment }), close: () => undefined };
   }
   const { endpoint, region, key_id: keyId } = chosen;

@@ -2,6 +2,7 @@ import { join } from "node:path";
 
 import {
   RefusedError,
+  SymphonyError,
   boxKeyPairFromSeed,
   genesisState,
   hex,
@@ -17,7 +18,7 @@ import {
   type RunningServer,
   type VaultRoutesContext,
 } from "../http/index.ts";
-import { openVault } from "../sovereignty/index.ts";
+import { openVault, type Vault } from "../sovereignty/index.ts";
 import { readSeed, storePlaceOf, type VaultConfig } from "./config.ts";
 import { COORDINATOR_AWAY_MS_MAX, reporterOf, type EnclaveEnvironment } from "./environment.ts";
 import { readFooting, writeWhole } from "./files.ts";
@@ -52,6 +53,7 @@ export async function runVault(
     nowMs,
     random,
   });
+  const resumed = resumeErasures(vault, environment);
   const held = new HeldGovernance(genesisState(footing.genesisBytes));
   const running = await serveOperator(config, environment, {
     vault,
@@ -86,6 +88,7 @@ export async function runVault(
     );
   } finally {
     await running.close();
+    await resumed;
     await vault.close();
     keys.close();
   }
@@ -107,6 +110,16 @@ async function serveOperator(
   await writeWhole(join(config.directory, "operator.json"), operator);
   environment.report({ event: "ready", actor_id: config.actor_id, operator_url: running.url });
   return running;
+}
+
+/** An erasure that was interrupted goes on; one that cannot yet is told of, and goes on when it is asked for again. */
+async function resumeErasures(vault: Vault, { report }: EnclaveEnvironment): Promise<void> {
+  try {
+    await vault.custody.resumeErasures();
+  } catch (error) {
+    const code = error instanceof SymphonyError ? error.code : "INTERNAL_UNEXPECTED";
+    report({ event: "erasure_waits", code });
+  }
 }
 
 function scopeReader(semantics: SemanticRegistry) {

@@ -3,6 +3,7 @@ import { ACCESS_COMMANDS } from "./access.ts";
 import { AUDIT_COMMANDS } from "./audit.ts";
 import { callCommand, helpOf, type VaultCommand } from "./command.ts";
 import { CONSENT_COMMANDS } from "./consent.ts";
+import { CUSTODY_COMMANDS } from "./custody.ts";
 import { LEDGER_COMMANDS } from "./ledger.ts";
 import { INGEST_COMMANDS } from "./ingests.ts";
 import { RECORDS_COMMANDS } from "./records.ts";
@@ -19,6 +20,7 @@ const COMMANDS: readonly VaultCommand[] = [
   ...ACCESS_COMMANDS,
   ...AUDIT_COMMANDS,
   ...LEDGER_COMMANDS,
+  ...CUSTODY_COMMANDS,
 ];
 
 /** Runs `symphony vault ...`; alone it lists the commands. @throws UsageError and the command's own errors */

@@ -161,6 +161,23 @@ export class VaultClient {
     });
   }
 
+  /** Posts JSON to `path`; the answer is text that comes in pieces. */
+  async *lines(path: string, body: unknown): AsyncGenerator<string> {
+    const response = await this.#ask(path, {
+      method: "POST",
+      headers: { "content-type": "application/json" },
+      body: JSON.stringify(body),
+    });
+    const decoder = new TextDecoder("utf-8", { fatal: true });
+    if (response.body === null) return;
+    try {
+      for await (const bytes of response.body) yield decoder.decode(bytes, { stream: true });
+    } catch (cause) {
+      throw unanswered(this.#url, cause);
+    }
+    yield decoder.decode();
+  }
+
   /** Posts bytes of a content type to `path`, streaming when `body` is a stream. */
   upload(
     path: string,
@@ -182,6 +199,10 @@ export class VaultClient {
   }
 
   async #send(path: string, init: RequestInit): Promise<unknown> {
+    return (await this.#ask(path, init)).json();
+  }
+
+  async #ask(path: string, init: RequestInit): Promise<Response> {
     let response: Response;
     try {
       response = await fetch(`${this.#url}${path}`, {
@@ -190,13 +211,9 @@ export class VaultClient {
         headers: withToken(init.headers, this.#token),
       });
     } catch (cause) {
-      throw new UnavailableError(
-        { code: "COORDINATION_UNAVAILABLE", url: this.#url },
-        `vault: expected an answer at ${this.#url}, got none`,
-        { cause },
-      );
+      throw unanswered(this.#url, cause);
     }
-    if (response.ok) return response.json();
+    if (response.ok) return response;
     const problem = problemSchema.safeParse(await response.json().catch(() => undefined));
     throw new RemoteProblem(
       response.status,
@@ -239,4 +256,12 @@ function withToken(headers: RequestInit["headers"], token: string): Headers {
   const all = new Headers(headers);
   all.set("authorization", `Bearer ${token}`);
   return all;
+}
+
+function unanswered(url: string, cause: unknown): UnavailableError {
+  return new UnavailableError(
+    { code: "COORDINATION_UNAVAILABLE", url },
+    `vault: expected an answer at ${url}, got none`,
+    { cause },
+  );
 }

@@ -6,6 +6,7 @@ import { RefusedError, utf8 } from "#protocol";
 import { addAccessRoutes } from "./access-routes.ts";
 import { addAuditRoutes } from "./audit-routes.ts";
 import { addConsentRoutes } from "./consent-routes.ts";
+import { addCustodyRoutes } from "./custody-routes.ts";
 import type { VaultRoutesContext } from "./context.ts";
 import { addLedgerRoutes } from "./ledger-routes.ts";
 import { addRecordsRoutes } from "./records-routes.ts";
@@ -36,4 +37,5 @@ export function addVaultRoutes(server: FastifyInstance, context: VaultRoutesCont
   addLedgerRoutes(server, context);
   addStatusRoutes(server, context);
   addWitnessRoutes(server, context);
+  addCustodyRoutes(server, context);
 }

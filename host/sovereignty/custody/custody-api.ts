@@ -9,6 +9,7 @@ import {
   type KeyRunReport,
 } from "./key-runs.ts";
 import { replayable, type Replayability } from "./replayable.ts";
+import { exportSubject, type SubjectLine } from "./subject-export.ts";
 import { withSliceInputs, type ReleasedBatch, type SliceInputs } from "./slice-inputs.ts";
 
 /** Pieces of long work that wait for the one that runs. */
@@ -31,6 +32,7 @@ export interface CustodyApi {
   reencrypt(report?: Report): Promise<KeyRunReport>;
   eraseSubject(subject: string, report?: Report): Promise<ErasureReport>;
   resumeErasures(report?: Report): Promise<number>;
+  exportSubject(subject: string): AsyncGenerator<SubjectLine>;
   replayable(taskId: string): Promise<Replayability>;
 }
 
@@ -43,6 +45,7 @@ export function custodyOf(context: VaultContext): CustodyApi {
     reencrypt: (report = silent) => alone(() => reencryptBatches(context, report)),
     eraseSubject: (subject, report = silent) => alone(() => eraseSubject(context, subject, report)),
     resumeErasures: (report = silent) => alone(() => resumeErasures(context, report)),
+    exportSubject: (subject) => exportSubject(context, subject),
     replayable: (taskId) => replayable(context, taskId),
   };
 }
