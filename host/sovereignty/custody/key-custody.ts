@@ -46,6 +46,4 @@ export interface KeyCustody {
   renew(from: string): Promise<void>;
   /** Destroys every key but the current one. @returns their names; none where keys are destroyed elsewhere. */
   retire(): Promise<readonly string[]>;
-  /** What a backup needs to open its blobs on another machine; null where the keys live elsewhere. Secret. */
-  exported(): Uint8Array | null;
 }

@@ -22,7 +22,7 @@ const keyFileSchema = z.strictObject({
 export type MasterKey = z.infer<typeof masterKeySchema>;
 
 /** Master keys as bytes, oldest first. */
-export function encodeKeys(keys: readonly MasterKey[]): Uint8Array {
+function encodeKeys(keys: readonly MasterKey[]): Uint8Array {
   return encodeCbor({ version: 1, keys: keys.map(({ version, key }) => ({ version, key })) });
 }
 

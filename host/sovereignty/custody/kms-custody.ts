@@ -60,7 +60,6 @@ export function kmsCustody(kms: Kms, keyId: string): KeyCustody {
     },
     renew: () => Promise.resolve(),
     retire: () => Promise.resolve([]),
-    exported: () => null,
   };
 }
 

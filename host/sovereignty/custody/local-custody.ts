@@ -29,7 +29,7 @@ import { z } from "zod";
 
 import { sealForRecipient } from "./cms.ts";
 import type { KeyCustody, Recipient } from "./key-custody.ts";
-import { encodeKeys, openKeyFile, replaceKeys, type MasterKey } from "./key-file.ts";
+import { openKeyFile, replaceKeys, type MasterKey } from "./key-file.ts";
 
 const BLOB_BYTES_MAX = 1024;
 const SALT_BYTES = 32;
@@ -120,7 +120,6 @@ export function openLocalCustody(options: LocalCustodyOptions): KeyCustody {
         for (const { key } of retired) key.fill(0);
         return retired.map(nameOf);
       }),
-    exported: () => encodeKeys(keys),
   };
 }
 

@@ -19,6 +19,7 @@ import {
   freshRandom,
   localKeys,
   openAll,
+  ordinalIn,
   sealedRows,
 } from "./sealed-vault.ts";
 import {
@@ -100,9 +101,10 @@ test("[DS-1][DS-5] an erased subject's records are gone; commitments and roots s
   );
   expect(gone).toHaveLength(2);
   const [event] = await eventsOf(fixture.vault, "subject.erased");
+  const ordinal = ordinalIn(fixture.directory, pseudonymOf(fixture));
   const secrets = openSecrets(path.join(fixture.directory, "vault-secrets.cbor"), freshRandom);
   expect(event).toMatchObject({
-    subject: secrets.subjectSetCommitment(subjectSetOf([3]).encoded),
+    subject: secrets.subjectSetCommitment(subjectSetOf([ordinal]).encoded),
     part: 0,
     parts: 1,
   });

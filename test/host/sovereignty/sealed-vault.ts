@@ -64,6 +64,14 @@ function bytesOf(value: unknown): Uint8Array {
   throw new Error("expected a blob");
 }
 
+/** The ordinal that the database gives a pseudonym. */
+export function ordinalIn(directory: string, subjectId: Uint8Array): number {
+  const database = new DatabaseSync(path.join(directory, "vault.db"), { readOnly: true });
+  const row = database.prepare("select ordinal from subject where subject_id = ?").get(subjectId);
+  database.close();
+  return Number(row?.["ordinal"]);
+}
+
 export function batchFilesIn(directory: string): string[] {
   return fs.readdirSync(path.join(directory, "batches")).toSorted();
 }

@@ -52,7 +52,6 @@ export const OPEN_CUSTODY: KeyCustody = {
   rewrap: (blob) => Promise.resolve(blob.slice()),
   renew: () => Promise.resolve(),
   retire: () => Promise.resolve([]),
-  exported: () => null,
 };
 
 export const QUERY: TaskParameters = {

@@ -66,8 +66,10 @@ test("[PB-5] a thaw takes both words, and only a frozen Vault; every budget is g
   });
   expect(fixture.vault.witness.standing).toBe("unconfirmed");
   const { budgets } = await fixture.vault.status();
-  expect(budgets.length).toBeGreaterThan(0);
-  for (const { consumedMaxMicro } of budgets) {
-    expect(consumedMaxMicro).toBeGreaterThanOrEqual(20_000_000);
+  const spent = new Map(budgets.map((each) => [each.usageScope, each.consumedMaxMicro]));
+  const { budgets: given } = fixture.governance.policy.privacy;
+  expect(given.length).toBeGreaterThan(0);
+  for (const { usage_scope, epsilon_micro } of given) {
+    expect(spent.get(usage_scope)).toBeGreaterThanOrEqual(epsilon_micro);
   }
 });
