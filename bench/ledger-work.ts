@@ -104,8 +104,9 @@ export async function reserveDurably(
     const amounts = { epsilonMicro: EPSILON_MICRO, allowanceMicro: ALLOWANCE_MICRO };
     const whole = { recordScope, recordScopeAllowanceMicro: null };
     const usageScope = "marketing" as const;
-    if (!ledger.books.ledger.fits({ usageScope, subjects, ...amounts, ...whole }))
-      throw new Error("full");
+    const demand = { usageScope, subjects, ...amounts, ...whole };
+    const { exhausted, frozen } = ledger.books.ledger.shortfall(demand);
+    if (exhausted + frozen > 0) throw new Error("full");
     await reserveBudget(ledger, trx, {
       ...{ reservationId, taskId: reservationId, recordScope, usageScope, subjects },
       ...{ privacyClass: 2, epsilonMicro: EPSILON_MICRO, expiresMs: NOW_MS + 1 },

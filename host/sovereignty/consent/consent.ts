@@ -1,6 +1,7 @@
 import { consentPurpose, type ConsentPurpose } from "#protocol";
 
 import { Pages, type HeldPages, type Undo } from "../ledger/pages.ts";
+import { lowsOf } from "../ledger/page-members.ts";
 import { PAGE_ORDINALS, type SubjectSet } from "../ledger/subject-set.ts";
 
 /** What a data subject, or the operator on their behalf, decided for one purpose (CO-1, CO-2). */
@@ -124,7 +125,9 @@ class PurposeConsents {
     const undoExpiry = this.expiresMs.remember(pages);
     const state = decision.state === "granted" ? GRANTED : WITHDRAWN;
     const endsMs = decision.state === "granted" ? (decision.expiresMs ?? Infinity) : Infinity;
-    for (const { page, lows } of subjects.pages()) {
+    for (const members of subjects.pages()) {
+      const { page } = members;
+      const lows = lowsOf(members);
       const states = this.states.write(page);
       for (const low of lows) states[low] = state;
       if (endsMs === Infinity && this.expiresMs.read(page) === undefined) continue;

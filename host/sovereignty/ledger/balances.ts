@@ -1,5 +1,6 @@
 import { ConflictError } from "#protocol";
 
+import { addToMembers, countAbove, countMarked, lowsOf, type PageMembers } from "./page-members.ts";
 import { Pages, type HeldPages, type Undo } from "./pages.ts";
 import { PAGE_ORDINALS, type SubjectSet } from "./subject-set.ts";
 
@@ -74,6 +75,8 @@ export class Balances {
   readonly #consumed = new Pages(() => this.#floorPage());
   readonly #reserved = new Pages(() => new Float64Array(PAGE_ORDINALS));
   readonly #frozen = new Pages(() => new Uint8Array(FROZEN_BYTES));
+  /** No subject of the page has more consumed and reserved together; absent where it is to be looked up. */
+  readonly #bounds = new Map<number, number>();
   readonly #summaries = new Map<number, Omit<BalanceSummary, "writtenOffMicro">>();
 
   static restored(
@@ -108,21 +111,21 @@ export class Balances {
     return this.#recordScopes.get(recordScope) ?? { consumed: this.#recordFloorMicro, reserved: 0 };
   }
 
-  /** Looks at every subject whatever it finds, so that the time it takes says nothing about them. */
+  /**
+   * Looks at the subjects of a page one by one only where somebody of the page, of the demand or not, has too little
+   * left; it does so for all of the page's. Nobody's time depends on who is frozen.
+   */
   shortfall(demand: Demand): Shortfall {
     const { subjects, epsilonMicro, allowanceMicro, recordScopeAllowanceMicro } = demand;
-    const floor = this.#floorMicro === 0 ? NOTHING : this.#floorPage();
+    const limit = allowanceMicro - epsilonMicro;
     let exhausted = 0;
     let frozen = 0;
-    for (const { page, lows } of subjects.pages()) {
-      const consumed = this.#consumed.read(page) ?? floor;
-      const reserved = this.#reserved.read(page) ?? NOTHING;
-      const freezing = this.#frozen.read(page) ?? NOBODY;
-      for (let index = 0; index < lows.length; index += 1) {
-        const low = lows[index] ?? 0;
-        const balance = (consumed[low] ?? 0) + (reserved[low] ?? 0);
-        if (balance + epsilonMicro > allowanceMicro) exhausted += 1;
-        frozen += ((freezing[low >>> 3] ?? 0) >>> (low & 7)) & 1;
+    for (const members of subjects.pages()) {
+      const { page } = members;
+      const freezing = this.#frozen.read(page);
+      if (freezing !== undefined) frozen += countMarked(members, freezing);
+      if (this.#boundOf(page) > limit && this.#tightened(page) > limit) {
+        exhausted += countAbove(members, this.#amountsOf(page), limit);
       }
     }
     const whole = this.recordScopeOf(demand.recordScope);
@@ -192,10 +195,10 @@ export class Balances {
   freeze(subjects: SubjectSet, frozen: boolean): Undo {
     const pages = subjects.pageNumbers();
     const undo = this.#frozen.remember(pages);
-    for (const { page, lows } of subjects.pages()) {
-      const freezing = this.#frozen.write(page);
-      this.#summaries.delete(page);
-      for (const low of lows) {
+    for (const members of subjects.pages()) {
+      const freezing = this.#frozen.write(members.page);
+      this.#summaries.delete(members.page);
+      for (const low of lowsOf(members)) {
         const byte = freezing[low >>> 3] ?? 0;
         const bit = 1 << (low & 7);
         freezing[low >>> 3] = frozen ? byte | bit : byte & ~bit;
@@ -256,9 +259,37 @@ export class Balances {
   }
 
   #addToSubjects(subjects: SubjectSet, { consumed, reserved }: Change): void {
-    if (consumed !== 0) addTo(this.#consumed, subjects, consumed);
-    if (reserved !== 0) addTo(this.#reserved, subjects, reserved);
-    for (const page of subjects.pageNumbers()) this.#summaries.delete(page);
+    const more = consumed + reserved;
+    for (const members of subjects.pages()) {
+      const { page } = members;
+      if (consumed !== 0) addToMembers(members, this.#consumed.write(page), consumed);
+      if (reserved !== 0) addToMembers(members, this.#reserved.write(page), reserved);
+      const bound = this.#bounds.get(page);
+      // What falls may be less than what another subject of the page still has.
+      if (bound !== undefined && more > 0) this.#bounds.set(page, bound + more);
+      this.#summaries.delete(page);
+    }
+  }
+
+  #boundOf(page: number): number {
+    return this.#bounds.get(page) ?? this.#tightened(page);
+  }
+
+  /** The most that a subject of the page has consumed and reserved together, which is its bound from now on. */
+  #tightened(page: number): number {
+    let most = this.#floorMicro;
+    if (this.#consumed.read(page) !== undefined || this.#reserved.read(page) !== undefined) {
+      const [consumed, reserved] = this.#amountsOf(page);
+      most = mostOf(consumed, reserved);
+    }
+    this.#bounds.set(page, most);
+    return most;
+  }
+
+  #amountsOf(page: number): readonly [consumed: Float64Array, reserved: Float64Array] {
+    const consumed = this.#consumed.read(page);
+    const floor = this.#floorMicro === 0 ? NOTHING : undefined;
+    return [consumed ?? floor ?? this.#floorPage(), this.#reserved.read(page) ?? NOTHING];
   }
 
   #rewrite(rule: {
@@ -284,14 +315,19 @@ export class Balances {
     for (const [name, { consumed, reserved }] of records) {
       this.#recordScopes.set(name, { consumed: rule.record(consumed), reserved });
     }
-    this.#summaries.clear();
+    this.#forgetDerived();
     return () => {
       undoPages();
       this.#floorMicro = before.floor;
       this.#recordFloorMicro = before.recordFloor;
       for (const [name, change] of records) this.#recordScopes.set(name, change);
-      this.#summaries.clear();
+      this.#forgetDerived();
     };
+  }
+
+  #forgetDerived(): void {
+    this.#bounds.clear();
+    this.#summaries.clear();
   }
 
   #summaryOf(page: number): Omit<BalanceSummary, "writtenOffMicro"> {
@@ -315,12 +351,11 @@ export class Balances {
   }
 }
 
-function addTo(pages: Pages<Float64Array>, subjects: SubjectSet, amount: number): void {
-  for (const { page, lows } of subjects.pages()) {
-    const values = pages.write(page);
-    for (let index = 0; index < lows.length; index += 1) {
-      const low = lows[index] ?? 0;
-      values[low] = (values[low] ?? 0) + amount;
-    }
+function mostOf(consumed: Float64Array, reserved: Float64Array): number {
+  let most = 0;
+  for (let low = 0; low < PAGE_ORDINALS; low += 1) {
+    const amount = (consumed[low] ?? 0) + (reserved[low] ?? 0);
+    if (amount > most) most = amount;
   }
+  return most;
 }

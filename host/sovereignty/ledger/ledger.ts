@@ -160,15 +160,9 @@ export class Ledger {
   }
 
   /**
-   * Whether every subject of the demand has enough left of the allowance, net of all reservations, none of them is
-   * frozen, and their record scope as a whole has enough left too.
+   * Why a demand does not fit: whether every subject has enough left of the allowance, net of all reservations, whether
+   * one of them is frozen, and whether their record scope as a whole has enough left too. For the Vault's operator only.
    */
-  fits(demand: Demand & { readonly usageScope: UsageScope }): boolean {
-    const { exhausted, frozen, recordScope } = this.shortfall(demand);
-    return exhausted === 0 && frozen === 0 && !recordScope;
-  }
-
-  /** Why a demand does not fit. For the Vault's operator only. */
   shortfall(demand: Demand & { readonly usageScope: UsageScope }): Shortfall {
     return this.#read(demand.usageScope).shortfall(demand);
   }
@@ -293,7 +287,7 @@ export class Ledger {
   }
 }
 
-/** Never written to. */
+/** Nothing is ever added to it. */
 const NO_BALANCES = new Balances();
 
 /** Does `work`; when it throws, takes back what was done before it. */

@@ -1,5 +1,7 @@
 import { MalformedError, compareBytes, digestOfBytes } from "#protocol";
 
+import { FORMS, lowsOf, ones, type PageMembers } from "./page-members.ts";
+
 /*
  * A set is encoded as a form byte and its pages in ascending order. A page holds the ordinals that share their upper
  * 16 bits, as the shortest of three forms; of two of one length, the one named first:
@@ -22,29 +24,15 @@ const PAGES = 2;
 export const PAGE_ORDINALS = 65_536;
 const PAGE_HEADER_BYTES = 5;
 const BITMAP_WORDS = PAGE_ORDINALS / 16;
-const FORMS = ["list", "runs", "bitmap"] as const;
-
-interface Page {
-  readonly page: number;
-  readonly size: number;
-  readonly form: (typeof FORMS)[number];
-  readonly values: Uint16Array;
-}
-
-/** The ordinals of one page of a set: `page * PAGE_ORDINALS + low` for each of `lows`, ascending. Not to be kept. */
-export interface PageOrdinals {
-  readonly page: number;
-  readonly lows: Uint16Array;
-}
 
 /** Subjects of a Vault as ordinals, [0, 2^32): distinct, immutable, with one encoding and one digest each. */
 class Subjects {
   readonly size: number;
-  readonly #pages: ReadonlyMap<number, Page>;
+  readonly #pages: ReadonlyMap<number, PageMembers>;
   #encoded: Uint8Array | undefined;
   #digest: Uint8Array | undefined;
 
-  constructor(pages: readonly Page[], encoded?: Uint8Array) {
+  constructor(pages: readonly PageMembers[], encoded?: Uint8Array) {
     this.#pages = new Map(pages.map((each) => [each.page, each]));
     this.size = pages.reduce((sum, { size }) => sum + size, 0);
     this.#encoded = encoded;
@@ -57,23 +45,15 @@ class Subjects {
 
   /** In ascending order. */
   forEach(visit: (ordinal: number) => void): void {
-    for (const { page, lows } of this.pages()) {
-      const first = page * PAGE_ORDINALS;
-      for (const low of lows) visit(first + low);
+    for (const members of this.pages()) {
+      const first = members.page * PAGE_ORDINALS;
+      for (const low of lowsOf(members)) visit(first + low);
     }
   }
 
-  /** Page by page, ascending; `lows` is used again for the next page. */
-  *pages(): Generator<PageOrdinals> {
-    let scratch: Uint16Array | undefined;
-    for (const page of this.#pages.values()) {
-      if (page.form === "list") {
-        yield { page: page.page, lows: page.values };
-      } else {
-        scratch ??= new Uint16Array(PAGE_ORDINALS);
-        yield { page: page.page, lows: lowsOf(page, scratch) };
-      }
-    }
+  /** Page by page, ascending. Not to be changed. */
+  pages(): Iterable<PageMembers> {
+    return this.#pages.values();
   }
 
   /** The pages that have a member, ascending. */
@@ -171,7 +151,7 @@ function bitmapsOf(ordinals: Iterable<number>): Map<number, Uint16Array> {
 }
 
 /** The page in its shortest form. */
-function pageOf(page: number, bitmap: Uint16Array): Page {
+function pageOf(page: number, bitmap: Uint16Array): PageMembers {
   let size = 0;
   let runs = 0;
   let carry = 0;
@@ -182,19 +162,12 @@ function pageOf(page: number, bitmap: Uint16Array): Page {
     }
     carry = word >>> 15;
   }
-  const whole: Page = { page, size, form: "bitmap", values: bitmap };
+  const whole: PageMembers = { page, size, form: "bitmap", values: bitmap };
   if (size <= 2 * runs && size <= BITMAP_WORDS) {
-    return { ...whole, form: "list", values: lowsOf(whole, new Uint16Array(size)) };
+    return { ...whole, form: "list", values: lowsOf(whole) };
   }
   if (2 * runs > BITMAP_WORDS) return whole;
   return { ...whole, form: "runs", values: runsOf(bitmap, new Uint16Array(2 * runs)) };
-}
-
-function ones(word: number): number {
-  const pairs = word - ((word >>> 1) & 0x5555);
-  const fours = (pairs & 0x3333) + ((pairs >>> 2) & 0x3333);
-  const eights = (fours + (fours >>> 4)) & 0x0f0f;
-  return (eights + (eights >>> 8)) & 0x1f;
 }
 
 function runsOf(bitmap: Uint16Array, runs: Uint16Array): Uint16Array {
@@ -216,32 +189,7 @@ function runsOf(bitmap: Uint16Array, runs: Uint16Array): Uint16Array {
   return runs;
 }
 
-/** Writes the lower halves of a page of runs or a bitmap to `into`. */
-function lowsOf({ size, form, values }: Page, into: Uint16Array): Uint16Array {
-  let at = 0;
-  if (form === "runs") {
-    for (let run = 0; run < values.length; run += 2) {
-      const last = values[run + 1] ?? 0;
-      for (let low = values[run] ?? 0; low <= last; low += 1) {
-        into[at] = low;
-        at += 1;
-      }
-    }
-    return into.subarray(0, size);
-  }
-  // Two words at once, since most of a bitmap that was worth making has bits in both.
-  for (let index = 0; index < values.length; index += 2) {
-    let word = (values[index] ?? 0) | ((values[index + 1] ?? 0) << 16);
-    while (word !== 0) {
-      into[at] = index * 16 + 31 - Math.clz32(word & -word);
-      at += 1;
-      word &= word - 1;
-    }
-  }
-  return into.subarray(0, size);
-}
-
-function holds({ form, values }: Page, low: number): boolean {
+function holds({ form, values }: PageMembers, low: number): boolean {
   if (form === "bitmap") return (((values[low >>> 4] ?? 0) >>> (low & 15)) & 1) === 1;
   // The number of values that are not above `low`.
   let from = 0;
@@ -254,7 +202,7 @@ function holds({ form, values }: Page, low: number): boolean {
   return values[from - 1] === low || (form === "runs" && from % 2 === 1);
 }
 
-function encodePages(pages: readonly Page[]): Uint8Array {
+function encodePages(pages: readonly PageMembers[]): Uint8Array {
   const length = pages.reduce((sum, { values }) => sum + PAGE_HEADER_BYTES + values.length * 2, 1);
   const bytes = new Uint8Array(length);
   const view = new DataView(bytes.buffer);
@@ -293,7 +241,7 @@ function decodePages(bytes: Uint8Array): Map<number, Uint16Array> {
   return bitmaps;
 }
 
-function bitmapOf(form: Page["form"], values: Uint16Array): Uint16Array {
+function bitmapOf(form: PageMembers["form"], values: Uint16Array): Uint16Array {
   const bitmap = new Uint16Array(BITMAP_WORDS);
   switch (form) {
     case "bitmap":

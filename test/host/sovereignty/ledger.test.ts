@@ -49,7 +49,7 @@ async function replayedOf(entries: readonly LedgerEntry[]): Promise<Ledger> {
 }
 
 function fits(ledger: Ledger, epsilonMicro: number, ...subjects: number[]): boolean {
-  return ledger.fits({
+  const { exhausted, frozen } = ledger.shortfall({
     usageScope: "marketing",
     subjects: subjectSetOf(subjects),
     epsilonMicro,
@@ -57,6 +57,7 @@ function fits(ledger: Ledger, epsilonMicro: number, ...subjects: number[]): bool
     allowanceMicro: ALLOWANCE,
     recordScopeAllowanceMicro: null,
   });
+  return exhausted === 0 && frozen === 0;
 }
 
 test("[DS-3] reserve and commit move the balances of every subject of the set, and of no other", () => {

@@ -167,5 +167,7 @@ test("[PB-2] after a write-off nobody has anything left, known or to come, also 
   const demand = { usageScope: "marketing", recordScope: "new", epsilonMicro: 1 } as const;
   const subjects = subjectSetOf([900_000]);
   const limits = { allowanceMicro: 1_000, recordScopeAllowanceMicro: null };
-  expect(again.books.ledger.fits({ ...demand, subjects, ...limits })).toBe(false);
+  expect(again.books.ledger.shortfall({ ...demand, subjects, ...limits })).toEqual({
+    ...{ exhausted: 1, frozen: 0, recordScope: false },
+  });
 });

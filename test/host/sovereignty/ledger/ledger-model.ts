@@ -112,7 +112,8 @@ class Run {
     if (step.kind === "reserve") {
       // That an ended reservation does not begin again is for the table of entries to see to.
       if (before.ended.includes(step.id)) return;
-      const fits = this.#ledger.fits(demandOf(step));
+      const { exhausted, frozen, recordScope } = this.#ledger.shortfall(demandOf(step));
+      const fits = exhausted === 0 && frozen === 0 && !recordScope;
       const free = before.open[step.id] === undefined;
       if (free) require(fits === (next !== null), `admission of ${step.id}`);
       if (free && !fits) return;
