@@ -1,6 +1,6 @@
 import { ConflictError } from "#protocol";
 
-import { addToMembers, countAbove, countMarked, lowsOf, type PageMembers } from "./page-members.ts";
+import { addToMembers, countAbove, countMarked, lowsOf } from "./page-members.ts";
 import { Pages, type HeldPages, type Undo } from "./pages.ts";
 import { PAGE_ORDINALS, type SubjectSet } from "./subject-set.ts";
 
@@ -262,9 +262,9 @@ export class Balances {
     const more = consumed + reserved;
     for (const members of subjects.pages()) {
       const { page } = members;
+      const bound = this.#bounds.get(page) ?? this.#boundOfAbsent(page);
       if (consumed !== 0) addToMembers(members, this.#consumed.write(page), consumed);
       if (reserved !== 0) addToMembers(members, this.#reserved.write(page), reserved);
-      const bound = this.#bounds.get(page);
       // What falls may be less than what another subject of the page still has.
       if (bound !== undefined && more > 0) this.#bounds.set(page, bound + more);
       this.#summaries.delete(page);
@@ -272,16 +272,18 @@ export class Balances {
   }
 
   #boundOf(page: number): number {
-    return this.#bounds.get(page) ?? this.#tightened(page);
+    return this.#bounds.get(page) ?? this.#boundOfAbsent(page) ?? this.#tightened(page);
+  }
+
+  /** Of a page that nobody was charged on. */
+  #boundOfAbsent(page: number): number | undefined {
+    const present = this.#consumed.read(page) ?? this.#reserved.read(page);
+    return present === undefined ? this.#floorMicro : undefined;
   }
 
   /** The most that a subject of the page has consumed and reserved together, which is its bound from now on. */
   #tightened(page: number): number {
-    let most = this.#floorMicro;
-    if (this.#consumed.read(page) !== undefined || this.#reserved.read(page) !== undefined) {
-      const [consumed, reserved] = this.#amountsOf(page);
-      most = mostOf(consumed, reserved);
-    }
+    const most = mostOf(...this.#amountsOf(page));
     this.#bounds.set(page, most);
     return most;
   }
