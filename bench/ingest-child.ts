@@ -1,4 +1,5 @@
 // Started by ingest.ts: one ingest of `rows` generated rows in a process of its own, and what it took.
+import { randomBytes } from "node:crypto";
 import * as fs from "node:fs";
 import os from "node:os";
 import path from "node:path";
@@ -10,7 +11,11 @@ import { generatedCsv } from "./ingest-data.ts";
 const rows = Number(process.argv[2]);
 const directory = fs.mkdtempSync(path.join(os.tmpdir(), "symphony-bench-"));
 try {
-  const fixture = await openFixture({ directory, nowMs: Date.now });
+  const fixture = await openFixture({
+    directory,
+    nowMs: Date.now,
+    random: (bytes) => new Uint8Array(randomBytes(bytes)),
+  });
   const started = performance.now();
   const cpuStarted = process.cpuUsage();
   const { records } = await fixture.vault.ingest({

@@ -1,11 +1,11 @@
-import assert from "node:assert/strict";
+import { sql, type RawBuilder } from "kysely";
 
 import type { Kysely, Store, Transaction } from "../store/index.ts";
 import { ordinalsOf } from "./ledger/subject-set.ts";
 import type { VaultSchema } from "./schema.ts";
 
-/** Subject ids that one query looks up. */
-const LOOKUP_MAX = 500;
+/** Subject ids that one statement looks up or adds. */
+const IDS_PER_STATEMENT = 10_000;
 const SUBJECT_ID_BYTES = 32;
 
 export type Reading = Kysely<VaultSchema>;
@@ -35,57 +35,92 @@ export async function subjectCount(db: Reading): Promise<number> {
  *
  * Works in the order of the ids: pseudonyms are random, and an index that is met in its own order is written several
  * times faster.
+ *
+ * @param subjectIds - 32 bytes each, one after the other.
  */
 export async function allocateOrdinals(
   trx: Writing,
-  subjectIds: readonly Uint8Array[],
-): Promise<Uint32Array> {
-  const keys = subjectIds.map(keyOf);
-  const distinct = new Map(keys.map((key, index) => [key, subjectIds[index] ?? new Uint8Array(0)]));
-  const sorted = [...distinct].sort(([left], [right]) => (left < right ? -1 : 1));
-  const ordinals = await findOrdinals(
-    trx,
-    sorted.map(([, subjectId]) => subjectId),
-  );
+  subjectIds: Uint8Array,
+): Promise<Uint32Array<ArrayBuffer>> {
+  const { distinct, ranks } = ranked(subjectIds);
+  const count = distinct.length / SUBJECT_ID_BYTES;
+  const ordinals = await findOrdinals(trx, distinct);
   const first = await subjectCount(trx);
-  const added = sorted
-    .filter(([key]) => !ordinals.has(key))
-    .map(([key, subject_id], index) => ({ key, row: { ordinal: first + index, subject_id } }));
-  for (const { key, row } of added) ordinals.set(key, row.ordinal);
-  for (let at = 0; at < added.length; at += LOOKUP_MAX) {
-    await trx
-      .insertInto("subject")
-      .values(added.slice(at, at + LOOKUP_MAX).map(({ row }) => row))
-      .execute();
+  const added = Buffer.alloc(distinct.length);
+  let addedCount = 0;
+  for (let rank = 0; rank < count; rank += 1) {
+    if (ordinals[rank] !== UNKNOWN) continue;
+    const from = rank * SUBJECT_ID_BYTES;
+    distinct.copy(added, addedCount * SUBJECT_ID_BYTES, from, from + SUBJECT_ID_BYTES);
+    ordinals[rank] = first + addedCount;
+    addedCount += 1;
   }
-  return Uint32Array.from(keys, (key) => {
-    const ordinal = ordinals.get(key);
-    assert(ordinal !== undefined);
-    return ordinal;
-  });
+  for (let at = 0; at < addedCount; at += IDS_PER_STATEMENT) {
+    const ids = idsFrom(added.subarray(0, addedCount * SUBJECT_ID_BYTES), at);
+    await sql`insert into subject (ordinal, subject_id)
+      ${placesOf(ids)}
+      select cast(${first + at} as bigint) + i, ${idAt(ids)} from place`.execute(trx);
+  }
+  return Uint32Array.from(ranks, (rank) => ordinals[rank] ?? UNKNOWN);
 }
 
-async function findOrdinals(
-  db: Reading,
-  subjectIds: readonly Uint8Array[],
-): Promise<Map<string, number>> {
-  const found = new Map<string, number>();
-  for (let at = 0; at < subjectIds.length; at += LOOKUP_MAX) {
-    const rows = await db
-      .selectFrom("subject")
-      .selectAll()
-      .where("subject_id", "in", subjectIds.slice(at, at + LOOKUP_MAX))
-      .execute();
-    for (const { ordinal, subject_id } of rows) found.set(keyOf(subject_id), ordinal);
+const UNKNOWN = -1;
+
+/** Each id once, in the order of their bytes; and for each id given, which of these it is. */
+function ranked(subjectIds: Uint8Array): { distinct: Buffer; ranks: Uint32Array<ArrayBuffer> } {
+  const ids = Buffer.from(subjectIds.buffer, subjectIds.byteOffset, subjectIds.length);
+  const count = ids.length / SUBJECT_ID_BYTES;
+  const prefixes = new Float64Array(count);
+  for (let at = 0; at < count; at += 1) prefixes[at] = ids.readUIntBE(at * SUBJECT_ID_BYTES, 6);
+  const compare = (left: number, right: number): number =>
+    (prefixes[left] ?? 0) - (prefixes[right] ?? 0) || idOf(left).compare(idOf(right));
+  const idOf = (place: number): Buffer =>
+    ids.subarray(place * SUBJECT_ID_BYTES, (place + 1) * SUBJECT_ID_BYTES);
+  const ranks = new Uint32Array(count);
+  const distinct = Buffer.alloc(ids.length);
+  let rank = -1;
+  let last = -1;
+  for (const place of new Uint32Array(count).map((_, at) => at).sort(compare)) {
+    if (last === -1 || compare(last, place) !== 0) {
+      rank += 1;
+      distinct.set(idOf(place), rank * SUBJECT_ID_BYTES);
+    }
+    ranks[place] = rank;
+    last = place;
   }
-  return found;
+  return { distinct: distinct.subarray(0, (rank + 1) * SUBJECT_ID_BYTES), ranks };
 }
 
-/** The subject ids of a staged batch, one for each record. */
-export function splitSubjectIds(bytes: Uint8Array): Uint8Array[] {
-  return Array.from({ length: bytes.length / SUBJECT_ID_BYTES }, (_, index) =>
-    bytes.slice(index * SUBJECT_ID_BYTES, (index + 1) * SUBJECT_ID_BYTES),
-  );
+/** For each id its ordinal, or {@link UNKNOWN}. */
+async function findOrdinals(db: Reading, subjectIds: Uint8Array): Promise<Float64Array> {
+  const count = subjectIds.length / SUBJECT_ID_BYTES;
+  const ordinals = new Float64Array(count).fill(UNKNOWN);
+  for (let at = 0; at < count; at += IDS_PER_STATEMENT) {
+    const ids = idsFrom(subjectIds, at);
+    // A cross join keeps its order in SQLite, which else reads all subjects to find these.
+    const { rows } = await sql<{ i: number; ordinal: number }>`
+      ${placesOf(ids)}
+      select i, ordinal from place cross join subject where subject_id = ${idAt(ids)}`.execute(db);
+    for (const { i, ordinal } of rows) ordinals[at + i] = ordinal;
+  }
+  return ordinals;
+}
+
+function idsFrom(subjectIds: Uint8Array, at: number): Uint8Array {
+  const from = at * SUBJECT_ID_BYTES;
+  return subjectIds.subarray(from, from + IDS_PER_STATEMENT * SUBJECT_ID_BYTES);
+}
+
+/** The places [0, n) of ids that are bound as one value: a value for each costs more than looking it up. */
+function placesOf(ids: Uint8Array): RawBuilder<unknown> {
+  const last = ids.length / SUBJECT_ID_BYTES - 1;
+  return sql`with recursive place (i) as (select 0 union all select i + 1 from place where i < ${last})`;
+}
+
+/** The id at place `i`. The select of nothing says that the value is bytes; PostgreSQL would take it for text. */
+function idAt(ids: Uint8Array): RawBuilder<unknown> {
+  return sql`substr(coalesce((select subject_id from subject where 1 = 0), ${ids}),
+    i * ${sql.lit(SUBJECT_ID_BYTES)} + 1, ${sql.lit(SUBJECT_ID_BYTES)})`;
 }
 
 /** What a task needs of a published batch; no record is read. */
@@ -246,8 +281,12 @@ export async function openKeyRun(db: Reading, kind: "rotate" | "reencrypt") {
 
 /** The ordinal behind a pseudonym. */
 export async function ordinalOf(db: Reading, subjectId: Uint8Array): Promise<number | undefined> {
-  const found = await findOrdinals(db, [subjectId]);
-  return found.get(keyOf(subjectId));
+  const row = await db
+    .selectFrom("subject")
+    .select("ordinal")
+    .where("subject_id", "=", subjectId)
+    .executeTakeFirst();
+  return row?.ordinal;
 }
 
 /** The newest erasure of a subject. */
@@ -271,17 +310,20 @@ export async function openErasures(db: Reading) {
     .execute();
 }
 
+/** Rows that one statement deletes. */
+const ROWS_PER_STATEMENT = 500;
+
 /** Takes rows of a batch out of the index of documents. */
 export async function forgetDocuments(
   trx: Writing,
   batchId: Uint8Array,
   rows: readonly number[],
 ): Promise<void> {
-  for (let at = 0; at < rows.length; at += LOOKUP_MAX) {
+  for (let at = 0; at < rows.length; at += ROWS_PER_STATEMENT) {
     await trx
       .deleteFrom("document_record")
       .where("batch_id", "=", batchId)
-      .where("row_index", "in", rows.slice(at, at + LOOKUP_MAX))
+      .where("row_index", "in", rows.slice(at, at + ROWS_PER_STATEMENT))
       .execute();
   }
 }
@@ -399,8 +441,4 @@ export async function grantsOf(db: Reading, actorId: string, taskClass: string) 
     .orderBy("created_ms")
     .orderBy("grant_id")
     .execute();
-}
-
-function keyOf(bytes: Uint8Array): string {
-  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString("latin1");
 }

@@ -156,7 +156,7 @@ async function ordinalsOf(
 ): Promise<ReadonlyMap<string, number>> {
   const subjects = [...new Set(rows.map(({ subject }) => subject))];
   const ids = subjects.map((subject) => secrets.subjectId(subject));
-  const ordinals = await allocateOrdinals(trx, ids);
+  const ordinals = await allocateOrdinals(trx, Buffer.concat(ids));
   return new Map(subjects.map((subject, index) => [subject, ordinals[index] ?? 0]));
 }
 

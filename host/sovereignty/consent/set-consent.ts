@@ -45,7 +45,7 @@ export async function setConsent(
         : subjectSetOf(
             await allocateOrdinals(
               trx,
-              named.map((name) => secrets.subjectId(name)),
+              Buffer.concat(named.map((name) => secrets.subjectId(name))),
             ),
           );
     if (subjects.size === 0) return { subjects: 0 };

@@ -1,7 +1,7 @@
-import { ConflictError } from "#protocol";
+import { ConflictError, concat } from "#protocol";
 import { z } from "zod";
 
-import { allocateOrdinals, splitSubjectIds, type Writing } from "../queries.ts";
+import { allocateOrdinals, type Writing } from "../queries.ts";
 import { ordinalBytes } from "../ledger/subject-set.ts";
 import type { VaultContext } from "../vault-context.ts";
 import { discard } from "./runs.ts";
@@ -117,20 +117,19 @@ async function giveOrdinals(
 ): Promise<void> {
   const batches = await trx
     .selectFrom("batch")
-    .select(["batch_id", "record_scope", "subject_ids", "commitments"])
+    .select(["batch_id", "record_count", "subject_ids"])
     .where("batch_id", "in", batchIds)
     .where("published", "=", 0)
     .orderBy("position")
     .execute();
   const waiting = batches.filter(({ subject_ids }) => subject_ids.length > 0);
   if (waiting.length === 0) return;
-  const ids = waiting.flatMap(({ subject_ids }) => splitSubjectIds(subject_ids));
+  const ids = concat(...waiting.map(({ subject_ids }) => subject_ids));
   const ordinals = await allocateOrdinals(trx, ids);
   let from = 0;
-  for (const { batch_id, subject_ids } of waiting) {
-    const count = splitSubjectIds(subject_ids).length;
-    const own = ordinals.subarray(from, from + count);
-    from += count;
+  for (const { batch_id, record_count } of waiting) {
+    const own = ordinals.subarray(from, from + record_count);
+    from += record_count;
     await trx
       .updateTable("batch")
       .set({ ordinals: ordinalBytes(own), subject_ids: new Uint8Array(0) })
