@@ -11,7 +11,7 @@ import {
 } from "#protocol";
 
 import { openActorLog, type ActorLog } from "../evidence/actor-log.ts";
-import { openStore, storeUnavailable, type StorePlace } from "../store/index.ts";
+import { openStore, storeUnavailable, type Store, type StorePlace } from "../store/index.ts";
 import { BatchFiles } from "./records/batch-files.ts";
 import { Books } from "./ledger/books.ts";
 import { decide } from "./tasks/decide.ts";
@@ -50,7 +50,7 @@ import { ledgerOf, type LedgerApi } from "./tasks/ledger-api.ts";
 import { metaOf } from "./queries.ts";
 import { releaseShare, type Release } from "./tasks/release.ts";
 import { VAULT_MIGRATIONS, type VaultSchema } from "./schema.ts";
-import { openSecrets, requireSameSecrets } from "./custody/secrets.ts";
+import { openSecrets, requireSameSecrets, type VaultSecrets } from "./custody/secrets.ts";
 import { abort, settle, verifyRound } from "./tasks/settle.ts";
 import { openWitness, type WitnessApi } from "./witness/witness.ts";
 import { setConsent, type ConsentChange } from "./consent/set-consent.ts";
@@ -129,6 +129,7 @@ export interface Vault {
  * Opens the Vault in `directory`, creating it when it is new. One process at a time.
  *
  * Ends publications that were interrupted and removes files of no batch; reads ledger, consents and log, and refuses an altered one.
+ * A new store beside batches is refused, and they are left as they are.
  *
  * @throws UnavailableError INTERNAL_STORE_LOCKED, INTERNAL_STORE_UNAVAILABLE; ConflictError VERSION_STORE_NEWER,
  * SCHEMA_CONFIG_MALFORMED for secrets that are not this store's; VerificationError PROOF_CONSISTENCY_INVALID.
@@ -185,20 +186,8 @@ async function openContext(options: VaultOptions): Promise<VaultContext> {
     migrations: VAULT_MIGRATIONS,
   });
   try {
-    const secretsFile = options.secretsFile ?? path.join(directory, "vault-secrets.cbor");
-    const recorded = await metaOf(store.db, "secrets_fingerprint");
-    if (recorded !== undefined && !fs.existsSync(secretsFile)) {
-      throw storeUnavailable(secretsFile, new Error("the secrets of this store are gone"));
-    }
-    const secrets = openSecrets(secretsFile, random);
-    if (recorded === undefined) {
-      const value = secrets.fingerprint;
-      await store.write((trx) =>
-        trx.insertInto("vault_meta").values({ name: "secrets_fingerprint", value }).execute(),
-      );
-    } else {
-      requireSameSecrets(secrets, recorded);
-    }
+    const files = new BatchFiles(path.join(directory, "batches"));
+    const secrets = await secretsOf(store, files, options);
     const origin = actorLogOrigin(options.network, vaultId);
     const index = AUDIT_INDEX;
     const log = await openActorLog({
@@ -211,7 +200,6 @@ async function openContext(options: VaultOptions): Promise<VaultContext> {
     });
     await linkEarlierEvents(store, log);
     const books = await Books.open(store, directory);
-    const files = new BatchFiles(path.join(directory, "batches"));
     const context: VaultContext = {
       ...{ vaultId, signingKey, boxKey, custody, nowMs, random },
       ...{ store, log, secrets, books, files, gate: new BatchGate(), running: new RunningRuns() },
@@ -223,4 +211,33 @@ async function openContext(options: VaultOptions): Promise<VaultContext> {
     await store.close();
     throw cause;
   }
+}
+
+/**
+ * The secrets that belong to `store`; a store that was never opened gets them for good.
+ *
+ * Such a store beside batches is not theirs: theirs is lost, or configured wrongly, and only it knows which to keep.
+ */
+async function secretsOf(
+  store: Store<VaultSchema>,
+  files: BatchFiles,
+  { directory, secretsFile, random }: VaultOptions,
+): Promise<VaultSecrets> {
+  const file = secretsFile ?? path.join(directory, "vault-secrets.cbor");
+  const recorded = await metaOf(store.db, "secrets_fingerprint");
+  if (recorded !== undefined) {
+    if (!fs.existsSync(file)) {
+      throw storeUnavailable(file, new Error("the secrets of this store are gone"));
+    }
+    const secrets = openSecrets(file, random);
+    requireSameSecrets(secrets, recorded);
+    return secrets;
+  }
+  files.requireNone();
+  const secrets = openSecrets(file, random);
+  const value = secrets.fingerprint;
+  await store.write((trx) =>
+    trx.insertInto("vault_meta").values({ name: "secrets_fingerprint", value }).execute(),
+  );
+  return secrets;
 }

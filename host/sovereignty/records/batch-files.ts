@@ -14,6 +14,8 @@ import {
 
 import { storeUnavailable } from "../../store/index.ts";
 
+const SUFFIX = ".batch";
+
 /** The sealed batches of a Vault: one file each, named by batch id. */
 export class BatchFiles {
   readonly #folder: string;
@@ -68,6 +70,19 @@ export class BatchFiles {
     return bytes;
   }
 
+  /** For a store that is new. @throws UnavailableError INTERNAL_STORE_UNAVAILABLE when there are batches. */
+  requireNone(): void {
+    const folder = this.#folder;
+    this.#guarded(() => {
+      const count = fs.readdirSync(folder).filter((name) => name.endsWith(SUFFIX)).length;
+      if (count === 0) return;
+      throw new UnavailableError(
+        { code: "INTERNAL_STORE_UNAVAILABLE", file: folder, batches: count },
+        `store: expected the one that knows the ${count} batches in ${folder}, got a new one`,
+      );
+    });
+  }
+
   /** Removes every file but those of `kept`: what a crash or an aborted ingest left behind. */
   removeOthers(kept: readonly Uint8Array[]): void {
     const names = new Set(kept.map((batchId) => path.basename(this.#fileOf(batchId))));
@@ -104,7 +119,7 @@ export class BatchFiles {
   }
 
   #fileOf(batchId: Uint8Array): string {
-    return path.join(this.#folder, `${hex(batchId)}.batch`);
+    return path.join(this.#folder, `${hex(batchId)}${SUFFIX}`);
   }
 
   #guarded(work: () => void): void {

@@ -242,21 +242,44 @@ test("where keys go to enclaves only, consent is withdrawn, and the erasure goes
   expect(await vault.custody.eraseSubject(SUBJECT)).toMatchObject({ records: 1, erasure_id: 1 });
 });
 
-test.for([1, 4, 7, 10, 12, 15, 18, 22])(
-  "[PL-7] killed at step %i, an erasure goes on: nothing of the subject, one event",
-  { timeout: 60_000 },
-  async (at) => {
-    const { fixture, keyFile } = await stockedLocally();
-    await fixture.vault.close();
-    const { directory } = fixture;
-    await workUntilKilled({ directory, keyFile, job: "erase", at });
-    const custody = localKeys(keyFile);
-    const { vault } = await newFixture({ directory, custody, random: freshRandom });
-    await openAll(directory, custody);
-    await vault.custody.resumeErasures();
-    expect(await vault.custody.eraseSubject(SUBJECT)).toMatchObject({ records: 2, batches: 2 });
+/** The Vault as it is opened again after its process was killed at step `at` of the erasure. */
+async function interrupted(at: number) {
+  const { fixture, keyFile } = await stockedLocally();
+  await fixture.vault.close();
+  const { directory } = fixture;
+  const ended = await workUntilKilled({ directory, keyFile, job: "erase", at });
+  expect(ended).toBe(false);
+  const custody = localKeys(keyFile);
+  const { vault } = await newFixture({ directory, custody, random: freshRandom });
+  await openAll(directory, custody);
+  const requireErased = async (): Promise<void> => {
     expect(await erasedRows(fixture, keyFile)).toEqual({ left: 0, erased: 2 });
     expect(await eventsOf(vault, "subject.erased")).toHaveLength(1);
     expect((await vault.status()).records).toBe(41);
+  };
+  return { vault, requireErased };
+}
+
+const WHOLE = { records: 2, batches: 2 };
+
+test.for([1, 12, 17, 18, 20, 22, 24, 26, 28, 30])(
+  "[PL-7] killed at step %i, an erasure goes on at start: nothing of the subject, one event",
+  { timeout: 60_000 },
+  async (at) => {
+    const { vault, requireErased } = await interrupted(at);
+    await vault.custody.resumeErasures();
+    expect(await vault.custody.eraseSubject(SUBJECT)).toMatchObject(WHOLE);
+    await requireErased();
+  },
+);
+
+test.for([18, 22, 26, 30])(
+  "[PL-7] killed at step %i, an erasure that is asked for again is the same one",
+  { timeout: 60_000 },
+  async (at) => {
+    const { vault, requireErased } = await interrupted(at);
+    expect(await vault.custody.eraseSubject(SUBJECT)).toMatchObject(WHOLE);
+    expect(await vault.custody.resumeErasures()).toBe(0);
+    await requireErased();
   },
 );

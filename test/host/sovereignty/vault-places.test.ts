@@ -1,9 +1,10 @@
+import * as fs from "node:fs";
 import path from "node:path";
 
 import { expect, test } from "vitest";
 
 import type { Vault } from "../../../host/sovereignty/index.ts";
-import { hex } from "../../../protocol/index.ts";
+import { hex, sha256 } from "../../../protocol/index.ts";
 import { describePlaces } from "../../helpers/store-places.ts";
 import {
   consent,
@@ -36,6 +37,41 @@ describePlaces((places) => {
     await consent(vault, "marketing", ["c-1"]);
     expect(vault.log.size).toBeGreaterThan(before.events);
   });
+
+  test("[PL-7] a new store beside batches is refused, every time, and costs no batch", async () => {
+    const directory = path.join(newFolder(), "vault");
+    const secretsFile = path.join(newFolder(), "secrets.cbor");
+    const store = places.newPlace();
+    const fixture = await newFixture({ directory, secretsFile, store });
+    await stocked(fixture, 12);
+    const { records } = await fixture.vault.status();
+    await fixture.vault.close();
+    const batches = filesIn(directory);
+    expect(batches.size).toBeGreaterThan(0);
+    const empty = places.newPlace();
+    const otherSecrets = path.join(newFolder(), "secrets.cbor");
+    const refusal = {
+      code: "INTERNAL_STORE_UNAVAILABLE",
+      message: expect.stringContaining(`the one that knows the ${batches.size} batches`),
+    };
+    for (const file of [secretsFile, secretsFile, otherSecrets]) {
+      const opening = newFixture({ directory, secretsFile: file, store: empty });
+      await expect(opening).rejects.toMatchObject(refusal);
+      expect(filesIn(directory)).toEqual(batches);
+    }
+    expect(fs.existsSync(otherSecrets)).toBe(false);
+    const { vault } = await newFixture({ directory, secretsFile, store });
+    expect((await vault.status()).records).toBe(records);
+  });
+
+  function filesIn(directory: string): Map<string, string> {
+    const folder = path.join(directory, "batches");
+    return new Map(
+      fs.readdirSync(folder).map((name) => {
+        return [name, hex(sha256(fs.readFileSync(path.join(folder, name))))];
+      }),
+    );
+  }
 
   async function stateOf(vault: Vault) {
     return {
