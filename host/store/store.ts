@@ -1,3 +1,4 @@
+import { UnavailableError } from "#protocol";
 import type { Kysely, Transaction } from "kysely";
 
 import { setBackUp, type BackUp } from "./backup.ts";
@@ -77,14 +78,17 @@ export async function openStore<Schema>(args: {
   const writes = new GroupCommit<Schema>({ db: database.writer, name, isFatal });
   database.watch?.((cause) => writes.fail(cause));
   let closing: Promise<void> | undefined;
+  let closed = false;
   const close = async (): Promise<void> => {
     await writes.close();
+    closed = true;
     await database.close();
   };
   const store: Store<Schema> = {
     db: database.reader.withPlugin({
       transformQuery: ({ node }) => {
         writes.requireSound();
+        if (closed) throw isClosed(name);
         return node;
       },
       transformResult: ({ result }) => Promise.resolve(result),
@@ -95,6 +99,13 @@ export async function openStore<Schema>(args: {
   };
   if (database.backUp !== undefined) setBackUp(store, database.backUp);
   return store;
+}
+
+function isClosed(store: string): UnavailableError {
+  return new UnavailableError(
+    { code: "INTERNAL_STORE_UNAVAILABLE", store, reason: "it is closed" },
+    `store ${store}: expected an open store, got one that is closed`,
+  );
 }
 
 function openDatabase<Schema>(

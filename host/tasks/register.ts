@@ -11,6 +11,7 @@ import {
   type TaskClass,
   type TaskEnvelope,
   type TaskState,
+  identifier,
 } from "#protocol";
 import type { ActorLog, ActorLogSchema } from "../evidence/actor-log.ts";
 import type { Store, Transaction } from "../store/index.ts";
@@ -281,11 +282,10 @@ export class TaskRegister {
     db: Store<RegisterSchema>["db"] | Transaction<RegisterSchema>,
     taskId: string,
   ): Promise<TaskRow> {
-    const row = await db
-      .selectFrom("task")
-      .selectAll()
-      .where("task_id", "=", taskId)
-      .executeTakeFirst();
+    // Text that can be no identifier is not asked for: a database may refuse it in its own words.
+    const row = identifier.safeParse(taskId).success
+      ? await db.selectFrom("task").selectAll().where("task_id", "=", taskId).executeTakeFirst()
+      : undefined;
     if (row === undefined) {
       throw new RefusedError(
         { code: "EXECUTION_TASK_UNKNOWN" },

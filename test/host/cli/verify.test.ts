@@ -53,7 +53,7 @@ test("prints a checklist and exits 0; simulated trust says SIMULATED first and l
   expect(lines[0]).toMatch(/^SIMULATED/);
   expect(lines.at(-1)).toMatch(/^SIMULATED/);
   expect(lines.at(-2)).toMatch(/^verified: query t-[0-9a-f]{32} of network test$/);
-  expect(lines.filter((line) => line.startsWith("✓ "))).toHaveLength(13);
+  expect(lines.filter((line) => line.startsWith("✓ "))).toHaveLength(14);
 });
 
 test("a damaged file exits 1 and names what failed", async () => {

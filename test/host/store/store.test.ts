@@ -54,6 +54,13 @@ describePlaces((places) => {
     return rows.map(({ text }) => text);
   }
 
+  test("a closed store is asked nothing more, in words of ours", async () => {
+    const store = await open();
+    await store.close();
+    await expect(texts(store)).rejects.toMatchObject(UNAVAILABLE);
+    await expect(insert(store, "late")).rejects.toMatchObject({ code: "INTERNAL_UNEXPECTED" });
+  });
+
   test("keeps what it is given, and gives bytes and integers back", async () => {
     const at = places.newPlace();
     const store = await open(at);

@@ -45,6 +45,7 @@ test("[PB-5] a thawed Vault goes on with no budget left, and its witnesses follo
   expect(await world.confirm(A)).toBe("confirmed");
   expect(await world.cosign(A)).toBe("cosigned");
   expect(Object.fromEntries(await consumedMax(A))).toEqual({
+    personal_use: 0,
     marketing: ALLOWANCE,
     analytics: ALLOWANCE,
     training: 2 * ALLOWANCE,
