@@ -1,7 +1,8 @@
 import { ConflictError, encodeCbor, equalBytes, identifier, parseWith } from "#protocol";
 
 import { subjectSetOf } from "../ledger/subject-set.ts";
-import { allocateOrdinals, type Writing } from "../queries.ts";
+import { allocateOrdinals } from "../ledger/queries.ts";
+import type { Writing } from "../queries.ts";
 import { openCsv } from "../records/csv.ts";
 import type { RowSource, SourceRow } from "../records/source.ts";
 import type { VaultContext } from "../vault-context.ts";

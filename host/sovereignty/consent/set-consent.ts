@@ -1,7 +1,8 @@
 import { LimitError, unixMs, type ConsentPurpose } from "#protocol";
 
 import type { ConsentDecision } from "./consent.ts";
-import { allocateOrdinals, subjectCount } from "../queries.ts";
+import { allocateOrdinals } from "../ledger/queries.ts";
+import { subjectCount } from "../queries.ts";
 import { firstSubjects, subjectSetOf } from "../ledger/subject-set.ts";
 import type { VaultContext } from "../vault-context.ts";
 

@@ -1,7 +1,8 @@
 import { ConflictError, concat } from "#protocol";
 import { z } from "zod";
 
-import { allocateOrdinals, type Writing } from "../queries.ts";
+import { allocateOrdinals } from "../ledger/queries.ts";
+import type { Writing } from "../queries.ts";
 import { ordinalBytes } from "../ledger/subject-set.ts";
 import type { VaultContext } from "../vault-context.ts";
 import { discard } from "./runs.ts";
