@@ -29,15 +29,15 @@ const ERASED_SALT = new Uint8Array(SALT_BYTES);
 const RECORD_HEAD = Uint8Array.of(0xa4, ...encodeCbor("salt"), 0x40 | SALT_BYTES);
 const SUBJECT_HEAD = Uint8Array.of(...encodeCbor("subject_id"), 0x58, SUBJECT_ID_BYTES);
 
-/** What a batch under construction came to. The arrays are the caller's. */
+/** What a batch under construction came to. The arrays are the caller's, but for the body. */
 export interface BuiltBatch {
   readonly recordCount: number;
-  /** Plaintext: canonical CBOR, see `parseBatchBody`. */
+  /** Plaintext: canonical CBOR, see `parseBatchBody`. Valid until its builder finishes another. */
   readonly body: Uint8Array;
   /** 32 bytes for each record. */
-  readonly commitments: Uint8Array;
+  readonly commitments: Uint8Array<ArrayBuffer>;
   /** 32 bytes for each record; zeros for an erased one. */
-  readonly subjectIds: Uint8Array;
+  readonly subjectIds: Uint8Array<ArrayBuffer>;
   /** RFC 9162 root whose leaf entries are the commitments. */
   readonly root: Uint8Array;
 }
@@ -59,8 +59,9 @@ export class BatchBuilder {
   readonly #subjectIds = new CborWriter(BATCH_RECORDS_MAX * SUBJECT_ID_BYTES);
   readonly #salts = new CborWriter(BATCH_RECORDS_MAX * SALT_BYTES);
   readonly #commitments = new CborWriter(BATCH_RECORDS_MAX * HASH_BYTES);
-  readonly #erased: (readonly [number, Uint8Array])[] = [];
-  readonly #tree = new MerkleRoot();
+  readonly #body = new CborWriter(BATCH_BYTES_MAX);
+  #erased: (readonly [number, Uint8Array])[] = [];
+  #tree = new MerkleRoot();
   readonly #commitment = Buffer.alloc(HASH_BYTES);
   #count = 0;
 
@@ -141,9 +142,15 @@ export class BatchBuilder {
     this.#take(ERASED_SUBJECT, ERASED_SALT);
   }
 
-  /** What was built; the builder is spent and holds no plaintext any more. @throws LimitError SCHEMA_TOO_LARGE */
+  /**
+   * What was built. Beside it the builder holds no plaintext any more; it begins another batch, in the memory that this
+   * one took.
+   *
+   * @throws LimitError SCHEMA_TOO_LARGE
+   */
   finish(): BuiltBatch {
-    const body = new CborWriter(BATCH_BYTES_MAX);
+    const body = this.#body;
+    body.cut(0);
     body.map(4);
     body.text("salts");
     body.bytes(this.#salts.written);
@@ -154,9 +161,7 @@ export class BatchBuilder {
     for (const column of this.#columns) column.copyAll(body);
     body.text("subject_ids");
     body.bytes(this.#subjectIds.written);
-    for (const column of this.#columns) column.wipe();
-    for (const writer of [this.#record, this.#salts]) writer.wipe();
-    return {
+    const built = {
       recordCount: this.#count,
       body: body.written,
       // Copies of their own length: what goes to another thread goes with all of its buffer.
@@ -164,6 +169,19 @@ export class BatchBuilder {
       subjectIds: this.#subjectIds.written.slice(),
       root: this.#tree.root(),
     };
+    this.clear();
+    return built;
+  }
+
+  /** Forgets every record, so that another batch can begin. */
+  clear(): void {
+    for (const column of this.#columns) column.wipe();
+    for (const writer of [this.#record, this.#salts, this.#subjectIds, this.#commitments]) {
+      writer.wipe();
+    }
+    this.#erased = [];
+    this.#tree = new MerkleRoot();
+    this.#count = 0;
   }
 
   #take(subjectId: Uint8Array, salt: Uint8Array): void {
@@ -241,5 +259,7 @@ export class ColumnWriter {
 
   wipe(): void {
     this.#values.wipe();
+    this.#kept = 0;
+    this.#count = 0;
   }
 }

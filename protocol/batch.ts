@@ -136,7 +136,7 @@ export function sealBuilt(args: {
   readonly createdMs: number;
   readonly built: BuiltBatch;
   readonly dataKey: Uint8Array;
-}): Uint8Array {
+}): Uint8Array<ArrayBuffer> {
   const { built, dataKey } = args;
   const { body } = built;
   requireKey(dataKey);

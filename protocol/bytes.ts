@@ -57,7 +57,7 @@ export function fromBase64(text: string): Uint8Array {
 }
 
 /** One new array holding all `parts` in order. */
-export function concat(...parts: readonly Uint8Array[]): Uint8Array {
+export function concat(...parts: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
   const whole = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
   let at = 0;
   for (const part of parts) {

@@ -172,6 +172,25 @@ test("a dropped record leaves nothing, and an ASCII text is a text", () => {
   expect(built.body.every((byte) => byte === 0)).toBe(true);
 });
 
+test("a builder that has finished or was cleared builds the next batch as a new one does", () => {
+  const build = (builder: BatchBuilder, value: number) => {
+    const [age, label] = builder.columns;
+    age?.value(value);
+    label?.value(`name ${value}`);
+    builder.endRecord(sha256(utf8(`${value}`)), new Uint8Array(16).fill(value));
+    const built = builder.finish();
+    return { ...built, body: built.body.slice() };
+  };
+  const builder = new BatchBuilder(SCHEMA, AGE_AND_NAME);
+  builder.addErased(sha256());
+  const first = build(builder, 1);
+  expect(first.recordCount).toBe(2);
+  expect(build(builder, 2)).toEqual(build(new BatchBuilder(SCHEMA, AGE_AND_NAME), 2));
+  builder.columns[0]?.value(3);
+  builder.clear();
+  expect(build(builder, 4)).toEqual(build(new BatchBuilder(SCHEMA, AGE_AND_NAME), 4));
+});
+
 test("refuses records that are not whole and values that do not fit", () => {
   const builder = new BatchBuilder(SCHEMA, AGE_AND_NAME);
   const [age, label] = builder.columns;

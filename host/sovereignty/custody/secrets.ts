@@ -96,8 +96,8 @@ function secretsOf(roots: z.infer<typeof secretsSchema>): VaultSecrets {
 
 /** HMAC-SHA-256 of the trimmed NFC value of a subject attribute; 32 bytes. */
 export function pseudonymOf(key: KeyObject, subject: string): Uint8Array {
-  const value = utf8(subject.normalize("NFC").trim());
-  return new Uint8Array(createHmac("sha256", key).update(value).digest());
+  const value = subject.normalize("NFC").trim();
+  return new Uint8Array(createHmac("sha256", key).update(value, "utf8").digest());
 }
 
 function createSecrets(file: string, random: (bytes: number) => Uint8Array): void {

@@ -52,12 +52,12 @@ export interface RowReport {
 
 /** A sealed batch, before it is stored. */
 export interface SealedBatch {
-  readonly sealed: Uint8Array;
+  readonly sealed: Uint8Array<ArrayBuffer>;
   readonly fileDigest: Uint8Array;
   readonly root: Uint8Array;
   readonly recordCount: number;
-  readonly subjectIds: Uint8Array;
-  readonly commitments: Uint8Array;
+  readonly subjectIds: Uint8Array<ArrayBuffer>;
+  readonly commitments: Uint8Array<ArrayBuffer>;
 }
 
 /** What came of a job. */
@@ -72,16 +72,26 @@ export interface BuildResult {
 export class BatchBuild {
   readonly #plan: BuildPlan;
   readonly #pseudonyms: Pseudonyms;
+  readonly #builder: BatchBuilder;
 
   constructor(plan: BuildPlan) {
     this.#plan = plan;
+    this.#builder = new BatchBuilder(plan.layout.schema, plan.layout.columns);
     this.#pseudonyms = new Pseudonyms(plan.subjectKey);
   }
 
   /** @throws LimitError SCHEMA_TOO_LARGE for records that no batch can hold. */
-  build({ block, salts, batchId, dataKey, createdMs }: BuildJob): BuildResult {
+  build(job: BuildJob): BuildResult {
+    try {
+      return this.#built(job);
+    } finally {
+      this.#builder.clear();
+    }
+  }
+
+  #built({ block, salts, batchId, dataKey, createdMs }: BuildJob): BuildResult {
     const { schema, columns } = this.#plan.layout;
-    const builder = new BatchBuilder(schema, columns);
+    const builder = this.#builder;
     const rows = new RowReader(this.#plan, builder, block);
     const faults: RowReport[] = [];
     for (let row = 0; row < block.rows; row += 1) {

@@ -9,5 +9,11 @@ const plan: BuildPlan = workerData;
 const build = new BatchBuild(plan);
 
 port.on("message", (job: BuildJob) => {
-  port.postMessage(build.build(job));
+  const result = build.build(job);
+  const { batch } = result;
+  const large = batch === null ? [] : [batch.sealed, batch.subjectIds, batch.commitments];
+  port.postMessage(
+    result,
+    large.map(({ buffer }) => buffer),
+  );
 });
