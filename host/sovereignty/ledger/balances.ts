@@ -1,6 +1,6 @@
 import { ConflictError } from "#protocol";
 
-import { addToMembers, countAbove, countMarked, lowsOf } from "./page-members.ts";
+import { addToMembers, countAbove, countMarked, lowsOf, type PageMembers } from "./page-members.ts";
 import { Pages, type HeldPages, type Undo } from "./pages.ts";
 import { PAGE_ORDINALS, type SubjectSet } from "./subject-set.ts";
 
@@ -125,7 +125,7 @@ export class Balances {
       const freezing = this.#frozen.read(page);
       if (freezing !== undefined) frozen += countMarked(members, freezing);
       if (this.#boundOf(page) > limit && this.#tightened(page) > limit) {
-        exhausted += countAbove(members, this.#amountsOf(page), limit);
+        exhausted += this.#countAbove(members, limit);
       }
     }
     const whole = this.recordScopeOf(demand.recordScope);
@@ -272,7 +272,7 @@ export class Balances {
   }
 
   #boundOf(page: number): number {
-    return this.#bounds.get(page) ?? this.#boundOfAbsent(page) ?? this.#tightened(page);
+    return this.#bounds.get(page) ?? this.#tightened(page);
   }
 
   /** Of a page that nobody was charged on. */
@@ -283,9 +283,15 @@ export class Balances {
 
   /** The most that a subject of the page has consumed and reserved together, which is its bound from now on. */
   #tightened(page: number): number {
-    const most = mostOf(...this.#amountsOf(page));
+    const most = this.#boundOfAbsent(page) ?? mostOf(...this.#amountsOf(page));
     this.#bounds.set(page, most);
     return most;
+  }
+
+  #countAbove(members: PageMembers, limit: number): number {
+    const everybody = this.#boundOfAbsent(members.page);
+    if (everybody !== undefined) return everybody > limit ? members.size : 0;
+    return countAbove(members, this.#amountsOf(members.page), limit);
   }
 
   #amountsOf(page: number): readonly [consumed: Float64Array, reserved: Float64Array] {

@@ -213,8 +213,10 @@ function encodePages(pages: readonly PageMembers[]): Uint8Array {
     view.setUint8(at + 2, FORMS.indexOf(form));
     view.setUint16(at + 3, values.length - 1, true);
     at += PAGE_HEADER_BYTES;
-    for (const value of values) {
-      view.setUint16(at, value, true);
+    for (let index = 0; index < values.length; index += 1) {
+      const value = values[index] ?? 0;
+      bytes[at] = value & 0xff;
+      bytes[at + 1] = value >>> 8;
       at += 2;
     }
   }
