@@ -307,7 +307,8 @@ export class Balances {
     readonly record: (amount: number) => number;
   }): Undo {
     const pages = this.#consumed.numbers();
-    const undoPages = this.#consumed.remember(pages);
+    // A page that is made from now on has the new floor.
+    const undoPages = this.#consumed.rememberAll();
     const before = { floor: this.#floorMicro, recordFloor: this.#recordFloorMicro };
     const records = new Map(this.#recordScopes);
     for (const page of pages) {

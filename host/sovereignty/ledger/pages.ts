@@ -58,6 +58,16 @@ export class Pages<Values extends { slice(): Values }> {
     return { pages, release };
   }
 
+  /** As {@link remember}, of every page; pages that are made later are gone again. */
+  rememberAll(): Undo {
+    const undo = this.remember(this.#pages.keys());
+    const known = new Set(this.#pages.keys());
+    return () => {
+      for (const page of this.numbers()) if (!known.has(page)) this.#pages.delete(page);
+      undo();
+    };
+  }
+
   /** Copies pages that are about to be written to, and says how to go back to them. */
   remember(numbers: Iterable<number>): Undo {
     const before = Array.from(numbers, (page) => ({

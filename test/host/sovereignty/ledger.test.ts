@@ -97,6 +97,22 @@ const EXECUTING: LedgerEntry = {
   epsilonMicro: 1,
 };
 
+test("[PB-2] what was charged after a write-off or a replenishment is taken back with it", () => {
+  const scopes = { kind: "write_off", usageScope: "marketing" } as const;
+  const ledger = ledgerOf([{ ...scopes, epsilonMicro: 50, recordScopeMicro: 50 }]);
+  const replenish = { kind: "replenish", usageScope: "marketing", epochId: 1 } as const;
+  const undos = [
+    { ...replenish, epsilonMicro: 20 },
+    reserve("a", 10, 1),
+    EXECUTING,
+    { kind: "commit" as const, reservationId: "a", epsilonMicro: 5 },
+  ].map((entry) => ledger.apply(entry));
+  expect(ledger.consumedMicro("marketing", 1)).toBe(35);
+  for (const undo of undos.toReversed()) undo();
+  expect(ledger.consumedMicro("marketing", 1)).toBe(50);
+  expect(ledger.reservedMicro("marketing", 1)).toBe(0);
+});
+
 test.for<{ title: string; entries: LedgerEntry[]; code: string }>([
   {
     title: "a commit before execution",
