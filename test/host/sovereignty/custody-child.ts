@@ -42,13 +42,16 @@ real.promises.rename = async (from, to) => {
 };
 syncBuiltinESMExports();
 
+/** So is every key and nonce: a batch's key that is wrapped again takes one. */
+function random(bytes: number): Uint8Array {
+  step();
+  return freshRandom(bytes);
+}
+
 const { vault } = await openFixture({
   directory,
-  custody: localKeys(keyFile),
-  random: (bytes) => {
-    step();
-    return freshRandom(bytes);
-  },
+  custody: localKeys(keyFile, random),
+  random,
   nowMs: () => {
     step();
     return NETWORK_TIME_MS;

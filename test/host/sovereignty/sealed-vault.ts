@@ -25,13 +25,13 @@ export function freshRandom(bytes: number): Uint8Array {
 }
 
 /** Keys in `file`, which is made when there is none. */
-export function localKeys(file: string): KeyCustody {
+export function localKeys(file: string, random = freshRandom): KeyCustody {
   return openLocalCustody({
     file,
     create: true,
     anchors: [rigPlatform().anchor],
     nowMs: () => NETWORK_TIME_MS,
-    random: freshRandom,
+    random,
   });
 }
 
