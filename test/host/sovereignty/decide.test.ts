@@ -132,11 +132,12 @@ test("[CO-1] [DS-2] consent counts for its purpose only, and without any there i
   const source = bytesIn(customerCsv(12));
   const target = targetOf(fixture, "customers");
   await fixture.vault.ingest({ ...target, format: "csv", source, onError: "abort" });
-  expect(codeOf(fixture, await ask(fixture, "a"))).toBe("POLICY_DECLINED");
+  const before = await ask(fixture, "a", { usage_scope: "analytics" });
+  expect(codeOf(fixture, before)).toBe("POLICY_DECLINED");
   await consent(fixture.vault, "analytics");
   expect(codeOf(fixture, await ask(fixture, "b"))).toBe("POLICY_DECLINED");
-  const other = await ask(fixture, "c", { usage_scope: "analytics" });
-  expect(codeOf(fixture, other)).toBe("reserved");
+  const after = await ask(fixture, "c", { usage_scope: "analytics" });
+  expect(codeOf(fixture, after)).toBe("reserved");
 });
 
 test("[AP-2] subjects without consent are neither used nor charged", async () => {
