@@ -1,6 +1,7 @@
-import { conditionHolds, parseOperator, type Condition, type Holds } from "./condition.ts";
+import { parseOperator, type Condition } from "./condition.ts";
+import { EVERYONE, indexDenials, type Denials } from "./denials.ts";
 import { accountOf, conditionsOf, includesAction } from "./evaluate.ts";
-import { inverted, isAttestationKey, isInstanceKey, measuredBy, pcrOf } from "./measured.ts";
+import { holdsFor, isAttestationKey, measuredBy, type Carried } from "./measured.ts";
 import { parseKeyPolicy, type KeyPolicy, type KeyPolicyStatement } from "./policy.ts";
 
 /**
@@ -52,9 +53,6 @@ const CHANGES: ReadonlyMap<string, string> = new Map([
   ["kms:ReplicateKey", "a replica has the same key and a policy of its own"],
   ["kms:ImportKeyMaterial", "whoever imports key material knows it"],
 ]);
-/** What a request has in `Recipient`: nothing, the document of an instance's NitroTPM, or one of an enclave. */
-type Carried = "nothing" | "instance" | "enclave";
-
 const PIN_REMEDY =
   "add StringEqualsIgnoreCase on kms:RecipientAttestation:ImageSha384, PCR1 and PCR2";
 const SEVERITIES = ["critical", "high", "warning", "note"] as const;
@@ -73,9 +71,10 @@ const SEVERITIES = ["critical", "high", "warning", "note"] as const;
  */
 export function lintKeyPolicy(json: string): KeyPolicyReport {
   const policy = parseKeyPolicy(json);
+  const denials = indexDenials(policy, [...ATTESTABLE, ...INDIRECT.keys(), ...CHANGES.keys()]);
   const findings = [
     ...policy.Statement.flatMap((statement, index) => {
-      const place = { policy, statement, index };
+      const place = { denials, statement, index };
       return statement.Effect === "Allow" ? judgeAllow(place) : judgeDeny(place);
     }),
     ...judgeWhole(policy),
@@ -95,20 +94,19 @@ function verdictOf(findings: readonly KeyPolicyFinding[]): KeyPolicyVerdict {
 }
 
 interface Place {
-  readonly policy: KeyPolicy;
+  readonly denials: Denials;
   readonly statement: KeyPolicyStatement;
   readonly index: number;
 }
 
 function judgeAllow(place: Place): readonly KeyPolicyFinding[] {
-  const { policy, statement } = place;
+  const { denials, statement } = place;
+  const whom = principalsOf(statement);
   const covered = (actions: Iterable<string>): string[] =>
     [...actions].filter((action) => includesAction(statement, action));
   const reached = (actions: Iterable<string>, carried: Carried): string[] => {
     const open = conditionsOf(statement).every((each) => holdsFor(each, carried) !== false);
-    return covered(actions).filter(
-      (action) => open && !isStopped(policy, statement, { action, carried }),
-    );
+    return covered(actions).filter((action) => open && !denials.stops(whom, action, carried));
   };
   const released = reached(ATTESTABLE, "nothing");
   const attested = covered(ATTESTABLE).filter((action) => !released.includes(action));
@@ -177,12 +175,11 @@ function judgeIndirect(place: Place, actions: readonly string[]): readonly KeyPo
  * Whether denials for everyone leave a grantee nothing but enclaves of chosen images. The Allow's own conditions
  * bind who grants, not who then decrypts.
  */
-function areGrantsPinned({ policy, statement }: Place): boolean {
-  const everyone: KeyPolicyStatement = { ...statement, Principal: { AWS: ["*"] } };
+function areGrantsPinned({ denials }: Place): boolean {
   const stops = (action: string, carried: Carried): boolean =>
-    isStopped(policy, everyone, { action, carried });
+    denials.stops([EVERYONE], action, carried);
   const isPinned = (action: string): boolean =>
-    stops(action, "enclave") || pinnedBy(denials(policy, everyone, [action])).has(0);
+    stops(action, "enclave") || denials.pins([EVERYONE], [action]).has(0);
   return (
     stops("kms:ReEncryptFrom", "nothing") &&
     ATTESTABLE.every(
@@ -191,8 +188,11 @@ function areGrantsPinned({ policy, statement }: Place): boolean {
   );
 }
 
-function pinnedBy(conditions: readonly Condition[]): ReadonlySet<number> {
-  return new Set(conditions.flatMap((each) => [...measuredBy(each).pinned]));
+/** Whom an Allow is about, as far as a Deny can name them: an Allow for a service or by NotPrincipal is for everyone. */
+function principalsOf({ Principal = {} }: KeyPolicyStatement): readonly string[] {
+  const { AWS = [], Service, Federated, CanonicalUser } = Principal;
+  const isNamed = [Service, Federated, CanonicalUser].every((each) => each === undefined);
+  return isNamed && AWS.length > 0 ? AWS : [EVERYONE];
 }
 
 /** What is left once a request needs a document: whether the image is one that somebody chose. */
@@ -202,11 +202,14 @@ function judgeMeasured(
   toEnclaves: readonly string[],
 ): readonly KeyPolicyFinding[] {
   if (actions.length === 0) return [];
-  const { policy, statement } = place;
+  const { denials, statement } = place;
   const about = actions.join(", ");
   const own = conditionsOf(statement).filter(({ key }) => isAttestationKey(key));
   const faults = own.flatMap((each) => measuredBy(each).faults);
-  const pinned = pinnedBy([...own, ...denials(policy, statement, toEnclaves)]);
+  const pinned = new Set([
+    ...own.flatMap((each) => [...measuredBy(each).pinned]),
+    ...denials.pins(principalsOf(statement), toEnclaves),
+  ]);
   const isOpen = toEnclaves.length > 0 && !pinned.has(0);
   const weak = own.filter((each) => holdsFor(each, "nothing") !== false);
   return [
@@ -276,61 +279,6 @@ function judgeWhole(policy: KeyPolicy): readonly KeyPolicyFinding[] {
       remedy: "none needed if that is meant; only AWS support can give the key back to someone",
     },
   ];
-}
-
-/** Whether a condition holds for a request that carries this. What is not about attestation may hold. */
-function holdsFor(condition: Condition, carried: Carried): Holds {
-  const { key, values } = condition;
-  if (!isAttestationKey(key) || values.length === 0) return "unknown";
-  const isFilled = carried === "enclave" ? pcrOf(key) !== null : isInstanceKey(key);
-  return conditionHolds(condition, isFilled && carried !== "nothing" ? "unknown" : null);
-}
-
-/** Whether some Deny surely stops such a request from everyone whom `allow` is about. */
-function isStopped(
-  policy: KeyPolicy,
-  allow: KeyPolicyStatement,
-  { action, carried }: { readonly action: string; readonly carried: Carried },
-): boolean {
-  return surelyDenying(policy, allow, [action]).some((deny) =>
-    conditionsOf(deny).every((each) => holdsFor(each, carried) === true),
-  );
-}
-
-/** What each Deny for all of `allow` that keeps out every other value of a PCR would be in an Allow. */
-function denials(
-  policy: KeyPolicy,
-  allow: KeyPolicyStatement,
-  actions: readonly string[],
-): readonly Condition[] {
-  return surelyDenying(policy, allow, actions)
-    .map((deny) => conditionsOf(deny))
-    .flatMap(([only, ...others]) => (only === undefined || others.length > 0 ? [] : [only]))
-    .filter((each) => parseOperator(each.operator).negated && pcrOf(each.key) !== null)
-    .map((each) => inverted(each));
-}
-
-function surelyDenying(
-  policy: KeyPolicy,
-  allow: KeyPolicyStatement,
-  actions: readonly string[],
-): readonly KeyPolicyStatement[] {
-  return policy.Statement.filter(
-    (deny) =>
-      deny.Effect === "Deny" &&
-      actions.every((action) => includesAction(deny, action)) &&
-      (deny.Resource ?? ["*"]).includes("*") &&
-      namesAllOf(deny, allow),
-  );
-}
-
-function namesAllOf(deny: KeyPolicyStatement, allow: KeyPolicyStatement): boolean {
-  const denied = deny.Principal?.AWS ?? [];
-  if (denied.includes("*")) return true;
-  if (allow.Principal === undefined) return false;
-  const { AWS = [], Service, Federated, CanonicalUser } = allow.Principal;
-  if (Service !== undefined || Federated !== undefined || CanonicalUser !== undefined) return false;
-  return AWS.length > 0 && AWS.every((principal) => denied.includes(principal));
 }
 
 function whoOf({ Principal, NotPrincipal }: KeyPolicyStatement): string {

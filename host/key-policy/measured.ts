@@ -1,4 +1,7 @@
-import { conditionHolds, parseOperator, type Condition } from "./condition.ts";
+import { conditionHolds, parseOperator, type Condition, type Holds } from "./condition.ts";
+
+/** What a request has in `Recipient`: nothing, the document of an instance's NitroTPM, or one of an enclave. */
+export type Carried = "nothing" | "instance" | "enclave";
 
 /** What a condition on recipient attestation says of the enclaves it lets through. */
 export interface Measured {
@@ -39,6 +42,14 @@ export function pcrOf(key: string): number | null {
 /** Whether `key` is about an EC2 instance with a NitroTPM: no enclave fills it, but a document without one does. */
 export function isInstanceKey(key: string): boolean {
   return INSTANCE_KEY.test(key);
+}
+
+/** Whether a condition holds for a request that carries this. What is not about attestation may hold. */
+export function holdsFor(condition: Condition, carried: Carried): Holds {
+  const { key, values } = condition;
+  if (!isAttestationKey(key) || values.length === 0) return "unknown";
+  const isFilled = carried === "enclave" ? pcrOf(key) !== null : isInstanceKey(key);
+  return conditionHolds(condition, isFilled && carried !== "nothing" ? "unknown" : null);
 }
 
 /**

@@ -380,6 +380,19 @@ test("a Deny for the very principals of an Allow is relied on", () => {
   expect(lint({ Action: "kms:CreateGrant" }, deny).verdict).toBe("decryptable-without-attestation");
 });
 
+test("denials that name the principals of an Allow one by one are relied on together", () => {
+  const both = { Principal: { AWS: [ROLE, ADMIN] } };
+  const only = (AWS: string, Condition: object = DENY_UNATTESTED.Condition): object => ({
+    ...DENY_UNATTESTED,
+    Principal: { AWS },
+    Condition,
+  });
+  expect(lint(both, only(ROLE), only(ADMIN)).verdict).toBe("attested-only");
+  expect(lint(both, only(ROLE)).verdict).toBe("decryptable-without-attestation");
+  const unpinned = only(ADMIN, { Null: { [KEY("ImageSha384")]: "true" } });
+  expect(lint(both, only(ROLE), unpinned).verdict).toBe("decryptable-without-attestation");
+});
+
 test("a policy of denials only is a key nobody can use", () => {
   const report = lint(DENY_UNATTESTED);
   expect(report.verdict).toBe("attested-only");
