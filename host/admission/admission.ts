@@ -1,6 +1,5 @@
 import {
   GOVERNANCE_SNAPSHOT,
-  LimitError,
   SymphonyError,
   type GovernanceSnapshot,
   type GovernanceState,
@@ -46,15 +45,9 @@ export class AdmissionPlane {
     const plan = this.#plan(signedRequest, state);
     const taskId = taskIdOf(plan.requestDigest);
     if ((await register.find(taskId)) !== undefined) return { taskId };
-    const { concurrent_tasks_max: tasksMax, resolving_timeout_ms: timeoutMs } =
+    const { concurrent_tasks_max: runningMax, resolving_timeout_ms: timeoutMs } =
       state.policy.admission;
-    const running = await register.running();
-    if (running >= tasksMax) {
-      throw new LimitError(
-        { code: "POLICY_LIMIT_EXCEEDED", running, tasksMax },
-        `tasks: expected fewer than ${tasksMax} running, got ${running}`,
-      );
-    }
+    await register.requireRoom(runningMax);
     await register.create({
       taskId,
       parentTaskId: null,
@@ -65,6 +58,7 @@ export class AdmissionPlane {
       epochId: await this.#context.assignEpoch(taskId),
       policyVersion: state.policy.policy_version_id,
       deadlineMs: nowMs() + timeoutMs,
+      runningMax,
     });
     return { taskId };
   }

@@ -259,6 +259,7 @@ export class ExecutionPlane {
       epochId: await this.#context.assignEpoch(taskId),
       policyVersion: row.policy_version,
       deadlineMs: nowMs() + this.#executionMs(envelope),
+      runningMax: null,
       envelope,
     });
     for (const to of ["resolving", "dispatched"] as const) {

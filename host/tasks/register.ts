@@ -1,4 +1,5 @@
 import {
+  LimitError,
   RefusedError,
   TASK_ENVELOPE,
   TASK_LIFECYCLE,
@@ -34,6 +35,8 @@ export interface NewTask {
   readonly epochId: number;
   readonly policyVersion: string;
   readonly deadlineMs: number;
+  /** How many tasks may run, this one with them; null for a sub-task, which runs within its parent. */
+  readonly runningMax: number | null;
   /** The frozen envelope, for a sub-task, which shares its parent's. */
   readonly envelope?: TaskEnvelope;
 }
@@ -79,7 +82,12 @@ export class TaskRegister {
     this.#nowMs = nowMs;
   }
 
-  /** Takes a task once. @returns whether it is new. */
+  /**
+   * Takes a task once, if there is room: counted in the write that takes it, so that of many at once no more are taken.
+   *
+   * @returns whether it is new.
+   * @throws {@link LimitError} POLICY_LIMIT_EXCEEDED
+   */
   async create(task: NewTask): Promise<boolean> {
     return this.#store.write(async (trx) => {
       const known = await trx
@@ -88,6 +96,7 @@ export class TaskRegister {
         .where("task_id", "=", task.taskId)
         .executeTakeFirst();
       if (known !== undefined) return false;
+      if (task.runningMax !== null) await requireRoom(trx, task.runningMax);
       await trx
         .insertInto("task")
         .values({
@@ -232,15 +241,13 @@ export class TaskRegister {
     return rows.map((row) => row.task_id);
   }
 
-  /** How many tasks run: parents and atomic ones that have not ended. */
-  async running(): Promise<number> {
-    const row = await this.#store.db
-      .selectFrom("task")
-      .select((select) => select.fn.countAll<number>().as("count"))
-      .where("parent_task_id", "is", null)
-      .where("state", "in", [...ACTIVE_STATES])
-      .executeTakeFirst();
-    return row?.count ?? 0;
+  /**
+   * Refuses a task that there is no room for now, before anything is written for it; {@link create} decides.
+   *
+   * @throws {@link LimitError} POLICY_LIMIT_EXCEEDED
+   */
+  async requireRoom(runningMax: number): Promise<void> {
+    await requireRoom(this.#store.db, runningMax);
   }
 
   /** Tasks that ended without a result, parents and atomic ones only, oldest first. */
@@ -294,6 +301,25 @@ export class TaskRegister {
     }
     return { ...row, state: stateOf(row.state) };
   }
+}
+
+/** Counts what runs: parents and atomic tasks that have not ended. */
+async function requireRoom(
+  db: Store<RegisterSchema>["db"] | Transaction<RegisterSchema>,
+  runningMax: number,
+): Promise<void> {
+  const row = await db
+    .selectFrom("task")
+    .select((select) => select.fn.countAll<number>().as("count"))
+    .where("parent_task_id", "is", null)
+    .where("state", "in", [...ACTIVE_STATES])
+    .executeTakeFirst();
+  const running = row?.count ?? 0;
+  if (running < runningMax) return;
+  throw new LimitError(
+    { code: "POLICY_LIMIT_EXCEEDED", running, tasksMax: runningMax },
+    `tasks: expected fewer than ${runningMax} running, got ${running}`,
+  );
 }
 
 /** The identifier the protocol assigns to the task of a request: from its digest, so equal requests are one task. */

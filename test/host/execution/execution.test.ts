@@ -53,6 +53,7 @@ async function dispatched(parameters: TaskParameters): Promise<TestTask> {
     epochId: 1,
     policyVersion: "policy-1",
     deadlineMs: rig.clock.nowMs + 1_000,
+    runningMax: null,
   });
   const by = { actorId: "coordinator" };
   await rig.register.transition(envelope.task_id, { to: "resolving", ...by });

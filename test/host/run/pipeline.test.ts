@@ -178,7 +178,7 @@ async function begin(coordinator: Coordinator, { nowMs }: { nowMs: number }): Pr
   await register.create({
     ...{ taskId, parentTaskId: null, round: 0, taskClass: "train", signedRequest },
     ...{ requestDigest: envelope.caller_context.request_digest, epochId: 0 },
-    ...{ policyVersion: "policy-1", deadlineMs: nowMs + 60_000 },
+    ...{ policyVersion: "policy-1", deadlineMs: nowMs + 60_000, runningMax: null },
   });
   for (const [index, { actorId }] of run.network.vaults.entries()) {
     const work = { kind: "admit", signed_request: signedRequest, governance: utf8("g") } as const;

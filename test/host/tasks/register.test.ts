@@ -42,6 +42,7 @@ describePlaces((places) => {
       epochId: 4,
       policyVersion: "policy-1",
       deadlineMs: rig.clock.nowMs + 1_000,
+      runningMax: null,
       ...changes,
     };
   }
@@ -221,6 +222,22 @@ describePlaces((places) => {
     const row = await rig.register.get("t-1");
     expect(row).toMatchObject({ state: "completed", delivered: 0, reason: "DELIVERY_REFUSED" });
     expect(await rig.register.active()).toEqual([]);
+  });
+
+  test("of tasks that come at once no more are taken than may run", async () => {
+    const names = Array.from({ length: 8 }, (_, index) => `t-${index}`);
+    const taken = await Promise.allSettled(
+      names.map((name) => rig.register.create(newTask(name, { runningMax: 3 }))),
+    );
+    expect(taken.filter(({ status }) => status === "fulfilled")).toHaveLength(3);
+    expect(await rig.register.active()).toHaveLength(3);
+    await rig.register.create(newTask("t-0.r0", { parentTaskId: "t-0" }));
+    await rig.register.transition("t-0", { to: "rejected", actorId: ACTOR });
+    expect(await rig.register.create(newTask("t-late", { runningMax: 3 }))).toBe(true);
+    await expect(rig.register.create(newTask("t-later", { runningMax: 3 }))).rejects.toMatchObject({
+      code: "POLICY_LIMIT_EXCEEDED",
+      details: { running: 3, tasksMax: 3 },
+    });
   });
 
   test("active lists what still has something to do, parents only, oldest first", async () => {
