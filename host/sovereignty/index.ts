@@ -25,7 +25,8 @@ export { MAPPING_BYTES_MAX, parseMapping, type IngestMapping } from "./records/m
 export { documentFrames, type IngestDocument } from "./records/documents.ts";
 export { IMAGE_BYTES_MAX } from "./records/document-image.ts";
 export { openCsv } from "./records/csv.ts";
-export { type RecordCommitment, type VaultStatus } from "./operator/operator-view.ts";
+export { RECORDS_PAGE_MAX, type RecordCommitment } from "./operator/list-records.ts";
+export { type VaultStatus } from "./operator/operator-view.ts";
 export {
   type DeclineLine,
   type LedgerLine,

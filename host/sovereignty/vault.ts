@@ -38,12 +38,8 @@ import { recoverRecords } from "./records/recover.ts";
 import { RunningRuns } from "./records/running-runs.ts";
 import { ingestSource, type SourceIngest } from "./records/ingest-source.ts";
 import type { KeyCustody } from "./custody/key-custody.ts";
-import {
-  recordCommitments,
-  statusOf,
-  type RecordCommitment,
-  type VaultStatus,
-} from "./operator/operator-view.ts";
+import { listRecords, type RecordFilter, type RecordPage } from "./operator/list-records.ts";
+import { statusOf, type VaultStatus } from "./operator/operator-view.ts";
 import { AUDIT_INDEX, linkEarlierEvents } from "./operator/audit-index.ts";
 import { operatorOf, type OperatorApi } from "./operator/operator.ts";
 import { ledgerOf, type LedgerApi } from "./tasks/ledger-api.ts";
@@ -119,7 +115,7 @@ export interface Vault {
   releaseShare(args: Release): Promise<Uint8Array>;
   governanceHead(): Promise<GovernanceHead | null>;
   recordGovernanceHead(args: GovernanceAdvance): Promise<void>;
-  recordCommitments(recordScope: string): Promise<RecordCommitment[]>;
+  recordCommitments(filter: RecordFilter): Promise<RecordPage>;
   status(): Promise<VaultStatus>;
   readonly ledger: LedgerApi;
   close(): Promise<void>;
@@ -167,7 +163,7 @@ export async function openVault(options: VaultOptions): Promise<Vault> {
     releaseShare: (args) => confirmed(() => releaseShare(context, args)),
     governanceHead: () => governanceHead(context),
     recordGovernanceHead: (args) => recordGovernanceHead(context, args),
-    recordCommitments: (recordScope) => recordCommitments(context, recordScope),
+    recordCommitments: (filter) => listRecords(context, filter),
     status: () => statusOf(context, witness),
     ledger: ledgerOf(context),
     close: async () => {

@@ -145,11 +145,7 @@ export async function fillVaults(args: {
       await operator.grant(grantOf(task));
     }
     for (const { scope } of plan.scopes) {
-      const listed = await operator.records(scope);
-      records.set(
-        `${vault.vaultId}/${scope}`,
-        listed.map(({ commitment }) => fromHex(commitment)),
-      );
+      records.set(`${vault.vaultId}/${scope}`, await recordsOf(operator, scope));
     }
     args.tell(`${vault.vaultId}: ${count} records sealed, consent and grants recorded`);
   }
@@ -158,6 +154,16 @@ export async function fillVaults(args: {
     records: (vaultId, scope) => records.get(`${vaultId}/${scope}`) ?? [],
     model: (name) => digests.get(name) ?? new Uint8Array(32),
   };
+}
+
+async function recordsOf(operator: VaultClient, scope: string): Promise<Uint8Array[]> {
+  const commitments: Uint8Array[] = [];
+  for (let after: string | undefined; ;) {
+    const { records, next } = await operator.records({ scope, after });
+    for (const { commitment } of records) commitments.push(fromHex(commitment));
+    if (next === null) return commitments;
+    after = next;
+  }
 }
 
 function grantOf(task: DemoPlan["tasks"][number]): Readonly<Record<string, string | null>> {

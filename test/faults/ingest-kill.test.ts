@@ -7,7 +7,7 @@ import path from "node:path";
 import { afterAll, test } from "vitest";
 
 import { hex, parseBatchHeader } from "../../protocol/index.ts";
-import { openFixture } from "../host/sovereignty/vault-world.ts";
+import { openFixture, recordsIn } from "../host/sovereignty/vault-world.ts";
 
 /** Fixes the moments of every kill; a failing run prints the seed it drew. */
 const SEED = Number(process.env["SYMPHONY_SEED"] ?? Date.now() % 1_000_000);
@@ -75,7 +75,7 @@ test.for(Array.from({ length: LANES }, (_, index) => index))(
     const directory = path.join(folder, `vault-${index}`);
     const sources = await lane(directory, numbersFrom(SEED + index));
     const { vault } = await openFixture({ directory });
-    const records = await vault.recordCommitments("customers");
+    const records = await recordsIn(vault, "customers");
     const { published, open } = await vault.records.runs();
     const status = await vault.status();
     await vault.close();

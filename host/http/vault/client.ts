@@ -64,9 +64,10 @@ export interface IngestCall {
   readonly signal?: AbortSignal;
 }
 
-const recordsSchema = z.array(
-  z.object({ commitment: z.string(), batch_id: z.string(), row: z.number() }),
-);
+const recordsSchema = z.object({
+  records: z.array(z.object({ commitment: z.string(), batch_id: z.string(), row: z.number() })),
+  next: z.string().nullable(),
+});
 
 const problemSchema = z.object({ code: z.string(), detail: z.string() });
 
@@ -122,8 +123,13 @@ export class VaultClient {
     return this.post("/v1/vault/ingests/abandon", { ingest_id: ingestId });
   }
 
-  async records(scope: string) {
-    return recordsSchema.parse(await this.get("/v1/vault/records", { scope }));
+  /** One page of a scope's records; the next begins after `next`, null after the last. */
+  async records(page: {
+    readonly scope: string;
+    readonly after?: string | undefined;
+    readonly limit?: number | undefined;
+  }) {
+    return recordsSchema.parse(await this.get("/v1/vault/records", page));
   }
 
   async status(): Promise<unknown> {

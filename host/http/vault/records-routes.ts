@@ -6,6 +6,7 @@ import {
   INGEST_FORMATS,
   MAPPING_BYTES_MAX,
   QUARANTINE_PAGE_MAX,
+  RECORDS_PAGE_MAX,
   SOURCE_NAME_MAX,
   parseMapping,
   type IngestReport,
@@ -29,7 +30,19 @@ const quarantineQuery = z.strictObject({
   limit: z.coerce.number().pipe(z.int().min(1).max(QUARANTINE_PAGE_MAX)).default(100),
 });
 const abandonBody = z.strictObject({ ingest_id: ingestId });
-const scopeQuery = z.strictObject({ scope: identifier });
+/** A batch and a row, as the answer before gave them. */
+const recordPlace = z
+  .string()
+  .regex(/^\d{1,15}:\d{1,10}$/, { error: "expected next of the page before" })
+  .transform((text) => {
+    const [position = 0, row = 0] = text.split(":").map(Number);
+    return { position, row };
+  });
+const recordsQuery = z.strictObject({
+  scope: identifier,
+  after: recordPlace.nullable().default(null),
+  limit: z.coerce.number().pipe(z.int().min(1).max(RECORDS_PAGE_MAX)).default(1_000),
+});
 
 /** What goes into a Vault, and which records it holds. */
 export function addRecordsRoutes(server: FastifyInstance, context: VaultRoutesContext): void {
@@ -50,13 +63,16 @@ export function addRecordsRoutes(server: FastifyInstance, context: VaultRoutesCo
     return body;
   });
   server.get("/v1/vault/records", async (request) => {
-    const { scope } = parseWith(scopeQuery, request.query, "query");
-    const records = await vault.recordCommitments(scope);
-    return records.map(({ commitment, batch_id, row }) => ({
-      commitment: hex(commitment),
-      batch_id: hex(batch_id),
-      row,
-    }));
+    const { scope: recordScope, ...page } = parseWith(recordsQuery, request.query, "query");
+    const { records, next } = await vault.recordCommitments({ recordScope, ...page });
+    return {
+      records: records.map(({ commitment, batch_id, row }) => ({
+        commitment: hex(commitment),
+        batch_id: hex(batch_id),
+        row,
+      })),
+      next: next === null ? null : `${next.position}:${next.row}`,
+    };
   });
 }
 

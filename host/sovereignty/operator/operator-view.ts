@@ -5,15 +5,6 @@ import { subjectCount } from "../queries.ts";
 import type { VaultContext } from "../vault-context.ts";
 import type { WitnessApi, WitnessStatus } from "../witness/witness.ts";
 
-const COMMITMENT_BYTES = 32;
-
-/** A record as a parse task names it. */
-export interface RecordCommitment {
-  readonly commitment: Uint8Array;
-  readonly batch_id: Uint8Array;
-  readonly row: number;
-}
-
 /** For the Vault's operator only: these numbers are about private data. */
 export interface VaultStatus {
   readonly vault_id: string;
@@ -29,27 +20,6 @@ export interface VaultStatus {
   readonly grants: number;
   readonly witness: WitnessStatus;
   readonly log: { readonly size: number; readonly root: Uint8Array };
-}
-
-/** Commitments of a scope's records, in the order in which they were ingested. */
-export async function recordCommitments(
-  { store }: VaultContext,
-  recordScope: string,
-): Promise<RecordCommitment[]> {
-  const batches = await store.db
-    .selectFrom("batch")
-    .select(["batch_id", "record_count", "commitments"])
-    .where("record_scope", "=", recordScope)
-    .where("published", "=", 1)
-    .orderBy("position")
-    .execute();
-  return batches.flatMap(({ batch_id, record_count, commitments }) =>
-    Array.from({ length: record_count }, (_, row) => ({
-      commitment: commitments.slice(row * COMMITMENT_BYTES, (row + 1) * COMMITMENT_BYTES),
-      batch_id,
-      row,
-    })),
-  );
 }
 
 /** What the Vault holds, and how its budgets stand. */

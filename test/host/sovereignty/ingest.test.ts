@@ -21,6 +21,7 @@ import {
   customerCsv,
   envelopeOf,
   newFixture,
+  recordsIn,
   requestOf,
   stocked,
   targetOf,
@@ -63,7 +64,7 @@ test("[DS-1] records are sealed in batches that open to their commitments, and n
       return rehashBatch(batch).commitments.map(hex);
     });
   });
-  const listed = await fixture.vault.recordCommitments("customers");
+  const listed = await recordsIn(fixture.vault, "customers");
   expect(commitments).toEqual(listed.map(({ commitment }) => hex(commitment)));
   expect(new Set(commitments).size).toBe(12);
   await fixture.vault.close();

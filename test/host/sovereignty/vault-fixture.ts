@@ -25,6 +25,7 @@ export {
   ingestReceipt,
   openFixture,
   parseRequest,
+  recordsIn,
   requestOf,
   reservedOf,
   stocked,

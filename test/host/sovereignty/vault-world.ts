@@ -3,9 +3,11 @@ import { randomBytes } from "node:crypto";
 import { parseNitroDocument } from "../../../attestation/index.ts";
 import { sealForRecipient } from "../../../host/sovereignty/custody/cms.ts";
 import {
+  RECORDS_PAGE_MAX,
   documentFrames,
   openVault,
   type KeyCustody,
+  type RecordCommitment,
   type SlicePlan,
   type Vault,
 } from "../../../host/sovereignty/index.ts";
@@ -338,6 +340,22 @@ export function beginning(fixture: Fixture, envelope: TaskEnvelope, plan: SliceP
   };
 }
 
+/** All records of a scope, page by page. */
+export async function recordsIn(
+  vault: Vault,
+  recordScope: string,
+  limit = RECORDS_PAGE_MAX,
+): Promise<RecordCommitment[]> {
+  const first = await vault.recordCommitments({ recordScope, after: null, limit });
+  const all = [...first.records];
+  for (let { next } = first; next !== null;) {
+    const page = await vault.recordCommitments({ recordScope, after: next, limit });
+    all.push(...page.records);
+    next = page.next;
+  }
+  return all;
+}
+
 /** Ingests one receipt of `subject` and gives its commitment. */
 export async function ingestReceipt(fixture: Fixture, subject = "anna"): Promise<Uint8Array> {
   await fixture.vault.ingest({
@@ -346,7 +364,7 @@ export async function ingestReceipt(fixture: Fixture, subject = "anna"): Promise
     source: documentFrames([{ name: "receipt", image: PNG, subject }]),
     onError: "abort",
   });
-  const records = await fixture.vault.recordCommitments("receipts");
+  const records = await recordsIn(fixture.vault, "receipts");
   return records.at(-1)?.commitment ?? new Uint8Array(0);
 }
 

@@ -224,7 +224,7 @@ describePlaces((places) => {
     expect(await rig.register.active()).toEqual([]);
   });
 
-  test("of tasks that come at once no more are taken than may run", async () => {
+  test("[AP-5] of tasks that come at once no more are taken than may run", async () => {
     const names = Array.from({ length: 8 }, (_, index) => `t-${index}`);
     const taken = await Promise.allSettled(
       names.map((name) => rig.register.create(newTask(name, { runningMax: 3 }))),

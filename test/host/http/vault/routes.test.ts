@@ -41,7 +41,8 @@ test("[PL-1] the operator puts records in, sees them, consents and grants", asyn
   const call = { scope: "customers", format: "csv", onError: "abort", source } as const;
   const report = await operator.ingest(call);
   expect(report).toMatchObject({ records: 12, quarantined: 0 });
-  expect(await operator.records("customers")).toHaveLength(12);
+  const { records, next } = await operator.records({ scope: "customers" });
+  expect({ count: records.length, next }).toEqual({ count: 12, next: null });
   await operator.setConsent({ usage_scope: "marketing", subjects: "all-known", state: "granted" });
   await operator.grant({
     ...{ grant_id: "g-1", actor_id: "analyst", task_class: "query", record_scope: "customers" },
@@ -162,6 +163,20 @@ test("an upload that breaks off leaves nothing", async () => {
   expect(await fixture.vault.status()).toMatchObject({ records: 3, subjects: 3 });
 });
 
+test("records come a page at a time, and no page is larger than its limit", async () => {
+  await ingest(customerCsv(12));
+  const first = await operator.records({ scope: "customers", limit: 7 });
+  expect(first.records).toHaveLength(7);
+  const after = first.next ?? "";
+  const second = await operator.records({ scope: "customers", limit: 7, after });
+  expect(second.records).toHaveLength(5);
+  expect(second.next).toBeNull();
+  for (const bad of ["limit=0", "limit=10001", "limit=a", "after=1", "after=-1:0", "after=1:0:0"]) {
+    const answer = await operated.call(`/v1/vault/records?scope=customers&${bad}`);
+    expect(answer).toMatchObject({ status: 400, body: { code: "SCHEMA_MALFORMED" } });
+  }
+});
+
 test("[PL-1] documents go in, several at a time", async () => {
   const source = documentFrames([
     { name: "1.png", subject: "o-1", image: PNG },
@@ -230,7 +245,7 @@ test.for([
 });
 
 test("the operator's client gives the Vault's code and words, and says when nobody answers", async () => {
-  await expect(operator.records("shoes nobody knows")).rejects.toMatchObject({
+  await expect(operator.records({ scope: "shoes nobody knows" })).rejects.toMatchObject({
     name: "RemoteProblem",
     code: "SCHEMA_MALFORMED",
     status: 400,

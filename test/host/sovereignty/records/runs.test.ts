@@ -10,6 +10,7 @@ import {
   bytesIn,
   customerCsv,
   newFixture,
+  recordsIn,
   targetOf,
   type Fixture,
 } from "../vault-fixture.ts";
@@ -148,7 +149,7 @@ test("[DS-1] equal rows are records that nobody can tell to be equal", async () 
   const fixture = await newFixture();
   const [header, row] = customerCsv(1).split("\n");
   await ingest(fixture, [header, row, row, ""].join("\n"));
-  const [one, two] = await fixture.vault.recordCommitments("customers");
+  const [one, two] = await recordsIn(fixture.vault, "customers");
   expect(one?.commitment).not.toEqual(two?.commitment);
   expect(await fixture.vault.status()).toMatchObject({ records: 2, subjects: 1 });
 });
@@ -281,7 +282,7 @@ test("[DS-1] a large source is built on threads, in its order", { timeout: 120_0
   const report = await ingest(fixture, bytesIn(csv), { batchRows: 4_000 });
   expect(report).toMatchObject({ records: 25_000, batches: 7 });
   expect(await fixture.vault.status()).toMatchObject({ records: 25_000, subjects: 25_000 });
-  const listed = await fixture.vault.recordCommitments("customers");
+  const listed = await recordsIn(fixture.vault, "customers");
   expect(
     new Set(listed.map(({ commitment }) => Buffer.from(commitment).toString("hex"))).size,
   ).toBe(25_000);
