@@ -51,9 +51,13 @@ function momentOf(name: string): number {
 }
 
 /** Submits a train task and calls `kill` after as many messages as `name` and the seed say. */
-async function interrupted(name: string, kill: () => Promise<void>): Promise<string> {
+async function interrupted(
+  name: string,
+  kill: () => Promise<void>,
+  timeoutMs?: number,
+): Promise<string> {
   const moment = momentOf(name);
-  const taskId = await submitTrain();
+  const taskId = await submitTrain(timeoutMs);
   const stop = new AbortController();
   let messages = 0;
   for await (const { type } of live.client.events(taskId, stop.signal)) {
@@ -66,11 +70,11 @@ async function interrupted(name: string, kill: () => Promise<void>): Promise<str
   return taskId;
 }
 
-function submitTrain(): Promise<string> {
+function submitTrain(timeoutMs = 100_000): Promise<string> {
   return live.submit(taskOf(live.plan, "train"), (request) => ({
     ...request,
     epsilon_micro: TASK_EPSILON_MICRO,
-    task_timeout_ms: 100_000,
+    task_timeout_ms: timeoutMs,
   }));
 }
 
@@ -249,10 +253,11 @@ test(
 test(
   "[TT-4] kill -9 of the aggregator's host: the task times out, for the platform failed",
   async () => {
-    const taskId = await interrupted("aggregator", async () => {
+    const restart = async (): Promise<void> => {
       await kill("aggregator");
       await live.network.restart("aggregator");
-    });
+    };
+    const taskId = await interrupted("aggregator", restart, 40_000);
     const view = await expectSound(taskId);
     expect(["timed_out", "completed"]).toContain(view.state);
   },
