@@ -124,7 +124,8 @@ export interface Vault {
 /**
  * Opens the Vault in `directory`, creating it when it is new. One process at a time.
  *
- * Ends publications that were interrupted and removes files of no batch; reads ledger, consents and log, and refuses an altered one.
+ * Ends publications that were interrupted and takes files of no batch out of the way; reads ledger, consents and log, and
+ * refuses an altered one.
  * A new store beside batches is refused, and they are left as they are.
  *
  * @throws UnavailableError INTERNAL_STORE_LOCKED, INTERNAL_STORE_UNAVAILABLE; ConflictError VERSION_STORE_NEWER,
@@ -182,7 +183,7 @@ async function openContext(options: VaultOptions): Promise<VaultContext> {
     migrations: VAULT_MIGRATIONS,
   });
   try {
-    const files = new BatchFiles(path.join(directory, "batches"));
+    const files = new BatchFiles(directory);
     const secrets = await secretsOf(store, files, options);
     const origin = actorLogOrigin(options.network, vaultId);
     const index = AUDIT_INDEX;

@@ -6,6 +6,7 @@ const statusSchema = z.object({
   vault_id: z.string(),
   records: z.number(),
   batches: z.number(),
+  batches_set_aside: z.number(),
   subjects: z.number(),
   consents: z.array(z.object({ usageScope: z.string(), granted: z.number() })),
   budgets: z.array(
@@ -52,6 +53,7 @@ function screenOf(status: Status): string {
   const facts = [
     ["vault", status.vault_id],
     ["records", `${status.records} in ${status.batches} batches`],
+    ...setAsideFacts(status),
     ["subjects", String(status.subjects)],
     ["grants", `${status.grants} not revoked`],
     ["reservations", `${reserved} reserved, ${executing} executing`],
@@ -62,6 +64,11 @@ function screenOf(status: Status): string {
   const width = Math.max(...facts.map(([name = ""]) => name.length));
   const lines = facts.map(([name = "", text]) => `${name.padEnd(width)}  ${text}`);
   return [lines.join("\n"), budgetsText(status)].join("\n\n");
+}
+
+function setAsideFacts({ batches_set_aside: count }: Status): string[][] {
+  if (count === 0) return [];
+  return [["set aside", `${count} batches that this store does not know: is it an older copy?`]];
 }
 
 function witnessText({ standing, frozen, cosigned_size, held_by }: Status["witness"]): string {

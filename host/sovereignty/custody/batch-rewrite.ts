@@ -18,6 +18,7 @@ import {
 
 import { ordinalBytes, ordinalsOf } from "../ledger/subject-set.ts";
 import type { StoredSealing, Writing } from "../queries.ts";
+import { noteChange } from "../records/folder-state.ts";
 import type { VaultContext } from "../vault-context.ts";
 
 /** Stands in a batch's list of ordinals for the subject of an erased row: nobody has this ordinal. */
@@ -57,7 +58,7 @@ async function openSealed(
 /**
  * Seals a batch anew under a new data key, with `erase` as well as earlier erased rows gone but for their commitments:
  * root and leaf commitments stay. The new file is durable before the row names it, the old one goes afterwards; a crash
- * between the two leaves a file that no row names, which the next start removes.
+ * between the two leaves a file that no row names, which the next start takes out of the folder.
  *
  * @param args.also - Runs in the write that makes the change visible.
  * @throws VerificationError PROOF_COMMITMENT_MISMATCH when the records are not what was committed to;
@@ -83,6 +84,7 @@ export async function rewriteBatch(
   await gate.change(async () => {
     try {
       await store.write(async (trx) => {
+        await noteChange(context, trx);
         await replaceSealing(trx, { batch, sealedId, protectedKey: anew.protectedKey, erased });
         await also(trx, destroyed);
       });

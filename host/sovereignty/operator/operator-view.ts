@@ -10,6 +10,8 @@ export interface VaultStatus {
   readonly vault_id: string;
   readonly records: number;
   readonly batches: number;
+  /** Files of batches that this store does not know, which lie in `batches-set-aside`: it may be an older copy. */
+  readonly batches_set_aside: number;
   readonly subjects: number;
   readonly consents: readonly { readonly usageScope: ConsentPurpose; readonly granted: number }[];
   readonly budgets: readonly BudgetSummary[];
@@ -24,7 +26,7 @@ export interface VaultStatus {
 
 /** What the Vault holds, and how its budgets stand. */
 export async function statusOf(
-  { vaultId, store, books, log, nowMs }: VaultContext,
+  { vaultId, store, books, files, log, nowMs }: VaultContext,
   witness: WitnessApi,
 ): Promise<VaultStatus> {
   const totals = await store.db
@@ -47,6 +49,7 @@ export async function statusOf(
     vault_id: vaultId,
     records: totals?.records ?? 0,
     batches: totals?.batches ?? 0,
+    batches_set_aside: files.setAside,
     subjects: await subjectCount(store.db),
     consents: books.consents.counts(nowMs()),
     budgets: books.ledger.summary(),

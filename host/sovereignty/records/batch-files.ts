@@ -13,17 +13,24 @@ import {
 } from "#protocol";
 
 import { storeUnavailable } from "../../store/index.ts";
+import { writeDurably } from "../custody/secrets.ts";
 
 const SUFFIX = ".batch";
+const BATCH_FILE = /^[0-9a-f]{32}\.batch$/;
+const UNFINISHED_FILE = /^[0-9a-f]{32}\.batch\.tmp$/;
 
 /** The sealed batches of a Vault: one file each, named by batch id. */
 export class BatchFiles {
   readonly #folder: string;
+  readonly #setAside: string;
+  readonly #stateFile: string;
 
-  /** @throws UnavailableError INTERNAL_STORE_UNAVAILABLE */
-  constructor(folder: string) {
-    this.#folder = folder;
-    this.#guarded(() => fs.mkdirSync(folder, { recursive: true, mode: 0o700 }));
+  /** @param directory - The Vault's. @throws UnavailableError INTERNAL_STORE_UNAVAILABLE */
+  constructor(directory: string) {
+    this.#folder = path.join(directory, "batches");
+    this.#setAside = path.join(directory, "batches-set-aside");
+    this.#stateFile = path.join(directory, "batches-state");
+    this.#guarded(() => fs.mkdirSync(this.#folder, { recursive: true, mode: 0o700 }));
   }
 
   /** Writes a sealed batch; durable and whole, or not there. @throws UnavailableError INTERNAL_STORE_UNAVAILABLE */
@@ -83,14 +90,41 @@ export class BatchFiles {
     });
   }
 
-  /** Removes every file but those of `kept`: what a crash or an aborted ingest left behind. */
-  removeOthers(kept: readonly Uint8Array[]): void {
+  /**
+   * Brings the folder to what the store says. Files that are half written are removed; batches of `kept` that were set
+   * aside come back; batches that the store does not know are removed when they are `strangers: "left over"`, set aside
+   * else. What is not named as a batch is left alone.
+   */
+  tidy(kept: readonly Uint8Array[], strangers: "left over" | "unknown"): void {
     const names = new Set(kept.map((batchId) => path.basename(this.#fileOf(batchId))));
     this.#guarded(() => {
+      for (const name of this.#namesSetAside()) {
+        if (names.has(name)) this.#move(name, { from: this.#setAside, to: this.#folder });
+      }
       for (const name of fs.readdirSync(this.#folder)) {
-        if (!names.has(name)) fs.rmSync(path.join(this.#folder, name), { force: true });
+        if (UNFINISHED_FILE.test(name)) fs.rmSync(path.join(this.#folder, name));
+        if (!BATCH_FILE.test(name) || names.has(name)) continue;
+        if (strangers === "left over") fs.rmSync(path.join(this.#folder, name));
+        else this.#move(name, { from: this.#folder, to: this.#setAside });
       }
     });
+  }
+
+  /** Batches that no state of the store which was opened here knew. */
+  get setAside(): number {
+    return this.#guarded(() => this.#namesSetAside().length);
+  }
+
+  /** What says which state of the store the files belong to, see `folder-state.ts`; null when nothing does. */
+  readState(): Uint8Array | null {
+    return this.#guarded(() =>
+      fs.existsSync(this.#stateFile) ? new Uint8Array(fs.readFileSync(this.#stateFile)) : null,
+    );
+  }
+
+  /** Durable when this returns. */
+  writeState(state: Uint8Array): void {
+    this.#guarded(() => writeDurably(this.#stateFile, state));
   }
 
   remove(batchIds: readonly Uint8Array[]): void {
@@ -122,9 +156,19 @@ export class BatchFiles {
     return path.join(this.#folder, `${hex(batchId)}${SUFFIX}`);
   }
 
-  #guarded(work: () => void): void {
+  #namesSetAside(): string[] {
+    if (!fs.existsSync(this.#setAside)) return [];
+    return fs.readdirSync(this.#setAside).filter((name) => BATCH_FILE.test(name));
+  }
+
+  #move(name: string, { from, to }: { readonly from: string; readonly to: string }): void {
+    fs.mkdirSync(to, { recursive: true, mode: 0o700 });
+    fs.renameSync(path.join(from, name), path.join(to, name));
+  }
+
+  #guarded<T>(work: () => T): T {
     try {
-      work();
+      return work();
     } catch (cause) {
       if (cause instanceof UnavailableError) throw cause;
       throw storeUnavailable(this.#folder, cause);

@@ -5,6 +5,7 @@ import { allocateOrdinals } from "../ledger/queries.ts";
 import type { Writing } from "../queries.ts";
 import { ordinalBytes } from "../ledger/subject-set.ts";
 import type { VaultContext } from "../vault-context.ts";
+import { noteChange } from "./folder-state.ts";
 import { discard } from "./runs.ts";
 
 /** Batches whose subjects get their ordinals in one write: some 100 ms for which other writes wait. */
@@ -170,6 +171,7 @@ async function flip(
   if (batches.length !== batchIds.length) {
     throw notWhole(ingestId, `${batchIds.length} staged batches, got ${batches.length}`);
   }
+  await noteChange(context, trx);
   await trx
     .updateTable("batch")
     .set({ published: 1 })

@@ -1,6 +1,7 @@
 import { metaOf } from "../queries.ts";
 import type { VaultContext } from "../vault-context.ts";
 import { indexDocuments } from "./document-index.ts";
+import { isLatestStore, noteChange } from "./folder-state.ts";
 import { finishPublications } from "./publish.ts";
 import { removeExpired } from "./runs.ts";
 
@@ -9,7 +10,8 @@ const INDEXED = "document_index";
 
 /**
  * Brings records and files to one state after any end of the process: publishes runs whose source was staged to its
- * end, keeps what interrupted ones have staged, and removes every file that no batch stands for.
+ * end, keeps what interrupted ones have staged. Files that no batch stands for are removed when the store is the one that
+ * last published here, and set aside when it may be an older copy.
  *
  * @throws UnavailableError INTERNAL_STORE_UNAVAILABLE
  */
@@ -33,7 +35,12 @@ export async function recoverRecords(context: VaultContext): Promise<void> {
   );
   await removeExpired(context);
   const kept = await store.db.selectFrom("batch").select(["batch_id", "sealed_id"]).execute();
-  files.removeOthers(kept.map(({ batch_id, sealed_id }) => sealed_id ?? batch_id));
+  const isLatest = await isLatestStore(context);
+  files.tidy(
+    kept.map(({ batch_id, sealed_id }) => sealed_id ?? batch_id),
+    isLatest ? "left over" : "unknown",
+  );
+  if (!isLatest) await store.write((trx) => noteChange(context, trx));
   await finishPublications(context);
   await indexOldDocuments(context);
 }

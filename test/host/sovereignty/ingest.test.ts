@@ -166,14 +166,67 @@ test("the same source twice is ingested once, with the same report", async () =>
   expect(await fixture.vault.status()).toMatchObject({ records: 24, subjects: 18 });
 });
 
-test("what a crash left behind is removed when the Vault opens", async () => {
+test("what a crash left behind is removed when the Vault opens, and nothing else", async () => {
   const fixture = await newFixture();
   await ingest(fixture, customerCsv(7));
-  fs.writeFileSync(path.join(fixture.directory, "batches", "left.batch.tmp"), "half");
-  fs.writeFileSync(path.join(fixture.directory, "batches", "00ff.batch"), "never published");
+  const folder = path.join(fixture.directory, "batches");
+  const name = `${"0f".repeat(16)}.batch`;
+  fs.writeFileSync(path.join(folder, `${name}.tmp`), "half");
+  fs.writeFileSync(path.join(folder, name), "never published");
+  fs.mkdirSync(path.join(folder, "lost+found"));
   const vault = await fixture.reopen();
+  expect(files(fixture).filter((file) => file.endsWith(".batch"))).toHaveLength(2);
+  expect(files(fixture)).toHaveLength(3);
+  expect(await vault.status()).toMatchObject({ records: 7, batches: 2, batches_set_aside: 0 });
+});
+
+/** A Vault of two ingests, and its closed store as it was after the first. */
+async function withOlderStore() {
+  const fixture = await newFixture();
+  await ingest(fixture, customerCsv(7));
+  const { directory } = fixture;
+  const older = path.join(directory, "older.db");
+  await (await fixture.reopen()).close();
+  fs.copyFileSync(path.join(directory, "vault.db"), older);
+  const vault = await fixture.reopen();
+  await ingest({ ...fixture, vault }, customerCsv(5, 7));
+  await vault.close();
+  const put = (from: string, to: string) =>
+    fs.copyFileSync(path.join(directory, from), path.join(directory, to));
+  return { fixture, put };
+}
+
+test("[DS-1] an older copy of the store sets batches aside that it does not know; the newer one has them back", async () => {
+  const { fixture, put } = await withOlderStore();
+  const all = files(fixture);
+  put("vault.db", "newer.db");
+  put("older.db", "vault.db");
+  const behind = await fixture.reopen();
+  expect(await behind.status()).toMatchObject({ records: 7, batches: 2, batches_set_aside: 1 });
+  const again = await fixture.reopen();
+  expect(await again.status()).toMatchObject({ batches: 2, batches_set_aside: 1 });
   expect(files(fixture)).toHaveLength(2);
-  expect(await vault.status()).toMatchObject({ records: 7, batches: 2 });
+  await again.close();
+  put("newer.db", "vault.db");
+  const newer = await fixture.reopen();
+  expect(await newer.status()).toMatchObject({ records: 12, batches: 3, batches_set_aside: 0 });
+  expect(files(fixture)).toEqual(all);
+});
+
+test.for([
+  { title: "is gone", change: (file: string) => fs.rmSync(file) },
+  { title: "is another", change: (file: string) => fs.writeFileSync(file, new Uint8Array(16)) },
+  { title: "is empty", change: (file: string) => fs.writeFileSync(file, "") },
+])("[DS-1] no batch is removed when what names the store's state $title", async ({ change }) => {
+  const fixture = await newFixture();
+  await ingest(fixture, customerCsv(7));
+  const name = `${"0f".repeat(16)}.batch`;
+  fs.writeFileSync(path.join(fixture.directory, "batches", name), "who knows");
+  change(path.join(fixture.directory, "batches-state"));
+  const vault = await fixture.reopen();
+  expect(await vault.status()).toMatchObject({ records: 7, batches: 2, batches_set_aside: 1 });
+  const aside = path.join(fixture.directory, "batches-set-aside", name);
+  expect(fs.readFileSync(aside, "utf8")).toBe("who knows");
 });
 
 test("a custody that fails leaves what is staged, and the retry goes on from there", async () => {
