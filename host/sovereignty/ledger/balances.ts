@@ -1,12 +1,18 @@
 import { ConflictError } from "#protocol";
 
-import { addToMembers, countAbove, countMarked, lowsOf, type PageMembers } from "./page-members.ts";
+import { Amounts, CHANGES_KEPT, type HeldAmounts, type PageAmounts } from "./amounts.ts";
+import { countAbove, countMarked, lowsOf, ones, type PageMembers } from "./page-members.ts";
 import { Pages, type HeldPages, type Undo } from "./pages.ts";
 import { PAGE_ORDINALS, type SubjectSet } from "./subject-set.ts";
 
-const FROZEN_BYTES = PAGE_ORDINALS / 8;
-const NOTHING = new Float64Array(PAGE_ORDINALS);
-const NOBODY = new Uint8Array(FROZEN_BYTES);
+const FROZEN_WORDS = PAGE_ORDINALS / 16;
+/** Where amounts of one page are put together, for as long as they are looked at. */
+const CONSUMED = new Float64Array(PAGE_ORDINALS);
+const RESERVED = new Float64Array(PAGE_ORDINALS);
+const NOBODY = new Uint16Array(FROZEN_WORDS);
+
+/** A bit for each ordinal of a page whose budget is frozen: bit 0 of word 0 is the first ordinal's. */
+export type FrozenMembers = Uint16Array<ArrayBuffer>;
 
 /** How the balances of a set of subjects and of their record scope change, micro-epsilon. */
 export interface Change {
@@ -46,12 +52,11 @@ export interface BalanceSummary {
   readonly writtenOffMicro: number;
 }
 
-/** Balances of one usage scope, to be written to a snapshot. */
+/** Balances of one usage scope, to be written to a snapshot. What subjects have reserved, open reservations tell. */
 export interface HeldBalances {
   readonly totals: BalanceTotals;
-  readonly consumed: HeldPages<Float64Array<ArrayBuffer>>;
-  readonly reserved: HeldPages<Float64Array<ArrayBuffer>>;
-  readonly frozen: HeldPages<Uint8Array<ArrayBuffer>>;
+  readonly consumed: HeldAmounts;
+  readonly frozen: HeldPages<FrozenMembers>;
 }
 
 /** The balances of a usage scope that are not of one subject. */
@@ -72,19 +77,27 @@ export class Balances {
   /** No balance is above it: everything that is reserved or consumed, of whomever. */
   #ceilingMicro = 0;
   readonly #recordScopes = new Map<string, Change>();
-  readonly #consumed = new Pages(() => this.#floorPage());
-  readonly #reserved = new Pages(() => new Float64Array(PAGE_ORDINALS));
-  readonly #frozen = new Pages(() => new Uint8Array(FROZEN_BYTES));
+  readonly #consumed: Amounts;
+  readonly #reserved: Amounts;
+  readonly #frozen = new Pages<FrozenMembers>(() => new Uint16Array(FROZEN_WORDS));
   /** No subject of the page has more consumed and reserved together; absent where it is to be looked up. */
   readonly #bounds = new Map<number, number>();
+  /** Pages whose bound somebody has reached. */
+  readonly #exact = new Set<number>();
   readonly #summaries = new Map<number, Omit<BalanceSummary, "writtenOffMicro">>();
 
+  /** @param changesKept - See {@link CHANGES_KEPT}. */
+  constructor(changesKept: number = CHANGES_KEPT) {
+    this.#consumed = new Amounts({ initial: () => this.#floorMicro, kept: changesKept });
+    this.#reserved = new Amounts({ initial: () => 0, kept: changesKept });
+  }
+
+  /** With nothing reserved: see {@link reserveAgain}. */
   static restored(
     totals: BalanceTotals,
     pages: {
-      readonly consumed: ReadonlyMap<number, Float64Array<ArrayBuffer>>;
-      readonly reserved: ReadonlyMap<number, Float64Array<ArrayBuffer>>;
-      readonly frozen: ReadonlyMap<number, Uint8Array<ArrayBuffer>>;
+      readonly consumed: ReadonlyMap<number, PageAmounts>;
+      readonly frozen: ReadonlyMap<number, FrozenMembers>;
     },
   ): Balances {
     const balances = new Balances();
@@ -93,18 +106,16 @@ export class Balances {
     balances.#ceilingMicro = totals.ceilingMicro;
     for (const [name, change] of totals.recordScopes) balances.#recordScopes.set(name, change);
     for (const [page, values] of pages.consumed) balances.#consumed.put(page, values);
-    for (const [page, values] of pages.reserved) balances.#reserved.put(page, values);
     for (const [page, values] of pages.frozen) balances.#frozen.put(page, values);
     return balances;
   }
 
   consumedOf(ordinal: number): number {
-    const page = this.#consumed.read(Math.floor(ordinal / PAGE_ORDINALS));
-    return page?.[ordinal % PAGE_ORDINALS] ?? this.#floorMicro;
+    return this.#consumed.of(ordinal);
   }
 
   reservedOf(ordinal: number): number {
-    return this.#reserved.read(Math.floor(ordinal / PAGE_ORDINALS))?.[ordinal % PAGE_ORDINALS] ?? 0;
+    return this.#reserved.of(ordinal);
   }
 
   recordScopeOf(recordScope: string): Change {
@@ -145,6 +156,11 @@ export class Balances {
     };
   }
 
+  /** Takes into account, of balances that were restored, what an open reservation holds of its subjects. */
+  reserveAgain(subjects: SubjectSet, reserved: number): void {
+    this.#addToSubjects(subjects, { consumed: 0, reserved });
+  }
+
   addToRecordScope(recordScope: string, { consumed, reserved }: Change): Undo {
     const before = this.#recordScopes.get(recordScope);
     const present = this.recordScopeOf(recordScope);
@@ -161,7 +177,7 @@ export class Balances {
   /** Lowers what subjects and record scopes have consumed, not below zero; frozen subjects get nothing (PB-2, PB-8). */
   replenish(epsilonMicro: number): Undo {
     // A frozen subject of a page that is not there yet keeps what was written off.
-    if (this.#floorMicro > 0) for (const page of this.#frozen.numbers()) this.#consumed.write(page);
+    if (this.#floorMicro > 0) for (const page of this.#frozen.numbers()) this.#consumed.make(page);
     const lowered = (amount: number): number => Math.max(0, amount - epsilonMicro);
     return this.#rewrite({
       subject: (amount, frozen) => (frozen ? amount : lowered(amount)),
@@ -199,9 +215,9 @@ export class Balances {
       const freezing = this.#frozen.write(members.page);
       this.#summaries.delete(members.page);
       for (const low of lowsOf(members)) {
-        const byte = freezing[low >>> 3] ?? 0;
-        const bit = 1 << (low & 7);
-        freezing[low >>> 3] = frozen ? byte | bit : byte & ~bit;
+        const word = freezing[low >>> 4] ?? 0;
+        const bit = 1 << (low & 15);
+        freezing[low >>> 4] = frozen ? word | bit : word & ~bit;
       }
     }
     return () => {
@@ -238,14 +254,8 @@ export class Balances {
         recordScopes: new Map(this.#recordScopes),
       },
       consumed: this.#consumed.hold(),
-      reserved: this.#reserved.hold(),
       frozen: this.#frozen.hold(),
     };
-  }
-
-  #floorPage(): Float64Array<ArrayBuffer> {
-    const page = new Float64Array(PAGE_ORDINALS);
-    return this.#floorMicro === 0 ? page : page.fill(this.#floorMicro);
   }
 
   #raiseCeiling(epsilonMicro: number): void {
@@ -263,10 +273,11 @@ export class Balances {
     for (const members of subjects.pages()) {
       const { page } = members;
       const bound = this.#bounds.get(page) ?? this.#boundOfAbsent(page);
-      if (consumed !== 0) addToMembers(members, this.#consumed.write(page), consumed);
-      if (reserved !== 0) addToMembers(members, this.#reserved.write(page), reserved);
+      if (consumed !== 0) this.#consumed.add(members, consumed);
+      if (reserved !== 0) this.#reserved.add(members, reserved);
       // What falls may be less than what another subject of the page still has.
       if (bound !== undefined && more > 0) this.#bounds.set(page, bound + more);
+      if (more !== 0) this.#exact.delete(page);
       this.#summaries.delete(page);
     }
   }
@@ -277,14 +288,16 @@ export class Balances {
 
   /** Of a page that nobody was charged on. */
   #boundOfAbsent(page: number): number | undefined {
-    const present = this.#consumed.read(page) ?? this.#reserved.read(page);
-    return present === undefined ? this.#floorMicro : undefined;
+    return this.#consumed.has(page) || this.#reserved.has(page) ? undefined : this.#floorMicro;
   }
 
   /** The most that a subject of the page has consumed and reserved together, which is its bound from now on. */
   #tightened(page: number): number {
+    const known = this.#exact.has(page) ? this.#bounds.get(page) : undefined;
+    if (known !== undefined) return known;
     const most = this.#boundOfAbsent(page) ?? mostOf(...this.#amountsOf(page));
     this.#bounds.set(page, most);
+    this.#exact.add(page);
     return most;
   }
 
@@ -294,10 +307,9 @@ export class Balances {
     return countAbove(members, this.#amountsOf(members.page), limit);
   }
 
-  #amountsOf(page: number): readonly [consumed: Float64Array, reserved: Float64Array] {
-    const consumed = this.#consumed.read(page);
-    const floor = this.#floorMicro === 0 ? NOTHING : undefined;
-    return [consumed ?? floor ?? this.#floorPage(), this.#reserved.read(page) ?? NOTHING];
+  /** To be looked at before anything else is done. */
+  #amountsOf(page: number): readonly [consumed: PageAmounts, reserved: PageAmounts] {
+    return [this.#consumed.valuesOf(page, CONSUMED), this.#reserved.valuesOf(page, RESERVED)];
   }
 
   #rewrite(rule: {
@@ -306,19 +318,16 @@ export class Balances {
     readonly recordFloorMicro: number;
     readonly record: (amount: number) => number;
   }): Undo {
-    const pages = this.#consumed.numbers();
     // A page that is made from now on has the new floor.
-    const undoPages = this.#consumed.rememberAll();
+    const undoPages = this.#consumed.rewrite((page) => {
+      const freezing = this.#frozen.read(page) ?? NOBODY;
+      return (amount, low) => {
+        const frozen = (((freezing[low >>> 4] ?? 0) >>> (low & 15)) & 1) === 1;
+        return rule.subject(amount, frozen);
+      };
+    });
     const before = { floor: this.#floorMicro, recordFloor: this.#recordFloorMicro };
     const records = new Map(this.#recordScopes);
-    for (const page of pages) {
-      const consumed = this.#consumed.write(page);
-      const freezing = this.#frozen.read(page) ?? NOBODY;
-      for (let low = 0; low < consumed.length; low += 1) {
-        const frozen = (((freezing[low >>> 3] ?? 0) >>> (low & 7)) & 1) === 1;
-        consumed[low] = rule.subject(consumed[low] ?? 0, frozen);
-      }
-    }
     this.#floorMicro = rule.floorMicro;
     this.#recordFloorMicro = rule.recordFloorMicro;
     for (const [name, { consumed, reserved }] of records) {
@@ -336,26 +345,24 @@ export class Balances {
 
   #forgetDerived(): void {
     this.#bounds.clear();
+    this.#exact.clear();
     this.#summaries.clear();
   }
 
   #summaryOf(page: number): Omit<BalanceSummary, "writtenOffMicro"> {
-    const consumed = this.#consumed.read(page);
-    const reserved = this.#reserved.read(page) ?? NOTHING;
+    const [consumed, reserved] = this.#amountsOf(page);
     let subjects = 0;
     let consumedMaxMicro = 0;
     let reservedMaxMicro = 0;
     for (let low = 0; low < PAGE_ORDINALS; low += 1) {
-      const own = consumed?.[low] ?? this.#floorMicro;
+      const own = consumed[low] ?? 0;
       const held = reserved[low] ?? 0;
       if (own + held > this.#floorMicro) subjects += 1;
       if (own > consumedMaxMicro) consumedMaxMicro = own;
       if (held > reservedMaxMicro) reservedMaxMicro = held;
     }
     let frozen = 0;
-    for (let bits of this.#frozen.read(page) ?? NOBODY) {
-      for (; bits !== 0; bits &= bits - 1) frozen += 1;
-    }
+    for (const word of this.#frozen.read(page) ?? NOBODY) frozen += ones(word);
     return { subjects, consumedMaxMicro, reservedMaxMicro, frozen };
   }
 }

@@ -78,6 +78,12 @@ export class Ledger {
   #reservations = new OpenReservations();
   /** Of open reservations, by digest. */
   readonly #sets = new Map<string, { readonly subjects: SubjectSet; readonly users: number }>();
+  readonly #changesKept: number | undefined;
+
+  /** @param changesKept - Other than `CHANGES_KEPT` of amounts.ts, for tests of what else takes many reservations. */
+  constructor(changesKept?: number) {
+    this.#changesKept = changesKept;
+  }
 
   /** A ledger as a snapshot had it. */
   static async restored(
@@ -93,6 +99,9 @@ export class Ledger {
     for (const [scope, epochId] of held.replenished) ledger.#replenished.set(scope, epochId);
     for (const [scope, balances] of held.balances) ledger.#balances.set(scope, balances);
     await ledger.#loadOpenSets(loadSet);
+    for (const { usageScope, setDigest, reservedMicro } of held.open) {
+      ledger.#of(usageScope).reserveAgain(ledger.#subjectsOf(setDigest), reservedMicro);
+    }
     return ledger;
   }
 
@@ -116,9 +125,9 @@ export class Ledger {
       case "reserve": {
         const { subjects, ...rest } = entry;
         const setDigest = hex(subjects.digest);
-        return this.#step({ ...rest, setDigest }, (digest) =>
-          digest === setDigest ? subjects : this.#subjectsOf(digest),
-        );
+        // One object for one set: the changes of both become one.
+        const known = this.#sets.get(setDigest)?.subjects ?? subjects;
+        return this.#step({ ...rest, setDigest }, () => known);
       }
       case "executing":
       case "commit":
@@ -136,7 +145,8 @@ export class Ledger {
     const settle = async (): Promise<void> => {
       for (const { setDigest, usageScope, ...change } of sums.values()) {
         if (change.consumed !== 0 || change.reserved !== 0) {
-          this.#of(usageScope).add(await loadSet(setDigest), change);
+          const known = this.#sets.get(setDigest)?.subjects;
+          this.#of(usageScope).add(known ?? (await loadSet(setDigest)), change);
         }
       }
       sums.clear();
@@ -155,8 +165,8 @@ export class Ledger {
       const consumed = sum.consumed + change.consumed;
       sums.set(key, { ...sum, consumed, reserved: sum.reserved + change.reserved });
     }
-    await settle();
     await this.#loadOpenSets(loadSet);
+    await settle();
   }
 
   /**
@@ -281,7 +291,7 @@ export class Ledger {
   #of(usageScope: UsageScope): Balances {
     const known = this.#balances.get(usageScope);
     if (known !== undefined) return known;
-    const balances = new Balances();
+    const balances = new Balances(this.#changesKept);
     this.#balances.set(usageScope, balances);
     return balances;
   }

@@ -41,6 +41,20 @@ export function lowsOf({ size, form, values }: PageMembers): Uint16Array {
   return lows;
 }
 
+/** Whether the ordinal whose lower 16 bits are `low` is one. */
+export function isMember({ form, values }: PageMembers, low: number): boolean {
+  if (form === "bitmap") return (((values[low >>> 4] ?? 0) >>> (low & 15)) & 1) === 1;
+  // The number of values that are not above `low`.
+  let from = 0;
+  let to = values.length;
+  while (from < to) {
+    const middle = (from + to) >>> 1;
+    if ((values[middle] ?? 0) <= low) from = middle + 1;
+    else to = middle;
+  }
+  return values[from - 1] === low || (form === "runs" && from % 2 === 1);
+}
+
 /** Adds `amount` to what `balances`, one for each ordinal of the page, has for each member. */
 export function addToMembers(members: PageMembers, balances: Float64Array, amount: number): void {
   const { form, values } = members;
@@ -88,13 +102,14 @@ export function countAbove(
   return count;
 }
 
-/** How many members have their bit set: bit 0 of byte 0 is the first ordinal's. */
-export function countMarked({ form, values }: PageMembers, marks: Uint8Array): number {
+/** How many members have their bit set: bit 0 of word 0 is the first ordinal's. */
+export function countMarked({ form, values }: PageMembers, marks: Uint16Array): number {
   let count = 0;
   if (form === "bitmap") {
-    for (let index = 0; index < values.length; index += 1) {
-      const marked = (marks[2 * index] ?? 0) | ((marks[2 * index + 1] ?? 0) << 8);
-      count += ones((values[index] ?? 0) & marked);
+    for (let index = 0; index < values.length; index += 2) {
+      const first = (values[index] ?? 0) & (marks[index] ?? 0);
+      const second = (values[index + 1] ?? 0) & (marks[index + 1] ?? 0);
+      count += ones(first | (second << 16));
     }
   } else if (form === "runs") {
     for (let run = 0; run < values.length; run += 2) {
@@ -103,27 +118,27 @@ export function countMarked({ form, values }: PageMembers, marks: Uint8Array): n
   } else {
     for (let index = 0; index < values.length; index += 1) {
       const low = values[index] ?? 0;
-      count += ((marks[low >>> 3] ?? 0) >>> (low & 7)) & 1;
+      count += ((marks[low >>> 4] ?? 0) >>> (low & 15)) & 1;
     }
   }
   return count;
 }
 
-function countMarkedRun(first: number, last: number, marks: Uint8Array): number {
+function countMarkedRun(first: number, last: number, marks: Uint16Array): number {
   let count = 0;
   for (let low = first; low <= last;) {
-    const byte = marks[low >>> 3] ?? 0;
-    const whole = (low & 7) === 0 && low + 7 <= last;
-    count += whole ? ones(byte) : (byte >>> (low & 7)) & 1;
-    low += whole ? 8 : 1;
+    const word = marks[low >>> 4] ?? 0;
+    const whole = (low & 15) === 0 && low + 15 <= last;
+    count += whole ? ones(word) : (word >>> (low & 15)) & 1;
+    low += whole ? 16 : 1;
   }
   return count;
 }
 
-/** Bits set in a word of 16. */
+/** Bits set in a word of 32. */
 export function ones(word: number): number {
-  const pairs = word - ((word >>> 1) & 0x5555);
-  const fours = (pairs & 0x3333) + ((pairs >>> 2) & 0x3333);
-  const eights = (fours + (fours >>> 4)) & 0x0f0f;
-  return (eights + (eights >>> 8)) & 0x1f;
+  const pairs = word - ((word >>> 1) & 0x5555_5555);
+  const fours = (pairs & 0x3333_3333) + ((pairs >>> 2) & 0x3333_3333);
+  const eights = (fours + (fours >>> 4)) & 0x0f0f_0f0f;
+  return Math.imul(eights, 0x0101_0101) >>> 24;
 }

@@ -17,7 +17,7 @@ import {
 import { z } from "zod";
 
 import { Consents, type HeldConsents } from "../consent/consent.ts";
-import { Balances } from "./balances.ts";
+import { Balances, type FrozenMembers } from "./balances.ts";
 import { Ledger, type HeldLedger, type LoadSet } from "./ledger.ts";
 import type { HeldPages } from "./pages.ts";
 import { PAGE_ORDINALS } from "./subject-set.ts";
@@ -26,7 +26,8 @@ import { PAGE_ORDINALS } from "./subject-set.ts";
  * A snapshot is a file of the machine that wrote it:
  *
  *   length   u32 little endian   bytes of the header
- *   header   CBOR                positions, open reservations, totals, and which pages follow in which order
+ *   header   CBOR                positions, open reservations, totals, and which pages follow in which order; what
+ *                                subjects have reserved follows from the open reservations
  *   pages    bytes               each as it is in memory: 8 bytes an ordinal for amounts and times, one for a consent
  *                                state, one bit for a frozen budget
  *
@@ -35,10 +36,12 @@ import { PAGE_ORDINALS } from "./subject-set.ts";
 const HEADER_BYTES_MAX = 64 * 1024 * 1024;
 const LENGTH_BYTES = 4;
 const FILE_MODE = 0o600;
+/** Bytes after which those written are synced: a disk that is given all of them at once keeps every commit waiting. */
+const SYNC_BYTES = 8 * 1024 * 1024;
 
 const amount = z.int().min(0);
 const pageSchema = z.strictObject({
-  kind: z.enum(["consumed", "reserved", "frozen", "state", "expires"]),
+  kind: z.enum(["consumed", "frozen", "state", "expires"]),
   purpose: consentPurpose,
   page: z.int().min(0).max(0xffff),
 });
@@ -116,28 +119,44 @@ export async function writeSnapshot(file: string, held: HeldBooks): Promise<Uint
       ),
     );
     if (header.length > HEADER_BYTES_MAX) throw malformed("header");
-    const hash = createHash("sha256");
-    const handle = await fs.open(temporary, "w", FILE_MODE);
-    try {
-      const length = new Uint8Array(LENGTH_BYTES);
-      new DataView(length.buffer).setUint32(0, header.length, true);
-      for (const bytes of [length, header, ...named.map(({ bytes }) => bytes)]) {
-        hash.update(bytes);
-        await handle.writeFile(bytes);
-      }
-      await handle.sync();
-    } finally {
-      await handle.close();
-    }
+    const length = new Uint8Array(LENGTH_BYTES);
+    new DataView(length.buffer).setUint32(0, header.length, true);
+    const digest = await writeParts(temporary, [
+      () => length,
+      () => header,
+      ...named.map(({ bytes }) => bytes),
+    ]);
     await fs.rename(temporary, file);
     await syncFolder(path.dirname(file));
-    return hash.digest();
+    return digest;
   } catch (cause) {
     await fs.rm(temporary, { force: true });
     throw cause;
   } finally {
     for (const pages of heldPagesOf(held)) pages.release();
   }
+}
+
+/** @returns SHA-256 of all parts. Each is made when its turn comes. */
+async function writeParts(file: string, parts: readonly (() => Uint8Array)[]): Promise<Uint8Array> {
+  const hash = createHash("sha256");
+  const handle = await fs.open(file, "w", FILE_MODE);
+  try {
+    let unsynced = 0;
+    for (const part of parts) {
+      const bytes = part();
+      hash.update(bytes);
+      await handle.writeFile(bytes);
+      unsynced += bytes.length;
+      if (unsynced < SYNC_BYTES) continue;
+      await handle.datasync();
+      unsynced = 0;
+    }
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
+  return hash.digest();
 }
 
 /**
@@ -172,11 +191,9 @@ type Bytes = Uint8Array<ArrayBuffer>;
 
 /** Pages by kind, purpose and number. */
 interface PagesRead {
-  readonly numbers: (
-    kind: "consumed" | "reserved" | "expires",
-    purpose: string,
-  ) => Map<number, Numbers>;
-  readonly bytes: (kind: "frozen" | "state", purpose: string) => Map<number, Bytes>;
+  readonly numbers: (kind: "consumed" | "expires", purpose: string) => Map<number, Numbers>;
+  readonly frozen: (purpose: string) => Map<number, FrozenMembers>;
+  readonly states: (purpose: string) => Map<number, Bytes>;
 }
 
 async function readPages(
@@ -185,22 +202,26 @@ async function readPages(
   names: readonly PageName[],
 ): Promise<PagesRead> {
   const numbers = new Map<string, Map<number, Numbers>>();
-  const bytes = new Map<string, Map<number, Bytes>>();
+  const frozen = new Map<string, Map<number, FrozenMembers>>();
+  const states = new Map<string, Map<number, Bytes>>();
+  const read = async <Values extends Numbers | FrozenMembers | Bytes>(
+    into: Map<string, Map<number, Values>>,
+    { key, page }: { readonly key: string; readonly page: number },
+    values: Values,
+  ): Promise<void> => {
+    await readExactly(handle, hash, bytesOf(values));
+    into.set(key, (into.get(key) ?? new Map<number, Values>()).set(page, values));
+  };
   for (const { kind, purpose, page } of names) {
-    const key = `${kind} ${purpose}`;
-    if (kind === "frozen" || kind === "state") {
-      const values = new Uint8Array(kind === "state" ? PAGE_ORDINALS : PAGE_ORDINALS / 8);
-      await readExactly(handle, hash, values);
-      bytes.set(key, (bytes.get(key) ?? new Map<number, Bytes>()).set(page, values));
-    } else {
-      const values = new Float64Array(PAGE_ORDINALS);
-      await readExactly(handle, hash, bytesOf(values));
-      numbers.set(key, (numbers.get(key) ?? new Map<number, Numbers>()).set(page, values));
-    }
+    const at = { key: purpose, page };
+    if (kind === "frozen") await read(frozen, at, new Uint16Array(PAGE_ORDINALS / 16));
+    else if (kind === "state") await read(states, at, new Uint8Array(PAGE_ORDINALS));
+    else await read(numbers, { key: `${kind} ${purpose}`, page }, new Float64Array(PAGE_ORDINALS));
   }
   return {
     numbers: (kind, purpose) => numbers.get(`${kind} ${purpose}`) ?? new Map(),
-    bytes: (kind, purpose) => bytes.get(`${kind} ${purpose}`) ?? new Map(),
+    frozen: (purpose) => frozen.get(purpose) ?? new Map(),
+    states: (purpose) => states.get(purpose) ?? new Map(),
   };
 }
 
@@ -236,8 +257,7 @@ async function restored(
     };
     const restoredPages = {
       consumed: pages.numbers("consumed", name),
-      reserved: pages.numbers("reserved", name),
-      frozen: pages.bytes("frozen", name),
+      frozen: pages.frozen(name),
     };
     balances.set(name, Balances.restored(totals, restoredPages));
   }
@@ -259,7 +279,7 @@ async function restored(
       (purpose) =>
         [
           purpose,
-          { states: pages.bytes("state", purpose), expiresMs: pages.numbers("expires", purpose) },
+          { states: pages.states(purpose), expiresMs: pages.numbers("expires", purpose) },
         ] as const,
     );
   return {
@@ -300,24 +320,30 @@ function headerOf({ positions, ledger }: HeldBooks, pages: PageName[]): Header {
   };
 }
 
-function pagesOf({
-  ledger,
-  consents,
-}: HeldBooks): { readonly name: PageName; readonly bytes: Uint8Array }[] {
-  const of = <Values extends Numbers | Bytes>(
+/** A page of a snapshot. `bytes` are good until those of another page are asked for. */
+interface NamedPage {
+  readonly name: PageName;
+  readonly bytes: () => Bytes;
+}
+
+function pagesOf({ ledger, consents }: HeldBooks): NamedPage[] {
+  const into = new Float64Array(PAGE_ORDINALS);
+  const of = <Values extends Numbers | FrozenMembers | Bytes>(
     kind: PageName["kind"],
     purpose: ConsentPurpose,
     held: HeldPages<Values>,
-  ) =>
+  ): NamedPage[] =>
     Array.from(held.pages, ([page, values]) => ({
       name: { kind, purpose, page },
-      bytes: bytesOf(values),
+      bytes: () => bytesOf(values),
     }));
   return [
-    ...Array.from(ledger.balances, ([scope, { consumed, reserved, frozen }]) => [
-      ...of("consumed", scope, consumed),
-      ...of("reserved", scope, reserved),
-      ...of("frozen", scope, frozen),
+    ...Array.from(ledger.balances, ([purpose, { consumed, frozen }]) => [
+      ...consumed.pages.map((page) => ({
+        name: { kind: "consumed" as const, purpose, page },
+        bytes: () => bytesOf(consumed.valuesOf(page, into)),
+      })),
+      ...of("frozen", purpose, frozen),
     ]),
     ...Array.from(consents, ([purpose, { states, expiresMs }]) => [
       ...of("state", purpose, states),
@@ -328,16 +354,12 @@ function pagesOf({
 
 function heldPagesOf({ ledger, consents }: HeldBooks): { release(): void }[] {
   return [
-    ...[...ledger.balances.values()].flatMap(({ consumed, reserved, frozen }) => [
-      consumed,
-      reserved,
-      frozen,
-    ]),
+    ...[...ledger.balances.values()].flatMap(({ consumed, frozen }) => [consumed, frozen]),
     ...[...consents.values()].flatMap(({ states, expiresMs }) => [states, expiresMs]),
   ];
 }
 
-function bytesOf(values: Numbers | Bytes): Bytes {
+function bytesOf(values: Numbers | FrozenMembers | Bytes): Bytes {
   return new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
 }
 

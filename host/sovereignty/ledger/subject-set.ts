@@ -1,6 +1,6 @@
 import { MalformedError, compareBytes, digestOfBytes } from "#protocol";
 
-import { FORMS, lowsOf, ones, type PageMembers } from "./page-members.ts";
+import { FORMS, isMember, lowsOf, ones, type PageMembers } from "./page-members.ts";
 
 /*
  * A set is encoded as a form byte and its pages in ascending order. A page holds the ordinals that share their upper
@@ -40,7 +40,7 @@ class Subjects {
 
   has(ordinal: number): boolean {
     const page = this.#pages.get(Math.floor(ordinal / PAGE_ORDINALS));
-    return page !== undefined && holds(page, ordinal % PAGE_ORDINALS);
+    return page !== undefined && isMember(page, ordinal % PAGE_ORDINALS);
   }
 
   /** In ascending order. */
@@ -187,19 +187,6 @@ function runsOf(bitmap: Uint16Array, runs: Uint16Array): Uint16Array {
   }
   if (at < runs.length) runs[at] = PAGE_ORDINALS - 1;
   return runs;
-}
-
-function holds({ form, values }: PageMembers, low: number): boolean {
-  if (form === "bitmap") return (((values[low >>> 4] ?? 0) >>> (low & 15)) & 1) === 1;
-  // The number of values that are not above `low`.
-  let from = 0;
-  let to = values.length;
-  while (from < to) {
-    const middle = (from + to) >>> 1;
-    if ((values[middle] ?? 0) <= low) from = middle + 1;
-    else to = middle;
-  }
-  return values[from - 1] === low || (form === "runs" && from % 2 === 1);
 }
 
 function encodePages(pages: readonly PageMembers[]): Uint8Array {

@@ -11,11 +11,11 @@ import { hex } from "../../../protocol/index.ts";
 
 const ALLOWANCE = 100;
 
-function reserve(reservationId: string, epsilonMicro: number, ...subjects: number[]): LedgerEntry {
+function reserve(reservationId: string, epsilonMicro: number, ...subjects: number[]) {
   return {
-    kind: "reserve",
+    kind: "reserve" as const,
     reservationId,
-    usageScope: "marketing",
+    usageScope: "marketing" as const,
     recordScope: "customers",
     subjects: subjectSetOf(subjects),
     epsilonMicro,
@@ -97,21 +97,35 @@ const EXECUTING: LedgerEntry = {
   epsilonMicro: 1,
 };
 
-test("[PB-2] what was charged after a write-off or a replenishment is taken back with it", () => {
-  const scopes = { kind: "write_off", usageScope: "marketing" } as const;
-  const ledger = ledgerOf([{ ...scopes, epsilonMicro: 50, recordScopeMicro: 50 }]);
-  const replenish = { kind: "replenish", usageScope: "marketing", epochId: 1 } as const;
-  const undos = [
-    { ...replenish, epsilonMicro: 20 },
-    reserve("a", 10, 1),
-    EXECUTING,
-    { kind: "commit" as const, reservationId: "a", epsilonMicro: 5 },
-  ].map((entry) => ledger.apply(entry));
-  expect(ledger.consumedMicro("marketing", 1)).toBe(35);
-  for (const undo of undos.toReversed()) undo();
-  expect(ledger.consumedMicro("marketing", 1)).toBe(50);
-  expect(ledger.reservedMicro("marketing", 1)).toBe(0);
-});
+test.for([16, 0, 1])(
+  "[PB-2] what was charged after a write-off or a replenishment is taken back with it, of pages that keep %d changes",
+  (changesKept) => {
+    const ledger = new Ledger(changesKept);
+    const scopes = { kind: "write_off", usageScope: "marketing" } as const;
+    ledger.apply({ ...scopes, epsilonMicro: 50, recordScopeMicro: 50 });
+    const replenish = { kind: "replenish", usageScope: "marketing", epochId: 1 } as const;
+    const [alone, both] = [subjectSetOf([1]), subjectSetOf([1, 2])];
+    const undos = [
+      { ...replenish, epsilonMicro: 20 },
+      ...committed("a", alone),
+      ...committed("b", alone),
+      ...committed("c", both),
+    ].map((entry) => ledger.apply(entry));
+    expect(ledger.consumedMicro("marketing", 1)).toBe(45);
+    for (const undo of undos.toReversed()) undo();
+    expect([1, 2, 3].map((each) => ledger.consumedMicro("marketing", each))).toEqual([50, 50, 50]);
+    expect(ledger.reservedMicro("marketing", 1)).toBe(0);
+  },
+);
+
+/** Reserves, begins and commits 5 of 10. */
+function committed(reservationId: string, subjects: SubjectSet): LedgerEntry[] {
+  return [
+    { ...reserve(reservationId, 10), subjects },
+    { kind: "executing", reservationId, round: 0, epsilonMicro: 1 },
+    { kind: "commit", reservationId, epsilonMicro: 5 },
+  ];
+}
 
 test.for<{ title: string; entries: LedgerEntry[]; code: string }>([
   {

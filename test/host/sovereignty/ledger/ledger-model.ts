@@ -6,7 +6,11 @@ import {
   type LedgerStep,
 } from "../../../../host/sovereignty/ledger/ledger.ts";
 import type { Undo } from "../../../../host/sovereignty/ledger/pages.ts";
-import { subjectSetOf, type SubjectSet } from "../../../../host/sovereignty/ledger/subject-set.ts";
+import {
+  PAGE_ORDINALS,
+  subjectSetOf,
+  type SubjectSet,
+} from "../../../../host/sovereignty/ledger/subject-set.ts";
 import { hex, type UsageScope } from "../../../../protocol/index.ts";
 import {
   EMPTY,
@@ -32,6 +36,9 @@ interface Size {
 const SMALL: Size = { scopes: 1, subjects: 4 };
 const LARGE: Size = { scopes: SCOPES.length, subjects: SUBJECTS.length };
 const LARGE_ONE_IN = 8;
+/** Sequences are too short for pages to collect many changes: some have pages that keep fewer. */
+const FEW_CHANGES_ONE_IN = 8;
+const FEW_CHANGES = 3;
 const ACTORS = 3;
 const IDS = 4;
 const STEPS_MAX = 24;
@@ -91,16 +98,19 @@ interface Pending {
 
 /** One run: steps of several actors, in groups of writes that commit, fail or are cut off by a crash. */
 class Run {
-  #ledger = new Ledger();
+  #ledger: Ledger;
   #naive = EMPTY;
   #kept: Kept[] = [];
   #pending: Pending[] = [];
   #durable = EMPTY;
   #snapshot: { readonly held: HeldLedger; readonly kept: number } | undefined;
   readonly #draw: Draw;
+  readonly #changesKept: number | undefined;
 
   constructor(draw: Draw) {
     this.#draw = draw;
+    this.#changesKept = draw(FEW_CHANGES_ONE_IN) === 0 ? draw(FEW_CHANGES) : undefined;
+    this.#ledger = new Ledger(this.#changesKept);
   }
 
   async run(): Promise<void> {
@@ -177,7 +187,7 @@ class Run {
   async #crash(): Promise<void> {
     this.#pending = [];
     this.#naive = this.#durable;
-    const replayed = await caughtUp(new Ledger(), this.#kept);
+    const replayed = await caughtUp(new Ledger(this.#changesKept), this.#kept);
     this.#compare(replayed, this.#durable);
     const ledger = this.#snapshot === undefined ? replayed : await this.#fromSnapshot();
     this.#compare(ledger, this.#durable);
@@ -190,13 +200,13 @@ class Run {
   async #fromSnapshot(): Promise<Ledger> {
     if (this.#snapshot === undefined) return new Ledger();
     const { held, kept } = this.#snapshot;
-    const balances = Array.from(
-      held.balances,
-      ([scope, { totals, consumed, reserved, frozen }]) => {
-        const pages = { consumed: consumed.pages, reserved: reserved.pages, frozen: frozen.pages };
-        return [scope, Balances.restored(totals, pages)] as const;
-      },
-    );
+    const balances = Array.from(held.balances, ([scope, { totals, consumed, frozen }]) => {
+      const values = consumed.pages.map(
+        (page) => [page, consumed.valuesOf(page, new Float64Array(PAGE_ORDINALS)).slice()] as const,
+      );
+      const pages = { consumed: new Map(values), frozen: frozen.pages };
+      return [scope, Balances.restored(totals, pages)] as const;
+    });
     const restored = { ...held, balances: new Map(balances) };
     const sets = setsOf(this.#kept);
     const ledger = await Ledger.restored(restored, async (digest) => setIn(sets, digest));
