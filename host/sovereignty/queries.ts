@@ -313,6 +313,17 @@ export async function executionsOf(db: Reading, requestDigest: Uint8Array) {
     .execute();
 }
 
+/** Place in the Vault's log of the last round of a task that was begun; null before the first. */
+export async function lastExecutingEvent(db: Reading, taskId: string): Promise<number | null> {
+  const row = await db
+    .selectFrom("actor_log")
+    .select(({ fn }) => fn.max<number | null>("sequence").as("sequence"))
+    .where("task_id", "=", taskId)
+    .where("type", "=", "budget.executing")
+    .executeTakeFirst();
+  return row?.sequence ?? null;
+}
+
 /** What a request's task was settled as. */
 export async function settledOf(db: Reading, requestDigest: Uint8Array) {
   return await db

@@ -144,7 +144,7 @@ export async function openVault(options: VaultOptions): Promise<Vault> {
   return {
     vaultId: options.vaultId,
     log: context.log,
-    custody: custodyOf(context),
+    custody: custodyOf(context, witness),
     operator: operatorOf(context),
     witness,
     records: recordsOf(context),

@@ -8,6 +8,7 @@ import {
   cosignCheckpoint,
   genesisState,
   parseCose,
+  signCheckpoint,
 } from "../../protocol/index.ts";
 import { NETWORK_TIME_MS, testSeed, type TestActor, type TestNetwork } from "./network.ts";
 
@@ -65,6 +66,36 @@ export function cosignedHead(log: ActorLog, witnesses: readonly TestActor[]): Co
     log.checkpoint(),
   );
   return { note, size: log.size };
+}
+
+/** Has every other Vault of the network cosign the head of `vault`'s log as one that it never cosigned before. */
+export async function cosignVault(vault: Vault, network: TestNetwork): Promise<void> {
+  const governance = genesisState(network.genesisBytes);
+  const asked = vault.witness.ask(governance);
+  const { question } = asked;
+  for (const answer of trustingAnswers(network, vault.vaultId, { about: "witness", question })) {
+    await vault.witness.take(asked, answer, governance);
+  }
+}
+
+/** Shows a Vault a head five events newer than its log, which it signed and does not hold. */
+export async function freezeVault(args: {
+  readonly vault: Vault;
+  readonly network: TestNetwork;
+}): Promise<void> {
+  const { vault, network } = args;
+  const [actor, other] = network.vaults.toSorted(({ actorId }) =>
+    actorId === vault.vaultId ? -1 : 1,
+  );
+  if (actor === undefined || other === undefined) throw new Error("expected two Vaults");
+  const governance = genesisState(network.genesisBytes);
+  const checkpoint = signCheckpoint({
+    ...{ origin: vault.log.origin, size: vault.log.size + 5, root: testSeed("forgotten") },
+    ...{ signerName: actor.actorId, key: actor.signing },
+  });
+  const answer = WITNESS_ANSWER.encode({ result: "held", checkpoint, restarts: [] });
+  const carried = { actorId: other.actorId, answer };
+  await vault.witness.take(vault.witness.ask(governance), carried, governance);
 }
 
 /** Has every other Vault of the network confirm `vault` as one that nobody has witnessed. */

@@ -4,19 +4,21 @@ import { ROLES, type Check, type Finding, type Role } from "./findings.ts";
 import { ANY_CHECKS, SIMULATOR_CHECKS, SNP_CHECKS, TDX_CHECKS } from "./host.ts";
 import { thisMachine, type Machine } from "./machine.ts";
 import { INSIDE_ENCLAVE_CHECKS, NITRO_PARENT_CHECKS } from "./nitro.ts";
+import { vaultFindings } from "./vault.ts";
 import { EXIT, UsageError, type CliIo } from "../io.ts";
 
-export const DOCTOR_HELP = `symphony doctor [--role ROLE] [--json]
+export const DOCTOR_HELP = `symphony doctor [--role ROLE] [--vault DIR] [--json]
 
 Says what this machine can be in a network, what it lacks, and what to do about it. Changes nothing, prints no
-secrets, and asks no server. Exits 1 when something is missing that every part needs or, with --role, that this role
-needs.
+secrets, and asks no server but the Vault named. Exits 1 when something is missing that every part needs or, with --role
+or --vault, that this role or Vault needs.
 
   --role ROLE   only simulator, nitro-parent, inside-enclave, snp-guest or tdx-guest, and what every part needs
+  --vault DIR   the running Vault whose folder this is: whether it may work, and what keeps it
   --json        one JSON object instead of lines
 `;
 
-const CHECKS: Readonly<Record<Role, readonly Check[]>> = {
+const CHECKS: Readonly<Record<(typeof ROLES)[number], readonly Check[]>> = {
   any: ANY_CHECKS,
   simulator: SIMULATOR_CHECKS,
   "nitro-parent": NITRO_PARENT_CHECKS,
@@ -31,6 +33,7 @@ const TITLES: Readonly<Record<Role, string>> = {
   "inside-enclave": "inside an enclave",
   "snp-guest": "snp guest",
   "tdx-guest": "tdx guest",
+  vault: "vault",
 };
 const MARKS = { ok: "✓", warning: "!", missing: "✗" } as const;
 
@@ -42,11 +45,21 @@ export async function runDoctor(
 ): Promise<number> {
   const { values } = parseArgs({
     args: [...argv],
-    options: { role: { type: "string" }, json: { type: "boolean", default: false } },
+    options: {
+      role: { type: "string" },
+      vault: { type: "string" },
+      json: { type: "boolean", default: false },
+    },
   });
-  const needed = rolesOf(values.role);
-  const shown = values.role === undefined ? ROLES : needed;
-  const findings = shown.flatMap((role) => CHECKS[role].map((check) => check(machine)));
+  const named = rolesOf(values.role);
+  const machineRoles = values.role === undefined ? ROLES : named;
+  const vaultRoles: readonly Role[] = values.vault === undefined ? [] : ["vault"];
+  const shown = [...machineRoles, ...vaultRoles];
+  const needed = [...named, ...vaultRoles];
+  const findings = [
+    ...machineRoles.flatMap((role) => CHECKS[role].map((check) => check(machine))),
+    ...(values.vault === undefined ? [] : await vaultFindings(values.vault)),
+  ];
   const isMissing = (role: Role): boolean =>
     findings.some((finding) => finding.role === role && finding.state === "missing");
   const ok = !needed.some(isMissing);
@@ -55,7 +68,7 @@ export async function runDoctor(
   return ok ? EXIT.ok : EXIT.refused;
 }
 
-function rolesOf(name: string | undefined): readonly Role[] {
+function rolesOf(name: string | undefined): readonly (typeof ROLES)[number][] {
   if (name === undefined) return ["any"];
   const role = ROLES.find((each) => each === name && each !== "any");
   if (role !== undefined) return ["any", role];

@@ -1,6 +1,7 @@
 import { z } from "zod";
 
-import { tableText, timeText, type VaultCall, type VaultCommand } from "./command.ts";
+import { tableText, type VaultCall, type VaultCommand } from "./command.ts";
+import { standingFields, standingText } from "./standing.ts";
 
 const statusSchema = z.object({
   vault_id: z.string(),
@@ -21,15 +22,15 @@ const statusSchema = z.object({
   reservations: z.object({ reserved: z.number(), executing: z.number() }),
   flagged: z.number(),
   grants: z.number(),
-  witness: z.object({
-    standing: z.string(),
-    frozen: z.object({ reason: z.string(), at_ms: z.number() }).nullable(),
-    cosigned_size: z.number().nullable(),
-    held_by: z.array(z.object({ vault_id: z.string(), size: z.number() })),
-  }),
+  exhausted_sets: z.number(),
+  open_ingests: z.number(),
+  witness: z.object({ ...standingFields, forks: z.array(z.object({ vault_id: z.string() })) }),
   log: z.object({ size: z.number(), root: z.string() }),
 });
 type Status = z.infer<typeof statusSchema>;
+
+/** The Vault counts no further. */
+const EXHAUSTED_SETS_MAX = 100;
 
 /** How the Vault stands. */
 export const STATUS_COMMANDS: readonly VaultCommand[] = [
@@ -50,6 +51,7 @@ async function showStatus(call: VaultCall): Promise<number> {
 
 function screenOf(status: Status): string {
   const { reserved, executing } = status.reservations;
+  const width = "reservations".length;
   const facts = [
     ["vault", status.vault_id],
     ["records", `${status.records} in ${status.batches} batches`],
@@ -58,10 +60,11 @@ function screenOf(status: Status): string {
     ["grants", `${status.grants} not revoked`],
     ["reservations", `${reserved} reserved, ${executing} executing`],
     ["flagged", `${status.flagged} tasks over their reservation`],
-    ["witnesses", witnessText(status.witness)],
+    ["exhausted", `${exhaustedText(status.exhausted_sets)} sets of subjects declined for it`],
+    ["ingests", `${status.open_ingests} open`],
+    ["witnesses", witnessText(status.witness, width + 2)],
     ["log", `${status.log.size} events, root ${status.log.root}`],
   ];
-  const width = Math.max(...facts.map(([name = ""]) => name.length));
   const lines = facts.map(([name = "", text]) => `${name.padEnd(width)}  ${text}`);
   return [lines.join("\n"), budgetsText(status)].join("\n\n");
 }
@@ -71,9 +74,20 @@ function setAsideFacts({ batches_set_aside: count }: Status): string[][] {
   return [["set aside", `${count} batches that this store does not know: is it an older copy?`]];
 }
 
-function witnessText({ standing, frozen, cosigned_size, held_by }: Status["witness"]): string {
-  if (frozen !== null) return `FROZEN since ${timeText(frozen.at_ms)}: ${frozen.reason}`;
-  return `${standing}, ${cosigned_size ?? 0} events cosigned, heads of ${held_by.length} others held`;
+function exhaustedText(sets: number): string {
+  return sets >= EXHAUSTED_SETS_MAX ? `${sets} or more` : String(sets);
+}
+
+/** Of several lines the later ones stand below the first. */
+function witnessText(witness: Status["witness"], indent: number): string {
+  const { cosigned_size, held_by, forks } = witness;
+  const forked = [...new Set(forks.map(({ vault_id }) => vault_id))];
+  const lines = [
+    ...standingText(witness).split("\n"),
+    `${cosigned_size ?? 0} events cosigned, heads of ${held_by.length} others held`,
+    ...forked.map((vaultId) => `PROVEN FORK of the log of ${vaultId}: see symphony vault witness`),
+  ];
+  return lines.join(`\n${" ".repeat(indent)}`);
 }
 
 function budgetsText({ consents, budgets }: Status): string {

@@ -1,17 +1,20 @@
 import { z } from "zod";
 
 import { UsageError } from "../io.ts";
-import type { VaultCommand } from "./command.ts";
+import { timeText, type VaultCommand } from "./command.ts";
+import { standingFields, standingText } from "./standing.ts";
 
+const headSchema = z.object({ size: z.number(), root: z.string() });
+const evidence = { vault_id: z.string(), generation: z.number(), at_ms: z.number() };
 const statusSchema = z.object({
-  standing: z.enum(["unconfirmed", "confirmed", "frozen"]),
-  frozen: z.object({ reason: z.string(), held_size: z.number() }).nullable(),
-  log_size: z.number(),
-  cosigned_size: z.number().nullable(),
-  held_by: z.array(z.object({ vault_id: z.string(), size: z.number() })),
+  ...standingFields,
   restarts: z.number(),
-  forked_vaults: z.array(z.string()),
+  forks: z.array(z.object({ ...evidence, held: headSchema, other: headSchema })),
+  restarts_of_others: z.array(
+    z.object({ ...evidence, abandoned: headSchema, restarted: headSchema }),
+  ),
 });
+type Status = z.infer<typeof statusSchema>;
 
 const thawedSchema = z.object({
   generation: z.number(),
@@ -54,17 +57,24 @@ from then on, for every purpose, and the log says so for ever. Put the newest st
   },
 ];
 
-function statusText(status: z.infer<typeof statusSchema>): string {
-  const { standing, frozen, log_size, cosigned_size, held_by, restarts, forked_vaults } = status;
-  const why =
-    frozen === null
-      ? ""
-      : `: ${frozen.reason}, others hold a head of ${frozen.held_size} events that this store does not`;
+function statusText(status: Status): string {
+  const { log_size, cosigned_size, held_by, restarts, forks, restarts_of_others } = status;
   const held = held_by.map(({ vault_id, size }) => `${vault_id} holds ${size}`).join(", ");
   return [
-    `${standing}${why}`,
+    standingText(status),
     `log ${log_size} events, cosigned up to ${cosigned_size ?? "none"}${held === "" ? "" : `; ${held}`}`,
     `restarts ${restarts}`,
-    ...forked_vaults.map((vaultId) => `PROVEN FORK of the log of ${vaultId}`),
+    ...forks.map(
+      ({ vault_id, held: one, other, at_ms }) =>
+        `PROVEN FORK of the log of ${vault_id}, seen ${timeText(at_ms)}: it signed ${headText(one)} and ${headText(other)}`,
+    ),
+    ...restarts_of_others.map(
+      ({ vault_id, generation, abandoned, restarted, at_ms }) =>
+        `restart ${generation} of ${vault_id}, accepted ${timeText(at_ms)}: gave up ${headText(abandoned)}, went on at ${headText(restarted)}`,
+    ),
   ].join("\n");
+}
+
+function headText({ size, root }: z.infer<typeof headSchema>): string {
+  return `${size} events with root ${root}`;
 }

@@ -1,6 +1,7 @@
 import { LimitError } from "#protocol";
 
 import type { VaultContext } from "../vault-context.ts";
+import type { WitnessApi } from "../witness/witness.ts";
 import { eraseSubject, resumeErasures, type ErasureReport } from "./erasure.ts";
 import {
   reencryptBatches,
@@ -37,10 +38,10 @@ export interface CustodyApi {
 }
 
 /** See {@link CustodyApi}. */
-export function custodyOf(context: VaultContext): CustodyApi {
+export function custodyOf(context: VaultContext, witness: WitnessApi): CustodyApi {
   const alone = oneAtATime();
   return {
-    withSliceInputs: (inputs, use) => withSliceInputs(context, inputs, use),
+    withSliceInputs: (inputs, use) => withSliceInputs({ context, witness }, inputs, use),
     rotateKeys: (report = silent) => alone(() => rotateKeys(context, report)),
     reencrypt: (report = silent) => alone(() => reencryptBatches(context, report)),
     eraseSubject: (subject, report = silent) => alone(() => eraseSubject(context, subject, report)),

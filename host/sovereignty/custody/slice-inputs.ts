@@ -1,6 +1,7 @@
 import {
   ConflictError,
   TASK_ENVELOPE,
+  UnavailableError,
   equalBytes,
   type GovernanceState,
   type TaskEnvelope,
@@ -9,6 +10,7 @@ import {
 import {
   decisionOf,
   executionsOf,
+  lastExecutingEvent,
   sealedBatches,
   type Reading,
   type SealedBatch,
@@ -16,6 +18,7 @@ import {
 import { decodePlan, type DecisionPlan } from "../tasks/decision-plan.ts";
 import type { RoundReference } from "../tasks/dispatch.ts";
 import type { VaultContext } from "../vault-context.ts";
+import type { WitnessApi } from "../witness/witness.ts";
 
 /** One encrypted batch of a slice, and what its enclave needs to open it. */
 export interface ReleasedBatch {
@@ -43,17 +46,22 @@ export interface SliceInputs {
  * Hands `use` the batches of a round that this Vault has begun, and their keys for the enclave that its order names
  * (RT-5). While `use` runs no batch is sealed anew or re-wrapped; nothing that it was handed may be kept for later.
  *
+ * Where policy asks for witnesses, a head of the log with the round's `budget.executing` is cosigned before: whoever put
+ * an older copy of this Vault back would have to answer for the charge.
+ *
  * @throws {@link ConflictError} PRIVACY_BUDGET_STATE_CONFLICT for a round that does not execute here;
- * EXECUTION_INPUT_ERASED; EXECUTION_INPUT_MISMATCH when a batch is gone.
+ * EXECUTION_INPUT_ERASED; EXECUTION_INPUT_MISMATCH when a batch is gone. {@link UnavailableError} PRIVACY_BUDGET_FROZEN;
+ * PRIVACY_BUDGET_UNWITNESSED without a cosigned head.
  */
 export async function withSliceInputs<T>(
-  context: VaultContext,
+  { context, witness }: { readonly context: VaultContext; readonly witness: WitnessApi },
   inputs: SliceInputs,
   use: (batches: readonly ReleasedBatch[]) => Promise<T>,
 ): Promise<T> {
   return await context.gate.use(async () => {
     const { plan, manifestDigest } = await requireExecuting(context, inputs);
     const stored = await requireInputs(context.store.db, plan);
+    await requireWitnessed(context, witness, inputs);
     const { governance, evidence: document } = inputs;
     const recipient = { document, manifestDigest, governance };
     return await use(
@@ -102,6 +110,22 @@ export function usesErased(
     first += record_count;
   }
   return false;
+}
+
+/** The cosigned head has the last charge of the task, so every charge up to this round's. */
+async function requireWitnessed(
+  { store }: VaultContext,
+  witness: WitnessApi,
+  { envelope, governance }: SliceInputs,
+): Promise<void> {
+  witness.requireConfirmed();
+  if (governance.policy.multi_vault.witness_quorum === 0) return;
+  const sequence = await lastExecutingEvent(store.db, envelope.task_id);
+  if (sequence !== null && witness.covers(sequence + 1)) return;
+  throw new UnavailableError(
+    { code: "PRIVACY_BUDGET_UNWITNESSED", task_id: envelope.task_id },
+    `task ${envelope.task_id}: expected its charge in a head that other Vaults have cosigned`,
+  );
 }
 
 async function requireExecuting(

@@ -125,6 +125,30 @@ export async function declines({ store }: VaultContext, page: Page): Promise<Dec
     .execute();
 }
 
+/** Sets of subjects that are counted at most. */
+const EXHAUSTED_SETS_MAX = 100;
+
+/**
+ * How many sets requests were declined for because a budget in them was exhausted; at most 100, one look into an index
+ * for each.
+ */
+export async function exhaustedSets({ store }: Pick<VaultContext, "store">): Promise<number> {
+  let after = new Uint8Array(0);
+  for (let sets = 0; sets < EXHAUSTED_SETS_MAX; sets += 1) {
+    const next = await store.db
+      .selectFrom("decline")
+      .select("set_digest")
+      .where("exhausted", ">", 0)
+      .where("set_digest", ">", after)
+      .orderBy("set_digest")
+      .limit(1)
+      .executeTakeFirst();
+    if (next === undefined) return sets;
+    after = new Uint8Array(next.set_digest);
+  }
+  return EXHAUSTED_SETS_MAX;
+}
+
 /**
  * Which tasks took of the budget of one subject, oldest first; nothing for a subject that the Vault does not know.
  *

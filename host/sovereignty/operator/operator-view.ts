@@ -1,6 +1,7 @@
 import type { ConsentPurpose } from "#protocol";
 
 import type { BudgetSummary } from "../ledger/ledger.ts";
+import { exhaustedSets } from "../ledger/statements.ts";
 import { subjectCount } from "../queries.ts";
 import type { VaultContext } from "../vault-context.ts";
 import type { WitnessApi, WitnessStatus } from "../witness/witness.ts";
@@ -18,6 +19,10 @@ export interface VaultStatus {
   readonly reservations: { readonly reserved: number; readonly executing: number };
   /** Tasks that consumed more than they reserved and policy tolerates (PB-3). */
   readonly flagged: number;
+  /** Sets of subjects that requests were declined for, a budget of theirs being exhausted; 100 stands for more. */
+  readonly exhausted_sets: number;
+  /** Ingests that are not published; at most 64. */
+  readonly open_ingests: number;
   /** Grants that are not revoked. */
   readonly grants: number;
   readonly witness: WitnessStatus;
@@ -44,6 +49,9 @@ export async function statusOf(
     .selectFrom("access_grant")
     .select((select) => select.fn.countAll<number>().as("count"))
     .where("revoked_ms", "is", null);
+  const ingests = store.db
+    .selectFrom("ingest_run")
+    .select((select) => select.fn.countAll<number>().as("count"));
   const open = books.ledger.open();
   return {
     vault_id: vaultId,
@@ -58,6 +66,8 @@ export async function statusOf(
       executing: open.filter(({ state }) => state === "executing").length,
     },
     flagged: await countOf(flagged),
+    exhausted_sets: await exhaustedSets({ store }),
+    open_ingests: await countOf(ingests),
     grants: await countOf(grants),
     witness: await witness.status(),
     log: { size: log.size, root: log.root() },

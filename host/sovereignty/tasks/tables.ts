@@ -44,6 +44,7 @@ export function tasksStatements(sql: SchemaWords): readonly string[] {
        subjects ${integer} not null, exhausted ${integer} not null, frozen ${integer} not null,
        set_digest ${blob} not null, at_ms ${integer} not null) ${strict}`,
     ...appendOnly("decline"),
+    `create index decline_exhausted on decline (set_digest) where exhausted > 0`,
     `create table budget_flag (
        reservation_id ${text} primary key, task_id ${text} not null,
        reserved_micro ${integer} not null, actual_micro ${integer} not null,

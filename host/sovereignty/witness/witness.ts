@@ -1,6 +1,12 @@
 import { parseCheckpoint, type GovernanceState } from "#protocol";
 
 import type { VaultContext } from "../vault-context.ts";
+import {
+  forkEvidence,
+  restartEvidence,
+  type ForkEvidence,
+  type RestartEvidence,
+} from "./evidence.ts";
 import { cosignHead, tellHead } from "./other-heads.ts";
 import {
   OwnHead,
@@ -17,10 +23,11 @@ export type { Thawed } from "./thaw.ts";
 /** How a Vault stands with its witnesses, for its operator. */
 export interface WitnessStatus {
   readonly standing: Standing;
-  /** Why it is frozen, and the size of the head that proves it. */
+  /** Why it is frozen, since when, and the head that proves it: signed by this Vault, and not of its log. */
   readonly frozen: {
     readonly reason: FreezeReason;
     readonly held_size: number;
+    readonly held_root: Uint8Array;
     readonly at_ms: number;
   } | null;
   readonly log_size: number;
@@ -30,8 +37,10 @@ export interface WitnessStatus {
   readonly held_by: readonly { readonly vault_id: string; readonly size: number }[];
   /** Restarts that this Vault has declared. */
   readonly restarts: number;
-  /** Other Vaults of whose logs this one keeps a proven fork. */
-  readonly forked_vaults: readonly string[];
+  /** Proven forks of other Vaults' logs that this one keeps. */
+  readonly forks: readonly ForkEvidence[];
+  /** Restarts of other Vaults that this one has accepted. */
+  readonly restarts_of_others: readonly RestartEvidence[];
 }
 
 /**
@@ -94,8 +103,10 @@ export async function openWitness(context: VaultContext): Promise<WitnessApi> {
   };
 }
 
-async function statusOf({ store, log }: VaultContext, own: OwnHead): Promise<WitnessStatus> {
-  const forks = store.db.selectFrom("witness_fork").select("vault_id").distinct();
+async function statusOf(
+  { store, log, vaultId }: VaultContext,
+  own: OwnHead,
+): Promise<WitnessStatus> {
   const { frozen } = own;
   return {
     standing: own.standing,
@@ -105,12 +116,14 @@ async function statusOf({ store, log }: VaultContext, own: OwnHead): Promise<Wit
         : {
             reason: frozen.reason,
             held_size: parseCheckpoint(frozen.note).size,
+            held_root: parseCheckpoint(frozen.note).root,
             at_ms: frozen.atMs,
           },
     log_size: log.size,
     cosigned_size: own.cosigned?.size ?? null,
     held_by: [...own.held].map(([vault_id, size]) => ({ vault_id, size })),
     restarts: own.restarts.length,
-    forked_vaults: (await forks.orderBy("vault_id").execute()).map(({ vault_id }) => vault_id),
+    forks: await forkEvidence(store.db),
+    restarts_of_others: await restartEvidence(store.db, vaultId),
   };
 }

@@ -12,6 +12,7 @@ import {
   type TaskParameters,
 } from "../../../protocol/index.ts";
 import { testSeed } from "../../helpers/network.ts";
+import { cosignVault, freezeVault } from "../../helpers/witnesses.ts";
 import {
   beginning,
   envelopeOf,
@@ -35,6 +36,7 @@ test("[DS-4] a slice gets batches and keys only for what this Vault decided, and
   const { fixture, vault, envelope, governance } = await admitted();
   const plan = await vault.prepareSlice(envelope, governance, ROUND);
   await vault.beginExecution(beginning(fixture, envelope, plan));
+  await cosignVault(vault, fixture.network);
   const lengths = await lengthsHandedOut(fixture, envelope);
   expect(lengths.every((length) => length > 100)).toBe(true);
   expect(lengths).toHaveLength(2);
@@ -306,6 +308,7 @@ test("a batch that was swapped on disk is not handed out", async () => {
   const { fixture, vault, envelope, governance } = await admitted();
   const plan = await vault.prepareSlice(envelope, governance, ROUND);
   await vault.beginExecution(beginning(fixture, envelope, plan));
+  await cosignVault(vault, fixture.network);
   await swapBatches(fixture);
   const reading = lengthsHandedOut(fixture, envelope);
   await expect(reading).rejects.toMatchObject({ code: "EXECUTION_INPUT_MISMATCH" });
@@ -330,6 +333,20 @@ test("[RT-5] no key is released once the task is settled", async () => {
   await vault.settle(envelope, []);
   const reading = lengthsHandedOut(fixture, envelope);
   await expect(reading).rejects.toMatchObject({ code: "PRIVACY_BUDGET_STATE_CONFLICT" });
+});
+
+test("[PB-2] no key is released before other Vaults have cosigned the charge, nor by a frozen Vault", async () => {
+  const { fixture, vault, envelope, governance } = await admitted();
+  const plan = await vault.prepareSlice(envelope, governance, ROUND);
+  await cosignVault(vault, fixture.network);
+  await vault.beginExecution(beginning(fixture, envelope, plan));
+  const unwitnessed = { code: "PRIVACY_BUDGET_UNWITNESSED" };
+  await expect(lengthsHandedOut(fixture, envelope)).rejects.toMatchObject(unwitnessed);
+  await cosignVault(vault, fixture.network);
+  await expect(lengthsHandedOut(fixture, envelope)).resolves.toHaveLength(2);
+  await freezeVault(fixture);
+  const frozen = { code: "PRIVACY_BUDGET_FROZEN" };
+  await expect(lengthsHandedOut(fixture, envelope)).rejects.toMatchObject(frozen);
 });
 
 /** Length of each sealed batch that a slice of the round is handed. */

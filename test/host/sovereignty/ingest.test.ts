@@ -12,6 +12,7 @@ import {
   sha256,
   utf8,
 } from "../../../protocol/index.ts";
+import { cosignVault } from "../../helpers/witnesses.ts";
 import {
   CUSTOMER_HEADER,
   OPEN_CUSTODY,
@@ -50,6 +51,7 @@ test("[DS-1] records are sealed in batches that open to their commitments, and n
     attempt: 0,
   });
   await fixture.vault.beginExecution(beginning(fixture, envelope, plan));
+  await cosignVault(fixture.vault, fixture.network);
   const { governance, vault } = fixture;
   const reference = { round: 0, attempt: 0 };
   const inputs = { envelope, reference, governance, evidence: new Uint8Array(0) };

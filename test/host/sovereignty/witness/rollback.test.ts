@@ -185,7 +185,9 @@ test("[PB-2] a witness keeps the two heads of a fork that it is shown, and cosig
   const forked = WITNESS_QUESTION.sign({ ...claimed, checkpoint }, signing);
   const answer = WITNESS_ANSWER.decode(await witness.cosignHead(forked, world.governance));
   expect(answer).toMatchObject({ result: "forked", other: checkpoint });
-  expect((await witness.status()).forked_vaults).toEqual([A]);
+  expect((await witness.status()).forks).toMatchObject([
+    { vault_id: A, generation: 0, held: { size }, other: { size, root: testSeed("another past") } },
+  ]);
   await world.grow(A, "after-the-fork");
   const asked = world.vault(A).witness.ask(world.governance);
   const again = WITNESS_ANSWER.decode(await witness.cosignHead(asked.question, world.governance));

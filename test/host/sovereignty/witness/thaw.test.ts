@@ -89,7 +89,7 @@ test("[PB-5] a copy of before the thaw can be thawed too, as its next restart", 
   expect(await world.cosign(A)).toBe("cosigned");
 });
 
-test("[PL-7] a Vault killed right after its thaw is thawed, and one that is not frozen cannot be", async () => {
+test("[PL-7] a Vault that is started again right after its thaw is thawed, and one that is not frozen cannot be", async () => {
   const vault = await frozenVault();
   await vault.witness.thaw(world.governance);
   await world.close(A);

@@ -12,6 +12,11 @@ export type Carry = (answers: readonly Carried[]) => readonly Carried[];
 
 const honestly: Carry = (answers) => answers;
 
+/** A folder for the Vaults of one world. */
+export function newWorldFolder(): string {
+  return fs.mkdtempSync(path.join(os.tmpdir(), "symphony-witness-"));
+}
+
 /** Several real Vaults of one network in folders of their own, and a carrier between them. */
 export class WitnessWorld {
   readonly network: TestNetwork;
@@ -27,12 +32,16 @@ export class WitnessWorld {
     this.folder = folder;
   }
 
-  /** Opens every Vault of a new network and has all of them confirmed. */
+  /** Opens every Vault of a network and has all of them asked after; the folder of an earlier world goes on. */
   static async start(
-    options: { readonly vaultCount?: number; readonly policy?: (policy: Policy) => Policy } = {},
+    options: {
+      readonly vaultCount?: number;
+      readonly policy?: (policy: Policy) => Policy;
+      readonly folder?: string;
+    } = {},
   ): Promise<WitnessWorld> {
     const network = await createNetwork(options);
-    const folder = fs.mkdtempSync(path.join(os.tmpdir(), "symphony-witness-"));
+    const folder = options.folder ?? newWorldFolder();
     const world = new WitnessWorld(network, folder);
     for (const { actorId } of network.vaults) await world.open(actorId);
     for (const { actorId } of network.vaults) await world.confirm(actorId);
