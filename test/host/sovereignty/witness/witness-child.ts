@@ -16,21 +16,23 @@ function step(statement: string): void {
   for (;;);
 }
 
-/** Every statement that writes is a step: before it, which is after the one before. */
-const { exec } = DatabaseSync.prototype;
-DatabaseSync.prototype.exec = function (sql) {
-  step(sql);
-  exec.call(this, sql);
-  if (/^commit/i.test(sql)) step(sql);
-};
-for (const name of ["all", "run"] as const) {
-  const original = StatementSync.prototype[name];
+/** Every statement that writes is a step: before it, which is after the one before; and after a COMMIT. */
+makeStep(DatabaseSync.prototype, "exec");
+makeStep(StatementSync.prototype, "all");
+makeStep(StatementSync.prototype, "run");
+
+function makeStep(prototype: DatabaseSync | StatementSync, name: string): void {
+  const original: unknown = Reflect.get(prototype, name);
+  if (typeof original !== "function") throw new Error(`expected a method ${name}`);
   Reflect.set(
-    StatementSync.prototype,
+    prototype,
     name,
-    function (this: StatementSync, ...values: unknown[]): unknown {
-      step(this.sourceSQL);
-      return Reflect.apply(original, this, values);
+    function (this: DatabaseSync | StatementSync, ...values: unknown[]): unknown {
+      const sql = this instanceof StatementSync ? this.sourceSQL : String(values[0]);
+      step(sql);
+      const result: unknown = Reflect.apply(original, this, values);
+      if (/^commit/i.test(sql)) step(sql);
+      return result;
     },
   );
 }
