@@ -17,6 +17,12 @@ import { digestOfBytes } from "./hash.ts";
 import { RefusedError, VerificationError } from "./errors.ts";
 import { defineObject } from "./object.ts";
 import { policySchema, type Policy } from "./policy.ts";
+import {
+  registerVersion,
+  semanticRegistrationSchema,
+  type SemanticRegistration,
+} from "./registration.ts";
+import { incoherent, requireCoherentRegistry } from "./registry-coherence.ts";
 import { semanticRegistrySchema, type SemanticRegistry } from "./semantics.ts";
 import { keyIdOf, parseCose, verifyCose } from "./signing.ts";
 
@@ -79,6 +85,10 @@ export const governanceStatementSchema = z.strictObject({
       epsilon_micro: microEpsilon,
     }),
     z.strictObject({
+      type: z.literal("semantics_registered"),
+      registration: semanticRegistrationSchema,
+    }),
+    z.strictObject({
       type: z.literal("challenge_resolved"),
       task_id: identifier,
       resolution: z.enum(["approved", "not_confirmed", "closed_without_penalty"]),
@@ -116,12 +126,18 @@ export const GOVERNANCE_EVENT = defineObject(
 /** Events that one fold takes at most. */
 export const GOVERNANCE_EVENTS_MAX = 10_000;
 
+/** Versions of the semantic registry that one log takes: each is kept, so that every task resolves again. */
+export const SEMANTIC_VERSIONS_MAX = 256;
+
 /** Governance as of some event: a pure function of the genesis and the events (design, sections 2 and 5). */
 export interface GovernanceState {
   readonly genesis: Genesis;
   readonly genesisDigest: Uint8Array;
   readonly policy: Policy;
+  /** The newest version. */
   readonly semantics: SemanticRegistry;
+  /** Every version by its name, the newest among them. */
+  readonly registries: ReadonlyMap<string, SemanticRegistry>;
   readonly actors: ReadonlyMap<string, Actor>;
   /** By lower-case hex digest. */
   readonly artifacts: ReadonlyMap<string, Artifact>;
@@ -145,14 +161,20 @@ export interface Replenishment {
 /** How governance ended a challenge. */
 export type ChallengeResolution = "approved" | "not_confirmed" | "closed_without_penalty";
 
-/** The state that the genesis alone gives. */
+/**
+ * The state that the genesis alone gives.
+ *
+ * @throws {@link MalformedError} DERIVATION_REGISTRY_INVALID for semantics that do not hold together
+ */
 export function genesisState(genesisBytes: Uint8Array): GovernanceState {
   const genesis = GENESIS.decode(genesisBytes);
+  requireFoundingSemantics(genesis.semantics);
   return {
     genesis,
     genesisDigest: GENESIS.digest(genesis),
     policy: genesis.policy,
     semantics: genesis.semantics,
+    registries: new Map([[genesis.semantics.semantic_version, genesis.semantics]]),
     actors: new Map(genesis.actors.map((actor) => [actor.actor_id, actor])),
     artifacts: new Map(),
     revokedMeasurements: [],
@@ -245,12 +267,43 @@ function decide(state: GovernanceState, statement: GovernanceStatement): Governa
         ...state,
         replenishments: [...state.replenishments, replenishmentOf(state, decision)],
       };
+    case "semantics_registered":
+      return { ...state, ...registered(state, decision.registration) };
     case "challenge_resolved": {
       const challengeResolutions = new Map(state.challengeResolutions);
       challengeResolutions.set(decision.task_id, decision.resolution);
       return { ...state, challengeResolutions };
     }
   }
+}
+
+/** Approvals of mediation authorities are events, and a genesis is none. */
+function requireFoundingSemantics(semantics: SemanticRegistry): void {
+  requireCoherentRegistry(semantics);
+  const sources = semantics.derivation_rules.flatMap((rule) => rule.source_attributes);
+  if (sources.every((source) => source.mediation_authority === null)) return;
+  throw incoherent("genesis semantics", "no mediated derivation rule");
+}
+
+function registered(
+  state: GovernanceState,
+  registration: SemanticRegistration,
+): Pick<GovernanceState, "semantics" | "registries"> {
+  const { semantic_version: version } = registration;
+  if (state.registries.has(version) || state.registries.size >= SEMANTIC_VERSIONS_MAX) {
+    throw new VerificationError(
+      { code: "GOVERNANCE_EVENT_INVALID", semantic_version: version },
+      `semantic_version: expected a new one of at most ${SEMANTIC_VERSIONS_MAX}, got ${version}`,
+    );
+  }
+  const semantics = registerVersion(state.semantics, registration, {
+    genesisDigest: state.genesisDigest,
+    keyOf: (actorId) => {
+      const actor = state.actors.get(actorId);
+      return actor?.status === "active" ? actor.signing_key : undefined;
+    },
+  });
+  return { semantics, registries: new Map([...state.registries, [version, semantics]]) };
 }
 
 /** @throws {@link VerificationError} GOVERNANCE_EVENT_INVALID for more than policy allows, or an epoch that had its own */
@@ -287,6 +340,20 @@ export function foldGovernance(
     );
   }
   return events.reduce(applyGovernanceEvent, genesisState(genesisBytes));
+}
+
+/**
+ * The state with the semantics of version `semanticVersion` in force, for whoever resolves a task of its time again (CA-6).
+ *
+ * @throws {@link VerificationError} PROOF_COMMITMENT_MISMATCH for a version that governance never registered
+ */
+export function underSemantics(state: GovernanceState, semanticVersion: string): GovernanceState {
+  const semantics = state.registries.get(semanticVersion);
+  if (semantics !== undefined) return { ...state, semantics };
+  throw new VerificationError(
+    { code: "PROOF_COMMITMENT_MISMATCH", subject: "semantic version" },
+    "semantic version: expected one that governance has registered, got another",
+  );
 }
 
 /** The active actor named `actorId`. @throws {@link RefusedError} AUTH_UNKNOWN_ACTOR */

@@ -32,7 +32,6 @@ export {
   decodeCborHeader,
   encodeCbor,
   encodeCborHeader,
-  type CborHeader,
   type CborValue,
 } from "./cbor.ts";
 export { digestOf, digestOfBytes, hkdf, hmacSha256, sha256, sha384 } from "./hash.ts";
@@ -74,6 +73,7 @@ export {
   type Domain,
   type RecordScope,
   type SemanticRegistry,
+  columnsOfScope,
 } from "./semantics.ts";
 export {
   computeParametersSchema,
@@ -101,6 +101,7 @@ export {
   applyGovernanceEvent,
   foldGovernance,
   genesisState,
+  underSemantics,
   type Actor,
   type Artifact,
   type ChallengeResolution,
@@ -130,7 +131,6 @@ export {
 export {
   SEAL_INFO,
   SESSION_MANIFEST,
-  SLICE_REFERENCE,
   batchWrapInfo,
   peerNonce,
   sessionAad,
@@ -175,7 +175,6 @@ export {
   noiseKey,
   outputCommitment,
   shareCommitment,
-  type NoiseBinding,
 } from "./keys.ts";
 export { decryptOnce, encryptOnce } from "./envelope-cipher.ts";
 export {
@@ -202,7 +201,6 @@ export { WORK_ITEM, type WorkItem } from "./work.ts";
 export { Secret } from "./secret.ts";
 export {
   MerkleTree,
-  PROOF_NODES_MAX,
   leafHash,
   merkleRoot,
   verifyConsistency,
@@ -211,8 +209,6 @@ export {
   type InclusionClaim,
 } from "./merkle.ts";
 export {
-  ED25519_KEY_BYTES,
-  ED25519_SIGNATURE_BYTES,
   KEY_ID_BYTES,
   isSignature,
   keyIdOf,
@@ -222,23 +218,19 @@ export {
   signingKeyFromSeed,
   verificationKey,
   verifyCose,
-  type ParsedCose,
   type SigningKey,
 } from "./signing.ts";
 export {
   BOX_CHUNK_BYTES,
   BOX_ENCAPSULATION_BYTES,
   BOX_PLAINTEXT_BYTES_MAX,
-  BOX_PUBLIC_KEY_BYTES,
-  BOX_SEED_BYTES,
   boxKeyPairFromSeed,
   generateBoxKeyPair,
   open,
   seal,
   type BoxKeyPair,
-  type BoxPrivateKey,
 } from "./sealed-box.ts";
-export { SHARED_SECRET_BYTES_MAX, SHARES_MAX, combineShares, splitSecret } from "./shamir.ts";
+export { combineShares, splitSecret } from "./shamir.ts";
 export { defineLifecycle, type Lifecycle, type LifecycleStep } from "./lifecycle.ts";
 export {
   BUDGET_RESERVATION_LIFECYCLE,
@@ -256,21 +248,16 @@ export {
   type ChallengeState,
   type SettlementState,
   type TaskState,
-  type TaskTransitionCondition,
 } from "./lifecycles.ts";
 export {
-  CHECKPOINT_NAME_MAX,
   CHECKPOINT_TEXT_MAX,
   cosignCheckpoint,
   parseCheckpoint,
   signCheckpoint,
   verifyCheckpoint,
-  type CheckpointClaims,
   type NamedKey,
-  type VerifiedCheckpoint,
 } from "./checkpoint.ts";
 export {
-  EVENT_BYTES_MAX,
   eventDigest,
   eventLeaf,
   eventSchema,
@@ -282,9 +269,7 @@ export {
   type LogEvent,
 } from "./event-log.ts";
 export {
-  ATTRIBUTE_BYTES_MAX,
   ATTRIBUTE_TEXT_MAX,
-  RECORD_ATTRIBUTES_MAX,
   SALT_BYTES,
   SUBJECT_ID_BYTES,
   attributeNameSchema,
@@ -299,7 +284,6 @@ export {
 } from "./record.ts";
 export {
   BATCH_CHUNK_BYTES,
-  BATCH_HEADER_BYTES_MAX,
   BATCH_ID_BYTES,
   DATA_KEY_BYTES,
   batchHeaderSchema,
@@ -315,13 +299,8 @@ export {
   type ErasedRecord,
   type OpenedBatch,
 } from "./batch.ts";
-export {
-  BATCH_BYTES_MAX,
-  BATCH_RECORDS_MAX,
-  type BatchBody,
-  type BatchColumn,
-} from "./batch-body.ts";
-export { BatchBuilder, type BuiltBatch, type ColumnWriter } from "./batch-builder.ts";
+export { BATCH_BYTES_MAX, type BatchColumn } from "./batch-body.ts";
+export { BatchBuilder, type ColumnWriter } from "./batch-builder.ts";
 export {
   CALL_AGE_MS_MAX,
   NODE_ANSWER,
@@ -330,6 +309,19 @@ export {
   type NodeCall,
 } from "./node-call.ts";
 export { resolveRequest, type SemanticResolution } from "./resolution.ts";
+export type { Projection } from "./projection.ts";
+export { columnAttribute } from "./registry-index.ts";
+export {
+  CROSS_DOMAIN_APPROVAL,
+  registerVersion,
+  ruleDigest,
+  semanticRegistrationSchema,
+  type RegistryTransition,
+  type SemanticRegistration,
+} from "./registration.ts";
+export { type ProjectedValue, type QueryGranularity } from "./granularity.ts";
+export { derive } from "./derivation.ts";
+export { type DerivationRule, type QueryAttribute } from "./derivation-rule.ts";
 export {
   encodeState,
   outcomeAad,
@@ -340,12 +332,7 @@ export {
   stateCommitment,
   stateContent,
 } from "./outcome.ts";
-export {
-  CHALLENGE,
-  GOVERNANCE_CHALLENGER,
-  type Challenge,
-  type ChallengeTarget,
-} from "./challenge.ts";
+export { CHALLENGE, GOVERNANCE_CHALLENGER, type Challenge } from "./challenge.ts";
 export { noOutput, verifySettlementProof, type FinalizedSettlement } from "./settlement-proof.ts";
 export {
   EVIDENCE_BYTES_MAX,
@@ -356,8 +343,6 @@ export {
   parseEvidence,
   verifyEvidenceSeal,
   type Evidence,
-  type EvidenceFile,
-  type EvidenceSection,
   type LogExcerpt,
   type OutcomeDigests,
   type ReducedMessage,
@@ -368,7 +353,6 @@ export {
   RESTARTS_MAX,
   RESTART_STATEMENT,
   WITNESS_ANSWER,
-  WITNESS_BYTES_MAX,
   WITNESS_PROOFS_MAX,
   WITNESS_QUESTION,
   witnessRulesOf,
@@ -376,5 +360,4 @@ export {
   type RestartStatement,
   type WitnessAnswer,
   type WitnessQuestion,
-  type WitnessRules,
 } from "./witness.ts";

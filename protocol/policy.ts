@@ -89,6 +89,12 @@ export const policySchema = z.strictObject({
      */
     witness_quorum: natural,
   }),
+  semantics: z.strictObject({
+    /** Whether deprecated domains and attributes still resolve for new tasks. */
+    deprecated_resolvable: z.boolean(),
+    /** Whether sub-domains take part in resolution. */
+    sub_domains_permitted: z.boolean(),
+  }),
   admission: z.strictObject({
     resolving_timeout_ms: natural,
     concurrent_tasks_max: natural,

@@ -1,8 +1,18 @@
-import { MalformedError, RefusedError, type ErrorCode } from "./errors.ts";
 import { hex } from "./bytes.ts";
-import { digestOf } from "./hash.ts";
+import { MalformedError, type ErrorCode } from "./errors.ts";
+import { coarsen, isAtGranularity } from "./granularity.ts";
 import type { GovernanceState } from "./governance.ts";
-import type { CanonicalAttribute, Domain, RecordScope, SemanticRegistry } from "./semantics.ts";
+import { digestOf } from "./hash.ts";
+import {
+  resolveAttribute,
+  resolveDomain,
+  resolveProjection,
+  unresolved,
+  type Projection,
+  type ResolutionContext,
+} from "./projection.ts";
+import { registryIndex } from "./registry-index.ts";
+import type { CanonicalAttribute, RecordScope } from "./semantics.ts";
 import type { AttributeComposition } from "./task-envelope.ts";
 import type { Operand, TaskParameters } from "./task-parameters.ts";
 import type { TaskRequest } from "./task-request.ts";
@@ -10,65 +20,103 @@ import type { TaskRequest } from "./task-request.ts";
 /** The most operands of one composition; the bound of `attributeCompositionSchema`. */
 const OPERANDS_MAX = 64;
 
+/** What one operand's name means, for whoever audits it: `rule_id` is null for direct use of a canonical attribute. */
+export type OperandReference = Readonly<{
+  kind: "canonical" | "query";
+  domain_id: string;
+  id: string;
+  semantic_version: string;
+  rule_id: string | null;
+}>;
+
 /**
  * What a request means under one `semantic_version` (SCP part 3, Canonical Attribute Resolution Flow).
  *
- * `attribute_composition` is null for a task with one operand. `operandEpsilonsMicro` has one entry for each operand,
- * in order: the registry epsilon of its attribute, for whoever prices the composition. For `parse` it is empty.
+ * `attribute_composition` is null for a task with one operand. `operand_refs`, `operandEpsilonsMicro` and `projections`
+ * have one entry for each operand, in order; for `parse` they are empty.
  */
 export interface SemanticResolution {
   readonly semantic_version: string;
   readonly record_scope: RecordScope;
-  /** Ascending, distinct. For `parse` every attribute of the scope. */
+  /** Canonical attributes that are read, ascending, distinct. For `parse` every attribute of the scope. */
   readonly attribute_ids: readonly string[];
   readonly attribute_composition: AttributeComposition | null;
-  /** Empty: the registry holds no derivation rules, so nothing that needs one resolves. */
+  readonly operand_refs: OperandReference[];
+  /** Ascending, distinct: the rules by which query attributes are derived (QA-3). */
   readonly derivation_rule_refs: string[];
   readonly operator: AttributeComposition["operator"];
+  /** The registry epsilon of each operand, for whoever prices the composition (DR-5). */
   readonly operandEpsilonsMicro: readonly number[];
   readonly combined_privacy_class: number;
   readonly minimum_result_cardinality: number;
   /** Digest of everything above; equal requests and registries give equal digests. */
   readonly resolutionDigest: Uint8Array;
+  /** What enclaves compute for each operand. */
+  readonly projections: readonly Projection[];
 }
 
+/** What a resolution follows from, besides the request. */
+export type ResolutionState = Pick<GovernanceState, "semantics" | "policy">;
+
 /**
- * Resolves a request: record scope, then domain, then attributes, then composition. Pure.
+ * Resolves a request: record scope, then domain, then attributes, then composition. A pure function of the registry, the
+ * policy and the request; the order of a registry's entries does not matter. Nothing is priced.
  *
- * Only active domains and attributes resolve: the policy document has no field that permits deprecated ones, and what
- * is not permitted is refused. An attribute of another domain than the scope's needs a derivation rule (CA-3), so it is
- * refused with that domain's cross-domain rule named. Ambiguity is refused, never guessed. Nothing is priced.
+ * Only active domains and attributes resolve, and deprecated ones where policy permits it. An attribute of another
+ * domain than the scope's needs a derivation rule (CA-3), so it is refused with that domain's cross-domain rule named.
+ * Ambiguity is refused, never guessed.
  *
  * @throws {@link RefusedError} DERIVATION_UNRESOLVED, with `candidates`, for a scope, domain or attribute that is
- * unknown, ambiguous, not active or not directly queryable; COMPOSITION_INVALID across domains.
+ * unknown, ambiguous, not active or not to be queried; COMPOSITION_INVALID across domains.
  * @throws {@link MalformedError} COMPOSITION_INVALID for operands that no composition has,
- * DERIVATION_VALUE_OUT_OF_RANGE for a literal of another type or outside the attribute's range.
+ * DERIVATION_VALUE_OUT_OF_RANGE for a literal of another type, outside the range, or finer than the granularity.
  */
-export function resolveRequest(request: TaskRequest, state: GovernanceState): SemanticResolution {
-  const { semantics, policy } = state;
-  const scope = resolveScope(semantics, request.record_scope);
-  const { operator, operands } = operandsOf(request.parameters, semantics, scope);
-  const attributes = operands.map((operand) => resolveOperand(operand, semantics, scope));
-  const used = operands.length === 0 ? parsedAttributes(semantics, scope) : attributes;
-  const minimum_result_cardinality = policy.privacy.minimum_result_cardinality;
-  const combined_privacy_class = Math.max(...used.map((each) => each.default_privacy_class));
+export function resolveRequest(request: TaskRequest, state: ResolutionState): SemanticResolution {
+  const context = contextOf(request, state);
+  const { scope } = context;
+  const { operator, operands, projections } = operandsOf(request.parameters, context);
+  const parsed = request.parameters.task_class === "parse" ? parsedAttributes(context) : [];
+  const minimum_result_cardinality = state.policy.privacy.minimum_result_cardinality;
+  const combined_privacy_class = Math.max(
+    ...parsed.map((each) => each.default_privacy_class),
+    ...projections.map((each) => each.privacyClass),
+  );
+  const read = [...parsed, ...projections.flatMap(({ sources }) => sources)];
   const resolved = {
-    semantic_version: semantics.semantic_version,
+    semantic_version: state.semantics.semantic_version,
     record_scope: scope,
-    attribute_ids: [...new Set(used.map((each) => each.attribute_id))].sort(),
+    attribute_ids: sortedSet(read.map((each) => each.attribute_id)),
     attribute_composition: compose({
       operator,
       operands,
       combined_privacy_class,
       minimum_result_cardinality,
     }),
-    derivation_rule_refs: [],
+    operand_refs: projections.map(referenceOf),
+    derivation_rule_refs: sortedSet(
+      projections.flatMap(({ rule }) => (rule === null ? [] : [rule.rule_id])),
+    ),
     operator,
-    operandEpsilonsMicro: attributes.map((each) => each.privacy_impact_epsilon_micro),
+    operandEpsilonsMicro: projections.map((each) => each.epsilonMicro),
     combined_privacy_class,
     minimum_result_cardinality,
   };
-  return { ...resolved, resolutionDigest: digestOf("semantic-resolution", resolved) };
+  const resolutionDigest = digestOf("semantic-resolution", resolved);
+  return { ...resolved, resolutionDigest, projections };
+}
+
+function sortedSet(names: readonly string[]): string[] {
+  return [...new Set(names)].sort();
+}
+
+function referenceOf({ name, domainId, semanticVersion, rule }: Projection): OperandReference {
+  return {
+    kind: rule === null ? "canonical" : "query",
+    domain_id: domainId,
+    id: name,
+    semantic_version: semanticVersion,
+    rule_id: rule?.rule_id ?? null,
+  };
 }
 
 function compose(args: {
@@ -84,8 +132,12 @@ function compose(args: {
   return { composition_id: `c-${id}`, ...composition };
 }
 
-function resolveScope(semantics: SemanticRegistry, id: string): RecordScope {
-  const candidates = semantics.record_scopes.filter((scope) => scope.record_scope_id === id);
+/** The scope, which must be one, in a domain that may take part. */
+function contextOf(
+  request: TaskRequest,
+  { semantics, policy }: ResolutionState,
+): ResolutionContext {
+  const candidates = registryIndex(semantics).recordScopes.get(request.record_scope) ?? [];
   const [scope] = candidates;
   if (scope === undefined || candidates.length > 1) {
     throw unresolved(
@@ -94,110 +146,60 @@ function resolveScope(semantics: SemanticRegistry, id: string): RecordScope {
       candidates.map((candidate) => candidate.record_scope_id),
     );
   }
-  resolveDomain(semantics, scope.domain_id);
-  return scope;
-}
-
-function resolveDomain(semantics: SemanticRegistry, id: string): Domain {
-  const candidates = semantics.domains.filter((domain) => domain.domain_id === id);
-  const eligible = candidates.filter((domain) => domain.status === "active");
-  const [domain] = eligible;
-  if (domain === undefined || eligible.length > 1) {
-    const named = candidates.map(
-      (each) => `${each.domain_id}@${each.domain_version} ${each.status}`,
-    );
-    throw unresolved(`domain ${id}`, "one active domain", named);
-  }
-  return domain;
-}
-
-/** The one active attribute `id` of the scope's domain. */
-function resolveAttribute(
-  semantics: SemanticRegistry,
-  scope: RecordScope,
-  id: string,
-): CanonicalAttribute {
-  const everywhere = semantics.attributes.filter((attribute) => attribute.attribute_id === id);
-  const candidates = everywhere.filter((attribute) => attribute.domain_id === scope.domain_id);
-  const foreign = everywhere.find((attribute) => attribute.domain_id !== scope.domain_id);
-  if (candidates.length === 0 && foreign !== undefined) {
-    throw crossDomain(id, scope.domain_id, resolveDomain(semantics, foreign.domain_id));
-  }
-  const eligible = candidates.filter((attribute) => attribute.status === "active");
-  const [attribute] = eligible;
-  if (attribute === undefined || eligible.length > 1 || !scope.attribute_ids.includes(id)) {
-    const successors = semantics.attributes.filter((successor) => successor.supersedes === id);
-    throw unresolved(
-      `attribute ${id}`,
-      `one active attribute of record scope ${scope.record_scope_id}`,
-      [...candidates, ...successors].map(
-        (each) => `${each.domain_id}/${each.attribute_id}@${each.semantic_version} ${each.status}`,
-      ),
-    );
-  }
-  return attribute;
-}
-
-function resolveOperand(
-  operand: Operand,
-  semantics: SemanticRegistry,
-  scope: RecordScope,
-): CanonicalAttribute {
-  const attribute = resolveAttribute(semantics, scope, operand.attribute);
-  if (!attribute.directly_queryable) {
-    throw unresolved(
-      `attribute ${operand.attribute}`,
-      "a directly queryable attribute or a query attribute with a derivation rule",
-      [`${attribute.domain_id}/${attribute.attribute_id} not directly queryable`],
-    );
-  }
-  requireLiterals(operand, attribute);
-  return attribute;
+  resolveDomain({ semantics, policy }, scope.domain_id);
+  const { actor_id: actorId, usage_scope: usageScope } = request;
+  return { semantics, policy, scope, actorId, usageScope };
 }
 
 /** `parse` reads whole records: every attribute of the scope must mean something, and none is compared. */
-function parsedAttributes(semantics: SemanticRegistry, scope: RecordScope): CanonicalAttribute[] {
-  return scope.attribute_ids.map((id) => resolveAttribute(semantics, scope, id));
+function parsedAttributes(context: ResolutionContext): CanonicalAttribute[] {
+  return context.scope.attribute_ids.map((id) => resolveAttribute(context, id));
 }
 
 interface Operands {
   readonly operator: AttributeComposition["operator"];
   readonly operands: readonly Operand[];
+  readonly projections: readonly Projection[];
 }
 
 /** The operands a task uses. Features filter records to those whose values lie in the registered range. */
-function operandsOf(
-  parameters: TaskParameters,
-  semantics: SemanticRegistry,
-  scope: RecordScope,
-): Operands {
+function operandsOf(parameters: TaskParameters, context: ResolutionContext): Operands {
   switch (parameters.task_class) {
     case "parse":
-      return { operator: "FILTER", operands: [] };
-    case "query":
-      return predicateOperands(parameters.predicate.operator, parameters.predicate.operands);
+      return { operator: "FILTER", operands: [], projections: [] };
+    case "query": {
+      const { operator, operands } = parameters.predicate;
+      requireOperands(operator, operands.length);
+      const projections = operands.map((operand) => projectionOf(operand, context));
+      return { operator, operands, projections };
+    }
     case "compute":
     case "train": {
       const ids = parameters.features.map((feature) => feature.attribute);
-      const features = ids.map((id) => wholeRange(resolveAttribute(semantics, scope, id)));
       const label = parameters.task_class === "train" ? [labelOperand(parameters.label)] : [];
       requireDistinct([...ids, ...label.map((operand) => operand.attribute)]);
-      return predicateOperands("FILTER", [...features, ...label]);
+      requireOperands("FILTER", ids.length + label.length);
+      const features = ids.map((id) => resolveProjection(context, id));
+      const operands = [...features.map(wholeRange), ...label];
+      const projections = [...features, ...label.map((operand) => projectionOf(operand, context))];
+      return { operator: "FILTER", operands, projections };
     }
   }
 }
 
-function predicateOperands(
-  operator: AttributeComposition["operator"],
-  operands: readonly Operand[],
-): Operands {
-  if (operator === "NOT" && operands.length !== 1) {
-    throw invalid("predicate", "one operand for NOT", `${operands.length}`);
+function projectionOf(operand: Operand, context: ResolutionContext): Projection {
+  const projection = resolveProjection(context, operand.attribute);
+  requireLiterals(operand, projection);
+  return projection;
+}
+
+function requireOperands(operator: AttributeComposition["operator"], count: number): void {
+  if (operator === "NOT" && count !== 1) {
+    throw invalid("predicate", "one operand for NOT", `${count}`);
   }
-  if (operands.length > OPERANDS_MAX) {
-    throw invalid("composition", `at most ${OPERANDS_MAX} operands`, `${operands.length}`);
+  if (count > OPERANDS_MAX) {
+    throw invalid("composition", `at most ${OPERANDS_MAX} operands`, `${count}`);
   }
-  return { operator, operands };
 }
 
 function requireDistinct(ids: readonly string[]): void {
@@ -209,69 +211,61 @@ function requireDistinct(ids: readonly string[]): void {
   );
 }
 
-function wholeRange(attribute: CanonicalAttribute): Operand {
-  const { attribute_id, range } = attribute;
-  if (range === null || !isNumeric(attribute)) {
-    throw outOfRange(attribute_id, "a number with a registered range", attribute.type);
+function wholeRange({ name, output }: Projection): Operand {
+  const { range } = output;
+  if (range === null || !isNumeric(output)) {
+    throw outOfRange(name, "a number with a registered range", output.type);
   }
-  return { attribute: attribute_id, op: "range", min: range.min, max: range.max + 1 };
+  return { attribute: name, op: "range", min: range.min, max: range.max + 1 };
 }
 
 function labelOperand(label: { readonly attribute: string; readonly positive: number }): Operand {
   return { attribute: label.attribute, op: "eq", value: label.positive };
 }
 
-function requireLiterals(operand: Operand, attribute: CanonicalAttribute): void {
+function requireLiterals(operand: Operand, projection: Projection): void {
+  const { name, output } = projection;
   switch (operand.op) {
     case "eq":
-      return requireLiteral(operand.value, attribute);
+      return requireLiteral(operand.value, projection);
     case "in":
-      return operand.values.forEach((value) => requireLiteral(value, attribute));
+      return operand.values.forEach((value) => requireLiteral(value, projection));
     case "range": {
       const { min, max } = operand;
-      if (!isNumeric(attribute)) throw outOfRange(operand.attribute, "eq or in", "range");
-      if (min >= max) throw outOfRange(operand.attribute, "min below max", "an empty range");
-      requireLiteral(min, attribute);
-      return requireLiteral(max - 1, attribute);
+      if (!isNumeric(output)) throw outOfRange(name, "eq or in", "range");
+      if (min >= max) throw outOfRange(name, "min below max", "an empty range");
+      requireLiteral(min, projection);
+      return requireEnd(max, projection);
     }
   }
 }
 
-function requireLiteral(value: number | string, attribute: CanonicalAttribute): void {
-  const { attribute_id, type, range } = attribute;
-  const expectedType = isNumeric(attribute) ? "number" : "string";
+/** A literal that the projection can give: one between its values would change what the request says (QA-4). */
+function requireLiteral(value: number | string, projection: Projection): void {
+  const { name, output, granularity } = projection;
+  const { type, range } = output;
+  const expectedType = isNumeric(output) ? "number" : "string";
   if (type === "bytes" || typeof value !== expectedType) {
-    throw outOfRange(attribute_id, `a literal comparable to ${type}`, typeof value);
+    throw outOfRange(name, `a literal comparable to ${type}`, typeof value);
   }
-  if (typeof value !== "number" || range === null) return;
-  if (value < range.min || value > range.max) {
-    throw outOfRange(attribute_id, `a literal in [${range.min}, ${range.max}]`, "one outside");
+  if (typeof value === "number" && range !== null && (value < range.min || value > range.max)) {
+    throw outOfRange(name, `a literal in [${range.min}, ${range.max}]`, "one outside");
+  }
+  if (!isAtGranularity(value, granularity)) {
+    throw outOfRange(name, "a literal at the registered granularity", "a finer one");
   }
 }
 
-function isNumeric(attribute: CanonicalAttribute): boolean {
-  return attribute.type === "integer" || attribute.type === "decimal";
+/** The end of a range is not in it: the next value after the last that the projection gives will do. */
+function requireEnd(max: number, projection: Projection): void {
+  const { granularity, output } = projection;
+  const { range } = output;
+  if (range !== null && max > range.max && coarsen(max - 1, granularity) === range.max) return;
+  requireLiteral(max, projection);
 }
 
-function unresolved(subject: string, expected: string, candidates: string[]): RefusedError {
-  const sorted = [...candidates].sort();
-  return new RefusedError(
-    { code: "DERIVATION_UNRESOLVED", subject, candidates: sorted },
-    `${subject}: expected ${expected}, got ${sorted.join(", ") || "none"}`,
-  );
-}
-
-function crossDomain(id: string, scopeDomain: string, domain: Domain): RefusedError {
-  return new RefusedError(
-    {
-      code: "COMPOSITION_INVALID",
-      attribute: id,
-      cross_domain_policy: domain.cross_domain,
-      candidates: [`${domain.domain_id}/${id}`],
-    },
-    `attribute ${id}: expected one of domain ${scopeDomain} or a cross-domain derivation rule, ` +
-      `got one of domain ${domain.domain_id}, whose cross-domain policy is ${domain.cross_domain}`,
-  );
+function isNumeric({ type }: Pick<CanonicalAttribute, "type">): boolean {
+  return type === "integer" || type === "decimal";
 }
 
 function invalid(subject: string, expected: string, got: string): MalformedError {

@@ -4,6 +4,8 @@ import {
   RefusedError,
   VerificationError,
   batchWrapInfo,
+  columnAttribute,
+  columnsOfScope,
   decryptOnce,
   equalBytes,
   hex,
@@ -169,12 +171,10 @@ function openReleased({ environment, recipient }: BootedEnclave, cms: Uint8Array
  *   another type or scale
  */
 export function usableRows({ batches, usable }: OpenedInputs, task: VerifiedTask): InputRows {
-  const attributes = new Map(
-    task.state.semantics.attributes.map((attribute) => [attribute.attribute_id, attribute]),
-  );
   const columns = new Map<string, AttributeValue[]>();
-  for (const name of task.scope.attribute_ids) {
-    const attribute = attributes.get(name);
+  for (const column of columnsOfScope(task.scope)) {
+    const { attribute_id: name } = column;
+    const attribute = columnAttribute(task.state.semantics, column);
     if (attribute === undefined) throw columnMismatch(name);
     const values = batches.flatMap((batch) => columnOf(batch, attribute));
     columns.set(

@@ -11,12 +11,15 @@ import {
   policyDigest,
   resolveRequest,
   roundsOf,
+  underSemantics,
   verifyGovernanceSnapshot,
   type Actor,
   type CborValue,
   type GovernanceState,
   type Policy,
+  type Projection,
   type RecordScope,
+  type SemanticResolution,
   type SliceReference,
   type TaskEnvelope,
   type TaskRequest,
@@ -39,6 +42,8 @@ class VerifiedTask {
   readonly envelope: TaskEnvelope;
   readonly envelopeDigest: Uint8Array;
   readonly scope: RecordScope;
+  /** What each operand of the request is computed from. */
+  readonly projections: readonly Projection[];
   readonly round: number;
   readonly attempt: number;
   readonly #verified = true;
@@ -46,14 +51,15 @@ class VerifiedTask {
   constructor(args: {
     readonly state: GovernanceState;
     readonly envelope: TaskEnvelope;
-    readonly scope: RecordScope;
+    readonly resolution: SemanticResolution;
     readonly round: number;
     readonly attempt: number;
   }) {
     this.state = args.state;
     this.envelope = args.envelope;
     this.envelopeDigest = TASK_ENVELOPE.digest(args.envelope);
-    this.scope = args.scope;
+    this.scope = args.resolution.record_scope;
+    this.projections = args.resolution.projections;
     this.round = args.round;
     this.attempt = args.attempt;
   }
@@ -150,34 +156,30 @@ export function mismatch(expected: string): VerificationError {
  */
 export function verifyTask(presented: PresentedTask, genesisDigest: Uint8Array): VerifiedTask {
   const snapshot = GOVERNANCE_SNAPSHOT.decode(presented.governance);
-  const state = verifyGovernanceSnapshot(snapshot, genesisDigest);
+  const newest = verifyGovernanceSnapshot(snapshot, genesisDigest);
   const envelope = TASK_ENVELOPE.decode(presented.envelope);
-  requireInForce(envelope, state);
-  requireRequested(envelope, state);
+  requireInForce(envelope, newest);
+  // A task keeps the meaning it was admitted with: what is registered under a version never changes.
+  const state = underSemantics(newest, envelope.semantic_version);
+  const resolution = requireRequested(envelope, state);
   requireVaults(envelope);
   const { round, attempt } = presented;
   if (round >= roundsOf(envelope)) throw mismatch("a round of this envelope");
-  const scope = state.semantics.record_scopes.find(
-    (candidate) => candidate.record_scope_id === envelope.record_scope,
-  );
-  if (scope === undefined) throw mismatch("a registered record scope");
-  return new VerifiedTask({ state, envelope, scope, round, attempt });
+  return new VerifiedTask({ state, envelope, resolution, round, attempt });
 }
 
 function requireInForce(envelope: TaskEnvelope, state: GovernanceState): void {
-  const { policy, semantics } = state;
+  const { policy, registries } = state;
   if (!equalBytes(envelope.genesis_digest, state.genesisDigest)) throw mismatch("this network");
   if (!equalBytes(envelope.policy_digest, policyDigest(policy))) {
     throw mismatch("the policy in force");
   }
-  if (envelope.semantic_version !== semantics.semantic_version) {
-    throw mismatch("the semantic version in force");
-  }
+  if (!registries.has(envelope.semantic_version)) throw mismatch("a registered semantic version");
   if (envelope.delta_pico !== policy.privacy.delta_pico) throw mismatch("the policy's delta");
 }
 
 /** Every field of the request that an envelope repeats, so that neither can say more than the other. */
-function requireRequested(envelope: TaskEnvelope, state: GovernanceState): void {
+function requireRequested(envelope: TaskEnvelope, state: GovernanceState): SemanticResolution {
   const { caller_context: caller } = envelope;
   const submitter = activeActor(state, caller.actor_id);
   const request = TASK_REQUEST.verify(caller.signed_request, submitter.signing_key);
@@ -197,6 +199,11 @@ function requireRequested(envelope: TaskEnvelope, state: GovernanceState): void 
       envelope.attribute_composition,
       resolution.attribute_composition,
     ],
+    [
+      "the derivation rules of the request",
+      envelope.derivation_rule_refs,
+      resolution.derivation_rule_refs,
+    ],
     ["the rounds of the request", envelope.iteration_policy?.maximum_rounds ?? 1, rounds(request)],
   ];
   for (const [expected, actual, wanted] of pairs) {
@@ -207,6 +214,7 @@ function requireRequested(envelope: TaskEnvelope, state: GovernanceState): void 
   if (!within) throw mismatch("Vaults of the request");
   const sole = envelope.coordination_envelope === null;
   if (sole !== (request.vault_ids.length === 1)) throw mismatch("a coordination for many Vaults");
+  return resolution;
 }
 
 function rounds(request: TaskRequest): number {

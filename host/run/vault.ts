@@ -4,6 +4,8 @@ import {
   RefusedError,
   SymphonyError,
   boxKeyPairFromSeed,
+  columnAttribute,
+  columnsOfScope,
   genesisState,
   hex,
   signingKeyFromSeed,
@@ -59,7 +61,7 @@ export async function runVault(
     vault,
     token: hex(random(32)),
     governance: () => held.newest,
-    scope: scopeReader(footing.genesis.semantics),
+    scope: scopeReader(() => held.newest.semantics),
   });
   try {
     const identity = { actorId: config.actor_id, key: signingKey };
@@ -118,8 +120,9 @@ async function resumeErasures(vault: Vault, { report }: EnclaveEnvironment): Pro
   }
 }
 
-function scopeReader(semantics: SemanticRegistry) {
+function scopeReader(newest: () => SemanticRegistry) {
   return (scopeId: string) => {
+    const semantics = newest();
     const recordScope = semantics.record_scopes.find((each) => each.record_scope_id === scopeId);
     if (recordScope === undefined) {
       throw new RefusedError(
@@ -127,9 +130,8 @@ function scopeReader(semantics: SemanticRegistry) {
         "scope: expected a registered record scope",
       );
     }
-    const ids = new Set(recordScope.attribute_ids);
-    const attributes = semantics.attributes.filter(
-      (each) => each.domain_id === recordScope.domain_id && ids.has(each.attribute_id),
+    const attributes = columnsOfScope(recordScope).flatMap(
+      (column) => columnAttribute(semantics, column) ?? [],
     );
     return { recordScope, attributes };
   };

@@ -143,6 +143,8 @@ function semanticsOf(plan: DemoPlan): SemanticRegistry {
       })),
     ],
     attributes: plan.scopes.flatMap((scope) => attributesOf(scope, SEMANTIC_VERSION)),
+    query_attributes: [],
+    derivation_rules: [],
     record_scopes: plan.scopes.map(recordScopeOf),
   };
 }

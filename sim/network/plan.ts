@@ -1,6 +1,7 @@
 import type {
   CanonicalAttribute,
   Policy,
+  QueryGranularity,
   RecordScope,
   TaskClass,
   TaskParameters,
@@ -97,23 +98,31 @@ export function attributesOf(scope: PlannedScope, semanticVersion: string): Cano
     attribute_id: column.name,
     domain_id: scope.domain,
     semantic_version: semanticVersion,
+    scope: "network",
     status: "active",
+    effective_from: semanticVersion,
+    deprecated_from: null,
+    retired_from: null,
     supersedes: null,
     type: column.type,
     scale: column.scale,
     range: column.range === null ? null : { ...column.range },
     directly_queryable: column.queryable,
-    default_query_granularity: column.queryable
-      ? {
-          temporal_resolution: null,
-          spatial_resolution: null,
-          numeric_resolution: null,
-          categorical_resolution: "exact",
-        }
-      : null,
+    default_query_granularity: column.queryable ? exactly(column) : null,
     default_privacy_class: column.queryable ? 1 : 3,
     privacy_impact_epsilon_micro: column.queryable ? ATTRIBUTE_EPSILON_MICRO : 0,
   }));
+}
+
+/** Every value apart: numbers in buckets of one, categories as they are. */
+function exactly({ type }: PlannedColumn): QueryGranularity {
+  const numeric = type === "integer" || type === "decimal";
+  return {
+    temporal_resolution: null,
+    spatial_resolution: null,
+    numeric_resolution: numeric ? { boundaries: [], width: 1 } : null,
+    categorical_resolution: numeric ? null : "exact",
+  };
 }
 
 /** The record scope itself. */
@@ -122,6 +131,7 @@ export function recordScopeOf(scope: PlannedScope): RecordScope {
     record_scope_id: scope.scope,
     domain_id: scope.domain,
     attribute_ids: scope.columns.map(({ name }) => name),
+    foreign_attributes: [],
     subject_attribute_id: scope.subject,
     link_attribute_id: scope.link,
   };

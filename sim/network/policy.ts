@@ -69,6 +69,7 @@ export function simulatedPolicy(measurement: NitroMeasurement, nowMs: number): P
       partial_coverage_accepted: true,
       witness_quorum: 1,
     },
+    semantics: { deprecated_resolvable: false, sub_domains_permitted: false },
     admission: {
       resolving_timeout_ms: 20 * SECOND,
       concurrent_tasks_max: 16,

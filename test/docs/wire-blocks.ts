@@ -26,6 +26,8 @@ import {
   outcomeDigestsSchema,
   reducedMessageSchema,
 } from "../../protocol/evidence-bundle.ts";
+import { derivationRuleSchema, queryAttributeSchema } from "../../protocol/derivation-rule.ts";
+import { queryGranularitySchema } from "../../protocol/granularity.ts";
 import * as fields from "../../protocol/fields.ts";
 import * as governance from "../../protocol/governance.ts";
 import { governanceSnapshotSchema } from "../../protocol/governance-snapshot.ts";
@@ -36,6 +38,11 @@ import {
   recordSchema,
   recordSchemaNameSchema,
 } from "../../protocol/record.ts";
+import {
+  crossDomainApprovalSchema,
+  registryTransitionSchema,
+  semanticRegistrationSchema,
+} from "../../protocol/registration.ts";
 import { roundMessageSchema } from "../../protocol/round-message.ts";
 import * as semantics from "../../protocol/semantics.ts";
 import {
@@ -126,11 +133,16 @@ const COMPOUND: Named = [
   ["reference-value", referenceValueSchema],
   ["class-constraints", policySchema.shape.classes.shape.parse],
   ["policy", policySchema],
-  ["query-granularity", semantics.queryGranularitySchema],
+  ["query-granularity", queryGranularitySchema],
   ["domain", semantics.domainSchema],
   ["canonical-attribute", semantics.canonicalAttributeSchema],
+  ["query-attribute", queryAttributeSchema],
+  ["derivation-rule", derivationRuleSchema],
   ["record-scope", semantics.recordScopeSchema],
   ["semantic-registry", semantics.semanticRegistrySchema],
+  ["registry-transition", registryTransitionSchema],
+  ["semantic-registration", semanticRegistrationSchema],
+  ["cross-domain-approval", crossDomainApprovalSchema],
   ["actor", governance.actorSchema],
   ["artifact", governance.artifactSchema],
   ["genesis", governance.genesisSchema],

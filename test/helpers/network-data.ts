@@ -3,6 +3,7 @@ import type { BatchColumn } from "../../protocol/batch-body.ts";
 import { sha256 } from "../../protocol/hash.ts";
 import { concat, utf8 } from "../../protocol/bytes.ts";
 import type { CanonicalRecord } from "../../protocol/record.ts";
+import type { QueryGranularity } from "../../protocol/granularity.ts";
 import type { CanonicalAttribute, SemanticRegistry } from "../../protocol/semantics.ts";
 
 /** The columns of the `customers` scope. */
@@ -46,11 +47,14 @@ export function testSemantics(): SemanticRegistry {
       ...CUSTOMER_COLUMNS.map((column) => attribute("customer", column)),
       ...RECEIPT_COLUMNS.map((column) => attribute("receipt", column)),
     ],
+    query_attributes: [],
+    derivation_rules: [],
     record_scopes: [
       {
         record_scope_id: "customers",
         domain_id: "customer",
         attribute_ids: CUSTOMER_COLUMNS.map((column) => column.name),
+        foreign_attributes: [],
         subject_attribute_id: "customer.id",
         link_attribute_id: "customer.email",
       },
@@ -58,6 +62,7 @@ export function testSemantics(): SemanticRegistry {
         record_scope_id: "receipts",
         domain_id: "receipt",
         attribute_ids: RECEIPT_COLUMNS.map((column) => column.name),
+        foreign_attributes: [],
         subject_attribute_id: "receipt.owner",
         link_attribute_id: null,
       },
@@ -65,18 +70,34 @@ export function testSemantics(): SemanticRegistry {
   };
 }
 
+/** Every value apart. */
+export function exactGranularity(type: CanonicalAttribute["type"]): QueryGranularity {
+  const numeric = type === "integer" || type === "decimal";
+  return {
+    temporal_resolution: null,
+    spatial_resolution: null,
+    numeric_resolution: numeric ? { boundaries: [], width: 1 } : null,
+    categorical_resolution: numeric ? null : "exact",
+  };
+}
+
 function attribute(domainId: string, { name, type, scale }: BatchColumn): CanonicalAttribute {
+  const queryable = name !== "customer.id" && name !== "customer.email" && type !== "bytes";
   return {
     attribute_id: name,
     domain_id: domainId,
     semantic_version: "semantics-1",
+    scope: "network",
     status: "active",
+    effective_from: "semantics-1",
+    deprecated_from: null,
+    retired_from: null,
     supersedes: null,
     type,
     scale,
     range: RANGES[name] ?? null,
-    directly_queryable: name !== "customer.id" && name !== "customer.email",
-    default_query_granularity: null,
+    directly_queryable: queryable,
+    default_query_granularity: queryable ? exactGranularity(type) : null,
     default_privacy_class: 2,
     privacy_impact_epsilon_micro: 100_000,
   };

@@ -174,6 +174,7 @@ export function testPolicy(measurement: Measurement, vaultCount: number): Policy
       partial_coverage_accepted: true,
       witness_quorum: Math.min(1, vaultCount - 1),
     },
+    semantics: { deprecated_resolvable: false, sub_domains_permitted: false },
     admission: {
       resolving_timeout_ms: 10_000,
       concurrent_tasks_max: 16,

@@ -68,8 +68,9 @@ test("[AP-9] equal request and semantic version give equal bytes; another predic
     await asking({ operator: "AND", operands: structuredClone(OPERANDS) }),
     genesisState(network.genesisBytes.slice()),
   );
-  const { resolutionDigest, ...rest } = resolveRequest(request, state);
-  const { resolutionDigest: digestAgain, ...restAgain } = again;
+  const { resolutionDigest, projections, ...rest } = resolveRequest(request, state);
+  const { resolutionDigest: digestAgain, projections: projectionsAgain, ...restAgain } = again;
+  expect(projectionsAgain).toEqual(projections);
   expect(encodeCbor(restAgain)).toEqual(encodeCbor(rest));
   expect(digestAgain).toEqual(resolutionDigest);
   const other = resolveRequest(await asking({ operator: "OR", operands: OPERANDS }), state);

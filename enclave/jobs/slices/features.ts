@@ -1,26 +1,20 @@
 import type { Column, Columns } from "../../workloads/train/index.ts";
-import type { VerifiedTask } from "../task.ts";
 import type { InputRows } from "../inputs.ts";
+import type { VerifiedTask } from "../task.ts";
+import { projectedColumns } from "./projections.ts";
 
 /**
- * Columns in natural units: a decimal's integer divided by ten to its scale, so that a feature's micro constants mean
- * what they say. Text stays text, documents are absent.
+ * The task's projections in natural units: a decimal's integer divided by ten to its scale, so that a feature's micro
+ * constants mean what they say. Text stays text.
  */
 export function naturalColumns(rows: InputRows, task: VerifiedTask): Columns {
-  // Another domain may have an attribute of the same name and another scale.
-  const own = task.state.semantics.attributes.filter(
-    ({ domain_id: domainId }) => domainId === task.scope.domain_id,
-  );
-  const scales = new Map(own.map(({ attribute_id: id, scale }) => [id, scale]));
+  const scales = new Map(task.projections.map(({ name, output }) => [name, output.scale]));
   const columns = new Map<string, Column>();
-  for (const [name, values] of rows.columns) {
+  for (const [name, values] of projectedColumns(rows, task)) {
     const unit = 10 ** (scales.get(name) ?? 0);
     columns.set(
       name,
-      values.map((value) => {
-        if (value instanceof Uint8Array) return null;
-        return typeof value === "number" ? value / unit : value;
-      }),
+      values.map((value) => (typeof value === "number" ? value / unit : value)),
     );
   }
   return columns;

@@ -1,5 +1,7 @@
 import {
   VerificationError,
+  columnAttribute,
+  columnsOfScope,
   commitRecord,
   equalBytes,
   recordAt,
@@ -60,10 +62,9 @@ function indexOf(batch: OpenedBatch, commitment: Uint8Array): number {
 
 /** The scope's one attribute of bytes: a document to read. */
 function documentOf(record: CanonicalRecord, { scope, state }: VerifiedTask): Uint8Array {
-  const [name, ...others] = state.semantics.attributes
-    .filter(({ type, domain_id: domainId }) => type === "bytes" && domainId === scope.domain_id)
-    .map((attribute) => attribute.attribute_id)
-    .filter((id) => scope.attribute_ids.includes(id));
+  const [name, ...others] = columnsOfScope(scope)
+    .filter((column) => columnAttribute(state.semantics, column)?.type === "bytes")
+    .map((column) => column.attribute_id);
   const value = name === undefined ? null : (record.attributes[name] ?? null);
   if (others.length > 0 || !(value instanceof Uint8Array)) {
     throw inputMismatch("a scope with one attribute for a document");

@@ -1,7 +1,7 @@
 import { compareBytes, equalBytes, hmacSha256, utf8, type QueryParameters } from "#protocol";
 
-import { compilePredicate, type QueryColumns } from "../../workloads/query/index.ts";
-import type { InputRows } from "../inputs.ts";
+import { compilePredicate } from "../../workloads/query/index.ts";
+import { projectedColumns } from "./projections.ts";
 import type { SliceWork } from "./work.ts";
 
 /** Bytes of one subject's token. */
@@ -26,7 +26,10 @@ export function queryOutputBytes(rowsMax: number): number {
  */
 export function querySlice(work: SliceWork, parameters: QueryParameters): Uint8Array {
   const { rows, task } = work;
-  const mask = compilePredicate(parameters.predicate).match(scannable(rows), rows.rows);
+  const mask = compilePredicate(parameters.predicate).match(
+    projectedColumns(rows, task),
+    rows.rows,
+  );
   const links = linksOf(work);
   const tokens = Array.from({ length: task.rowsMax }, (_, row) => {
     const link = links.get(rows.subjects[row] ?? "") ?? `\u0000\u0000${row}`;
@@ -91,16 +94,4 @@ function linksOf({ rows, task, vaultId }: SliceWork): ReadonlyMap<string, string
 /** One spelling for each value that links: NFC, lower case, no space at either end. */
 function linkText(value: number | string): string {
   return String(value).normalize("NFC").toLowerCase().normalize("NFC").trim();
-}
-
-/** The columns a predicate can test; documents are no values to compare. */
-export function scannable(rows: InputRows): QueryColumns {
-  const columns = new Map<string, readonly (number | string | null)[]>();
-  for (const [name, values] of rows.columns) {
-    columns.set(
-      name,
-      values.map((value) => (value instanceof Uint8Array ? null : value)),
-    );
-  }
-  return columns;
 }

@@ -3,15 +3,15 @@ import {
   VerificationError,
   hkdf,
   utf8,
-  type AttributeValue,
+  type ProjectedValue,
   type TrainParameters,
 } from "#protocol";
 
 import { loadModel } from "../../adapters/onnx.ts";
 import { ARTIFACT_BYTES_MAX } from "../../limits.ts";
 import { featureMatrix, subjectGroups, trainLocally } from "../../workloads/train/index.ts";
-import type { InputRows } from "../inputs.ts";
 import { int32Bytes, naturalColumns, readInt32 } from "./features.ts";
+import { projectedColumns, type ProjectedColumns } from "./projections.ts";
 import type { SliceWork } from "./work.ts";
 
 /** Weights of the logistic model: one slope for each feature and the bias. */
@@ -58,7 +58,7 @@ export async function trainSlice(
   }
   const matrix = featureMatrix(naturalColumns(rows, task), {
     features: parameters.features,
-    labels: labelsOf(rows, parameters),
+    labels: labelsOf(projectedColumns(rows, task), parameters),
     positive: parameters.label.positive,
   });
   const groups = subjectGroups(rows.subjects, parameters.groups);
@@ -81,7 +81,10 @@ export async function trainSlice(
 }
 
 /** The column of the label as it is stored: in its scaled integers. */
-function labelsOf({ columns }: InputRows, { label }: TrainParameters): readonly AttributeValue[] {
+function labelsOf(
+  columns: ProjectedColumns,
+  { label }: TrainParameters,
+): readonly ProjectedValue[] {
   const values = columns.get(label.attribute);
   if (values !== undefined) return values;
   throw new VerificationError(

@@ -1,5 +1,6 @@
 import {
   RefusedError,
+  columnsOfScope,
   type BatchColumn,
   type CanonicalAttribute,
   type RecordScope,
@@ -28,13 +29,12 @@ export interface Layout {
 /** @throws {@link RefusedError} DERIVATION_UNRESOLVED for a scope of attributes that are not registered. */
 export function layoutOf({ recordScope, attributes }: IngestTarget): Layout {
   const { record_scope_id: id, subject_attribute_id: subjectId } = recordScope;
-  const columns = recordScope.attribute_ids.map((attributeId): LayoutColumn => {
+  const columns = columnsOfScope(recordScope).map((column): LayoutColumn => {
+    const { attribute_id: attributeId, domain_id: domainId } = column;
     const attribute = attributes.find(
-      (each) => each.attribute_id === attributeId && each.domain_id === recordScope.domain_id,
+      (each) => each.attribute_id === attributeId && each.domain_id === domainId,
     );
-    if (attribute === undefined) {
-      throw unresolved(attributeId, `one of domain ${recordScope.domain_id}`);
-    }
+    if (attribute === undefined) throw unresolved(attributeId, `one of domain ${domainId}`);
     return { name: attributeId, type: attribute.type, scale: attribute.scale, attribute };
   });
   const schema = `${id

@@ -8,6 +8,7 @@ import {
   hex,
   policyDigest,
   resolveRequest,
+  underSemantics,
   type GovernanceState,
   type TaskClass,
   type TaskEnvelope,
@@ -121,14 +122,17 @@ function requireTerms(
   request: TaskRequest,
   governance: GovernanceState,
 ): void {
-  const { policy, semantics, genesisDigest } = governance;
-  const resolution = resolveRequest(request, governance);
+  const { policy, genesisDigest } = governance;
+  const { semantic_version: version } = envelope;
+  // What this Vault admitted under a newer version means the same under an older one, or nothing: names are never reused.
+  if (!governance.registries.has(version)) throw refused("semantic_version", "a registered one");
+  const resolution = resolveRequest(request, underSemantics(governance, version));
   const derived: Derived = {
     task_id: taskIdOf(envelope.caller_context.request_digest),
     task_class: request.task_class,
     policy_version: policy.policy_version_id,
     policy_digest: policyDigest(policy),
-    semantic_version: semantics.semantic_version,
+    semantic_version: resolution.semantic_version,
     genesis_digest: genesisDigest,
     record_scope: request.record_scope,
     usage_scope: request.usage_scope,
