@@ -13,7 +13,7 @@ const NULL = 0xf6;
 const HEAD_BYTES_MAX = 9;
 const START_BYTES = 4096;
 /** Bytes that a loop copies faster than a call does. */
-const SHORT_BYTES = 24;
+const SHORT_BYTES = 64;
 const TWO_32 = 0x1_0000_0000;
 
 /**
@@ -126,12 +126,11 @@ export class CborWriter {
   }
 
   #copy(from: Uint8Array, start: number, end: number): void {
-    if (end - start > SHORT_BYTES) {
-      this.#bytes.set(from.subarray(start, end), this.#length);
-      this.#length += end - start;
-      return;
-    }
-    for (let at = start; at < end; at += 1) this.#bytes[this.#length++] = from[at] ?? 0;
+    const bytes = this.#bytes;
+    let length = this.#length;
+    this.#length += end - start;
+    if (end - start > SHORT_BYTES) bytes.set(from.subarray(start, end), length);
+    else for (let at = start; at < end; at += 1) bytes[length++] = from[at] ?? 0;
   }
 
   #reserve(bytes: number): void {

@@ -9,26 +9,37 @@ const SUBJECT_ID_BYTES = 32;
 /**
  * The ordinal of each subject id in order; subjects not seen before get the next free ones.
  *
- * Works in the order of the ids: pseudonyms are random, and an index that is met in its own order is written several
- * times faster.
- *
  * @param subjectIds - 32 bytes each, one after the other.
  */
 export async function allocateOrdinals(
   trx: Writing,
   subjectIds: Uint8Array,
 ): Promise<Uint32Array<ArrayBuffer>> {
-  const { distinct, ranks } = ranked(subjectIds);
+  const { distinct, ranks } = rankSubjects(subjectIds);
+  const ordinals = await allocateSorted(trx, distinct);
+  return ranks.map((rank) => ordinals[rank] ?? 0);
+}
+
+/**
+ * As {@link allocateOrdinals}, for ids that are distinct and in the order of their bytes: pseudonyms are random, and an
+ * index that is met in its own order is written several times faster.
+ */
+export async function allocateSorted(
+  trx: Writing,
+  distinct: Uint8Array,
+): Promise<Uint32Array<ArrayBuffer>> {
   const count = distinct.length / SUBJECT_ID_BYTES;
-  const ordinals = await findOrdinals(trx, distinct);
+  const found = await findOrdinals(trx, distinct);
   const first = await subjectCount(trx);
-  const added = Buffer.alloc(distinct.length);
+  const ordinals = new Uint32Array(count);
+  const added = new Uint8Array(distinct.length);
   let addedCount = 0;
   for (let rank = 0; rank < count; rank += 1) {
-    if (ordinals[rank] !== UNKNOWN) continue;
+    const known = found[rank] ?? UNKNOWN;
+    ordinals[rank] = known === UNKNOWN ? first + addedCount : known;
+    if (known !== UNKNOWN) continue;
     const from = rank * SUBJECT_ID_BYTES;
-    distinct.copy(added, addedCount * SUBJECT_ID_BYTES, from, from + SUBJECT_ID_BYTES);
-    ordinals[rank] = first + addedCount;
+    added.set(distinct.subarray(from, from + SUBJECT_ID_BYTES), addedCount * SUBJECT_ID_BYTES);
     addedCount += 1;
   }
   for (let at = 0; at < addedCount; at += IDS_PER_STATEMENT) {
@@ -37,34 +48,65 @@ export async function allocateOrdinals(
       ${placesOf(ids)}
       select cast(${first + at} as bigint) + i, ${idAt(ids)} from place`.execute(trx);
   }
-  return Uint32Array.from(ranks, (rank) => ordinals[rank] ?? UNKNOWN);
+  return ordinals;
 }
 
 const UNKNOWN = -1;
 
-/** Each id once, in the order of their bytes; and for each id given, which of these it is. */
-function ranked(subjectIds: Uint8Array): { distinct: Buffer; ranks: Uint32Array<ArrayBuffer> } {
+/** Subject ids in the order of their bytes. */
+export interface RankedSubjects {
+  /** Each id once, 32 bytes. */
+  readonly distinct: Uint8Array;
+  /** For each id given, which of `distinct` it is. */
+  readonly ranks: Uint32Array<ArrayBuffer>;
+}
+
+/** @param subjectIds - 32 bytes each, one after the other; at most 2^21. */
+export function rankSubjects(subjectIds: Uint8Array): RankedSubjects {
   const ids = Buffer.from(subjectIds.buffer, subjectIds.byteOffset, subjectIds.length);
   const count = ids.length / SUBJECT_ID_BYTES;
-  const prefixes = new Float64Array(count);
-  for (let at = 0; at < count; at += 1) prefixes[at] = ids.readUIntBE(at * SUBJECT_ID_BYTES, 6);
-  const compare = (left: number, right: number): number =>
-    (prefixes[left] ?? 0) - (prefixes[right] ?? 0) || idOf(left).compare(idOf(right));
-  const idOf = (place: number): Buffer =>
-    ids.subarray(place * SUBJECT_ID_BYTES, (place + 1) * SUBJECT_ID_BYTES);
   const ranks = new Uint32Array(count);
-  const distinct = Buffer.alloc(ids.length);
+  const distinct = new Uint8Array(ids.length);
   let rank = -1;
-  let last = -1;
-  for (const place of new Uint32Array(count).map((_, at) => at).sort(compare)) {
-    if (last === -1 || compare(last, place) !== 0) {
+  let last: Buffer | undefined;
+  for (const place of placesInOrder(ids)) {
+    const id = ids.subarray(place * SUBJECT_ID_BYTES, (place + 1) * SUBJECT_ID_BYTES);
+    if (last === undefined || !last.equals(id)) {
       rank += 1;
-      distinct.set(idOf(place), rank * SUBJECT_ID_BYTES);
+      distinct.set(id, rank * SUBJECT_ID_BYTES);
     }
     ranks[place] = rank;
-    last = place;
+    last = id;
   }
   return { distinct: distinct.subarray(0, (rank + 1) * SUBJECT_ID_BYTES), ranks };
+}
+
+/** A place beside the first 32 bits of its id, in one number of 53 bits, which sorts without a comparison of ours. */
+const PLACES = 2 ** 21;
+
+function placesInOrder(ids: Buffer): Uint32Array {
+  const count = ids.length / SUBJECT_ID_BYTES;
+  const keys = new Float64Array(count);
+  for (let at = 0; at < count; at += 1)
+    keys[at] = ids.readUInt32BE(at * SUBJECT_ID_BYTES) * PLACES + at;
+  keys.sort();
+  const places = Uint32Array.from(keys, (key) => key % PLACES);
+  const idOf = (place: number): Buffer =>
+    ids.subarray(place * SUBJECT_ID_BYTES, (place + 1) * SUBJECT_ID_BYTES);
+  for (let from = 0; from < count;) {
+    const head = prefixAt(keys, from);
+    let to = from + 1;
+    while (to < count && prefixAt(keys, to) === head) to += 1;
+    if (to - from > 1) {
+      places.subarray(from, to).sort((left, right) => idOf(left).compare(idOf(right)));
+    }
+    from = to;
+  }
+  return places;
+}
+
+function prefixAt(keys: Float64Array, at: number): number {
+  return Math.floor((keys[at] ?? 0) / PLACES);
 }
 
 /** For each id its ordinal, or {@link UNKNOWN}. */

@@ -11,13 +11,11 @@ import {
   type ColumnWriter,
 } from "#protocol";
 
-import { pseudonymOf } from "../custody/secrets.ts";
 import { parseAttributeValue } from "./attribute-value.ts";
 import { NO_CELL, type CellBlock } from "./cell-block.ts";
 import type { Layout } from "./layout.ts";
+import { Pseudonyms } from "./pseudonyms.ts";
 
-/** Pseudonyms that are kept, twice: more subjects than a batch has rows. */
-const PSEUDONYMS_MAX = 16_384;
 /** Digits of a number that is read without a text in between; all such numbers are safe integers. */
 const DIGITS_MAX = 15;
 
@@ -92,13 +90,14 @@ export class BatchBuild {
   #built({ block, salts, batchId, dataKey, createdMs }: BuildJob): BuildResult {
     const { schema, columns } = this.#plan.layout;
     const builder = this.#builder;
-    const rows = new RowReader(this.#plan, builder, block);
+    const pseudonyms = this.#pseudonyms;
+    const rows = new RowReader({ plan: this.#plan, builder, block, pseudonyms });
     const faults: RowReport[] = [];
     for (let row = 0; row < block.rows; row += 1) {
       const fault = rows.next();
       if (fault === null) {
         const salt = salts.subarray(row * SALT_BYTES, (row + 1) * SALT_BYTES);
-        builder.endRecord(this.#pseudonyms.of(rows.subject), salt);
+        builder.endRecord(pseudonyms.last, salt);
       } else {
         builder.dropRecord();
         faults.push({ line: block.lines[row] ?? 0, ...fault });
@@ -115,27 +114,11 @@ export class BatchBuild {
   }
 }
 
-/** Subjects' pseudonyms; the last ones are remembered, since sources repeat subjects. */
-class Pseudonyms {
-  readonly #key: KeyObject;
-  #recent = new Map<string, Uint8Array>();
-  #older = new Map<string, Uint8Array>();
-
-  constructor(key: KeyObject) {
-    this.#key = key;
-  }
-
-  of(subject: string): Uint8Array {
-    const recent = this.#recent.get(subject);
-    if (recent !== undefined) return recent;
-    const pseudonym = this.#older.get(subject) ?? pseudonymOf(this.#key, subject);
-    if (this.#recent.size >= PSEUDONYMS_MAX) {
-      this.#older = this.#recent;
-      this.#recent = new Map();
-    }
-    this.#recent.set(subject, pseudonym);
-    return pseudonym;
-  }
+interface Reading {
+  readonly plan: BuildPlan;
+  readonly builder: BatchBuilder;
+  readonly block: CellBlock;
+  readonly pseudonyms: Pseudonyms;
 }
 
 /** Reads the rows of a block, one after the other, into the columns of a batch. */
@@ -144,29 +127,26 @@ class RowReader {
   readonly #columns: readonly ColumnWriter[];
   readonly #block: CellBlock;
   readonly #contents: Buffer;
+  readonly #pseudonyms: Pseudonyms;
   #row = 0;
   #at = 0;
-  #subject: string | undefined;
+  #hasSubject = false;
 
-  constructor(plan: BuildPlan, builder: BatchBuilder, block: CellBlock) {
+  constructor({ plan, builder, block, pseudonyms }: Reading) {
     this.#plan = plan;
+    this.#pseudonyms = pseudonyms;
     this.#columns = builder.columns;
     this.#block = block;
     const { buffer, byteOffset, length } = block.contents;
     this.#contents = Buffer.from(buffer, byteOffset, length);
   }
 
-  /** Whose the last row is: not empty. */
-  get subject(): string {
-    return this.#subject ?? "";
-  }
-
-  /** Writes the next row's values to the columns; null, or the first thing that is wrong with the row. */
+  /** Writes the next row's values to the columns, and whose it is to the pseudonyms; null, or the first thing at fault. */
   next(): Omit<RowReport, "line"> | null {
     const { columns: width, lengths } = this.#block;
     const { layout, names } = this.#plan;
     let fault: Omit<RowReport, "line"> | null = null;
-    this.#subject = undefined;
+    this.#hasSubject = false;
     for (let index = 0; index < width; index += 1) {
       const length = lengths[this.#row * width + index] ?? NO_CELL;
       if (fault === null) {
@@ -176,7 +156,7 @@ class RowReader {
       this.#at += sizeOf(length);
     }
     this.#row += 1;
-    if (fault === null && this.#subject === undefined) {
+    if (fault === null && !this.#hasSubject) {
       const column = names[layout.subject] ?? null;
       return { column, expected: "whose record it is, got an empty cell" };
     }
@@ -200,7 +180,7 @@ class RowReader {
     }
     if (attribute.type === "text" && column.ascii(this.#contents, from, to)) {
       if (index === this.#plan.layout.subject) {
-        this.#note(this.#contents.toString("latin1", from, to));
+        this.#hasSubject = this.#pseudonyms.takeBytes(this.#contents, from, to);
       }
       return null;
     }
@@ -217,12 +197,10 @@ class RowReader {
 
   #value(index: number, column: ColumnWriter, value: AttributeValue): null {
     column.value(value);
-    if (index === this.#plan.layout.subject) this.#note(subjectText(value));
+    if (index === this.#plan.layout.subject) {
+      this.#hasSubject = this.#pseudonyms.takeText(subjectText(value));
+    }
     return null;
-  }
-
-  #note(subject: string): void {
-    this.#subject = subject.trim() === "" ? undefined : subject;
   }
 }
 

@@ -1,15 +1,11 @@
-import { ConflictError, concat } from "#protocol";
+import { ConflictError } from "#protocol";
 import { z } from "zod";
 
-import { allocateOrdinals } from "../ledger/queries.ts";
 import type { Writing } from "../queries.ts";
-import { ordinalBytes } from "../ledger/subject-set.ts";
 import type { VaultContext } from "../vault-context.ts";
 import { noteChange } from "./folder-state.ts";
+import { BATCHES_RANKED, giveOrdinals } from "./give-ordinals.ts";
 import { discard } from "./runs.ts";
-
-/** Batches whose subjects get their ordinals in one write: some 100 ms for which other writes wait. */
-const BATCHES_PER_WRITE = 4;
 
 const quarantinedRowSchema = z.strictObject({
   line: z.int(),
@@ -54,7 +50,7 @@ export async function publishedReport(
  * Publishes a run whose source is staged to its end: from then on tasks see all of its records, before none.
  *
  * First it is recorded that all is there; a crash from then on ends in publication when the Vault is next opened.
- * Then the subjects get their ordinals, in writes of bounded length. One last write makes the batches visible.
+ * Then the subjects get their ordinals, see {@link giveOrdinals}. One last write makes the batches visible.
  *
  * @param run.report - What the ingest is to answer.
  * @returns The report; an earlier one, and nothing published, when the source is there already.
@@ -102,42 +98,12 @@ async function finishPublication(context: VaultContext, ingestId: string): Promi
     .orderBy("sequence")
     .execute();
   const batchIds = staged.flatMap(({ batch_id: batchId }) => (batchId === null ? [] : [batchId]));
-  for (let at = 0; at < batchIds.length; at += BATCHES_PER_WRITE) {
-    const group = batchIds.slice(at, at + BATCHES_PER_WRITE);
-    await context.store.write((trx) => giveOrdinals(context, trx, group));
+  for (let at = 0; at < batchIds.length; at += BATCHES_RANKED) {
+    await giveOrdinals(context, batchIds.slice(at, at + BATCHES_RANKED));
   }
   const published = await context.store.write((trx) => flip(context, trx, { ingestId, batchIds }));
   if (!published.isNew) await discard(context, ingestId);
   return published.report;
-}
-
-/** Gives the subjects of staged batches their ordinals; batches that have them are passed over. */
-async function giveOrdinals(
-  context: VaultContext,
-  trx: Writing,
-  batchIds: readonly Uint8Array[],
-): Promise<void> {
-  const batches = await trx
-    .selectFrom("batch")
-    .select(["batch_id", "record_count", "subject_ids"])
-    .where("batch_id", "in", batchIds)
-    .where("published", "=", 0)
-    .orderBy("position")
-    .execute();
-  const waiting = batches.filter(({ subject_ids }) => subject_ids.length > 0);
-  if (waiting.length === 0) return;
-  const ids = concat(...waiting.map(({ subject_ids }) => subject_ids));
-  const ordinals = await allocateOrdinals(trx, ids);
-  let from = 0;
-  for (const { batch_id, record_count } of waiting) {
-    const own = ordinals.subarray(from, from + record_count);
-    from += record_count;
-    await trx
-      .updateTable("batch")
-      .set({ ordinals: ordinalBytes(own), subject_ids: new Uint8Array(0) })
-      .where("batch_id", "=", batch_id)
-      .execute();
-  }
 }
 
 interface Publication {

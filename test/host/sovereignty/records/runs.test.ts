@@ -1,5 +1,6 @@
 import * as fs from "node:fs";
 import path from "node:path";
+import { DatabaseSync } from "node:sqlite";
 
 import { expect, test } from "vitest";
 
@@ -291,4 +292,20 @@ test("[DS-1] a large source is built on threads, in its order", { timeout: 120_0
     details: { line: 25_001, column: "customer.id" },
   });
   expect(files(fixture)).toHaveLength(7);
+});
+
+test("[DS-1] the subjects of many batches get one ordinal each, whatever batch they are in", async () => {
+  const fixture = await newFixture();
+  const rows = customerCsv(70).trimEnd().split("\n").slice(1);
+  const again = rows.map((row) => row.replace("Porto", "Lisboa"));
+  const csv = [CUSTOMER_HEADER, ...rows, ...again, ""].join("\n");
+  expect(await ingest(fixture, csv, { batchRows: 1 })).toMatchObject({ batches: 140 });
+  expect(await fixture.vault.status()).toMatchObject({ records: 140, subjects: 70 });
+  await fixture.vault.close();
+  const database = new DatabaseSync(path.join(fixture.directory, "vault.db"), { readOnly: true });
+  const stored = database.prepare("select hex(ordinals) as ordinal from batch order by position");
+  const ordinals = stored.all().map(({ ordinal }) => String(ordinal));
+  database.close();
+  expect(ordinals.slice(70)).toEqual(ordinals.slice(0, 70));
+  expect(new Set(ordinals).size).toBe(70);
 });

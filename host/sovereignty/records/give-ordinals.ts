@@ -1,0 +1,71 @@
+import { SUBJECT_ID_BYTES, concat } from "#protocol";
+
+import { allocateSorted, rankSubjects } from "../ledger/queries.ts";
+import { ordinalBytes } from "../ledger/subject-set.ts";
+import type { VaultContext } from "../vault-context.ts";
+
+/** Batches whose subjects are ranked at once: at most 640 000 subjects, some 60 MiB. */
+export const BATCHES_RANKED = 64;
+/** Subjects that get their ordinals in one write, and batches that take theirs: 100 ms for which other writes wait. */
+const SUBJECTS_PER_WRITE = 40_000;
+const BATCHES_PER_WRITE = 8;
+
+/**
+ * Gives the subjects of staged batches their ordinals, in writes of bounded length. Batches that have theirs are passed
+ * over, so that what a crash has interrupted is gone on with.
+ *
+ * Goes through the subjects of all these batches in the order of their pseudonyms: each page of the index is written
+ * once, not once for every batch.
+ *
+ * @param batchIds - At most {@link BATCHES_RANKED}.
+ */
+export async function giveOrdinals(
+  context: VaultContext,
+  batchIds: readonly Uint8Array[],
+): Promise<void> {
+  const { store } = context;
+  const batches = await store.db
+    .selectFrom("batch")
+    .select(["batch_id", "record_count", "subject_ids"])
+    .where("batch_id", "in", batchIds)
+    .where("published", "=", 0)
+    .orderBy("position")
+    .execute();
+  const waiting = batches.filter(({ subject_ids }) => subject_ids.length > 0);
+  const { distinct, ranks } = rankSubjects(
+    concat(...waiting.map(({ subject_ids }) => subject_ids)),
+  );
+  const ordinals = await ordinalsOf(context, distinct);
+  let from = 0;
+  const rows = waiting.map(({ batch_id, record_count }) => {
+    const own = ranks.subarray(from, from + record_count).map((rank) => ordinals[rank] ?? 0);
+    from += record_count;
+    return { batch_id, ordinals: ordinalBytes(own) };
+  });
+  for (let at = 0; at < rows.length; at += BATCHES_PER_WRITE) {
+    await store.write(async (trx) => {
+      for (const { batch_id, ordinals: own } of rows.slice(at, at + BATCHES_PER_WRITE)) {
+        await trx
+          .updateTable("batch")
+          .set({ ordinals: own, subject_ids: new Uint8Array(0) })
+          .where("batch_id", "=", batch_id)
+          .where("published", "=", 0)
+          .execute();
+      }
+    });
+  }
+}
+
+/** The ordinal of each subject; those not seen before get the next free ones. */
+async function ordinalsOf(
+  { store }: VaultContext,
+  distinct: Uint8Array,
+): Promise<Uint32Array<ArrayBuffer>> {
+  const bytes = SUBJECTS_PER_WRITE * SUBJECT_ID_BYTES;
+  const ordinals = new Uint32Array(distinct.length / SUBJECT_ID_BYTES);
+  for (let at = 0; at < distinct.length; at += bytes) {
+    const some = distinct.subarray(at, at + bytes);
+    ordinals.set(await store.write((trx) => allocateSorted(trx, some)), at / SUBJECT_ID_BYTES);
+  }
+  return ordinals;
+}
