@@ -2,11 +2,18 @@ import { addToMembers, isMember, type PageMembers } from "./page-members.ts";
 import { Pages, type Undo } from "./pages.ts";
 import { PAGE_ORDINALS } from "./subject-set.ts";
 
-/**
- * Changes that a page keeps beside it, at least: up to twice as many, another number for each page, so that pages that
- * are charged together are not all due at once.
- */
-export const CHANGES_KEPT = 16;
+/** How pages are kept. Others than {@link PAGE_RULES} are for tests, which would spend their time on making pages. */
+export interface PageRules {
+  /**
+   * Changes that a page keeps beside it, at least: up to twice as many, another number for each page, so that pages
+   * that are charged together are not all due at once.
+   */
+  readonly changesKept: number;
+  /** Of a page, the first ones; nobody is charged who has another. */
+  readonly ordinals: number;
+}
+
+export const PAGE_RULES: PageRules = { changesKept: 16, ordinals: PAGE_ORDINALS };
 
 /** One amount for each ordinal of a page. */
 export type PageAmounts = Float64Array<ArrayBuffer>;
@@ -36,14 +43,11 @@ export class Amounts {
   readonly #initial: () => number;
   readonly #kept: number;
 
-  /**
-   * @param args.initial - What an ordinal of a page has that nobody was charged on.
-   * @param args.kept - See {@link CHANGES_KEPT}.
-   */
-  constructor({ initial, kept }: { readonly initial: () => number; readonly kept: number }) {
+  /** @param initial - What an ordinal of a page has that nobody was charged on. */
+  constructor(initial: () => number, { changesKept, ordinals }: PageRules) {
     this.#initial = initial;
-    this.#kept = kept;
-    this.#pages = new Pages(() => new Float64Array(PAGE_ORDINALS).fill(initial()));
+    this.#kept = changesKept;
+    this.#pages = new Pages(() => new Float64Array(ordinals).fill(initial()));
   }
 
   /** Whether somebody of the page was ever charged. */

@@ -1,15 +1,20 @@
 import { ConflictError } from "#protocol";
 
-import { Amounts, CHANGES_KEPT, type HeldAmounts, type PageAmounts } from "./amounts.ts";
+import {
+  Amounts,
+  PAGE_RULES,
+  type HeldAmounts,
+  type PageAmounts,
+  type PageRules,
+} from "./amounts.ts";
 import { countAbove, countMarked, lowsOf, ones, type PageMembers } from "./page-members.ts";
 import { Pages, type HeldPages, type Undo } from "./pages.ts";
 import { PAGE_ORDINALS, type SubjectSet } from "./subject-set.ts";
 
-const FROZEN_WORDS = PAGE_ORDINALS / 16;
-/** Where amounts of one page are put together, for as long as they are looked at. */
+/** Where amounts of one page are put together, for as long as they are looked at: one place for all balances. */
 const CONSUMED = new Float64Array(PAGE_ORDINALS);
 const RESERVED = new Float64Array(PAGE_ORDINALS);
-const NOBODY = new Uint16Array(FROZEN_WORDS);
+const NOBODY = new Uint16Array(PAGE_ORDINALS / 16);
 
 /** A bit for each ordinal of a page whose budget is frozen: bit 0 of word 0 is the first ordinal's. */
 export type FrozenMembers = Uint16Array<ArrayBuffer>;
@@ -79,17 +84,21 @@ export class Balances {
   readonly #recordScopes = new Map<string, Change>();
   readonly #consumed: Amounts;
   readonly #reserved: Amounts;
-  readonly #frozen = new Pages<FrozenMembers>(() => new Uint16Array(FROZEN_WORDS));
+  readonly #frozen: Pages<FrozenMembers>;
   /** No subject of the page has more consumed and reserved together; absent where it is to be looked up. */
   readonly #bounds = new Map<number, number>();
   /** Pages whose bound somebody has reached. */
   readonly #exact = new Set<number>();
   readonly #summaries = new Map<number, Omit<BalanceSummary, "writtenOffMicro">>();
 
-  /** @param changesKept - See {@link CHANGES_KEPT}. */
-  constructor(changesKept: number = CHANGES_KEPT) {
-    this.#consumed = new Amounts({ initial: () => this.#floorMicro, kept: changesKept });
-    this.#reserved = new Amounts({ initial: () => 0, kept: changesKept });
+  /** Where amounts of one page are put together. */
+  readonly #scratch: readonly [consumed: PageAmounts, reserved: PageAmounts];
+
+  constructor(rules: PageRules = PAGE_RULES) {
+    this.#consumed = new Amounts(() => this.#floorMicro, rules);
+    this.#reserved = new Amounts(() => 0, rules);
+    this.#frozen = new Pages(() => new Uint16Array(rules.ordinals / 16));
+    this.#scratch = [CONSUMED.subarray(0, rules.ordinals), RESERVED.subarray(0, rules.ordinals)];
   }
 
   /** With nothing reserved: see {@link reserveAgain}. */
@@ -99,8 +108,9 @@ export class Balances {
       readonly consumed: ReadonlyMap<number, PageAmounts>;
       readonly frozen: ReadonlyMap<number, FrozenMembers>;
     },
+    rules: PageRules = PAGE_RULES,
   ): Balances {
-    const balances = new Balances();
+    const balances = new Balances(rules);
     balances.#floorMicro = totals.floorMicro;
     balances.#recordFloorMicro = totals.recordFloorMicro;
     balances.#ceilingMicro = totals.ceilingMicro;
@@ -309,7 +319,8 @@ export class Balances {
 
   /** To be looked at before anything else is done. */
   #amountsOf(page: number): readonly [consumed: PageAmounts, reserved: PageAmounts] {
-    return [this.#consumed.valuesOf(page, CONSUMED), this.#reserved.valuesOf(page, RESERVED)];
+    const [consumed, reserved] = this.#scratch;
+    return [this.#consumed.valuesOf(page, consumed), this.#reserved.valuesOf(page, reserved)];
   }
 
   #rewrite(rule: {
@@ -354,7 +365,7 @@ export class Balances {
     let subjects = 0;
     let consumedMaxMicro = 0;
     let reservedMaxMicro = 0;
-    for (let low = 0; low < PAGE_ORDINALS; low += 1) {
+    for (let low = 0; low < consumed.length; low += 1) {
       const own = consumed[low] ?? 0;
       const held = reserved[low] ?? 0;
       if (own + held > this.#floorMicro) subjects += 1;
@@ -369,7 +380,7 @@ export class Balances {
 
 function mostOf(consumed: Float64Array, reserved: Float64Array): number {
   let most = 0;
-  for (let low = 0; low < PAGE_ORDINALS; low += 1) {
+  for (let low = 0; low < consumed.length; low += 1) {
     const amount = (consumed[low] ?? 0) + (reserved[low] ?? 0);
     if (amount > most) most = amount;
   }

@@ -1,5 +1,6 @@
 import { hex, usageScope, type UsageScope } from "#protocol";
 
+import { PAGE_RULES, type PageRules } from "./amounts.ts";
 import {
   Balances,
   type BalanceSummary,
@@ -78,11 +79,10 @@ export class Ledger {
   #reservations = new OpenReservations();
   /** Of open reservations, by digest. */
   readonly #sets = new Map<string, { readonly subjects: SubjectSet; readonly users: number }>();
-  readonly #changesKept: number | undefined;
+  readonly #rules: PageRules;
 
-  /** @param changesKept - Other than `CHANGES_KEPT` of amounts.ts, for tests of what else takes many reservations. */
-  constructor(changesKept?: number) {
-    this.#changesKept = changesKept;
+  constructor(rules: PageRules = PAGE_RULES) {
+    this.#rules = rules;
   }
 
   /** A ledger as a snapshot had it. */
@@ -93,8 +93,9 @@ export class Ledger {
       readonly balances: ReadonlyMap<UsageScope, Balances>;
     },
     loadSet: LoadSet,
+    rules: PageRules = PAGE_RULES,
   ): Promise<Ledger> {
-    const ledger = new Ledger();
+    const ledger = new Ledger(rules);
     ledger.#reservations = OpenReservations.restored(held.open);
     for (const [scope, epochId] of held.replenished) ledger.#replenished.set(scope, epochId);
     for (const [scope, balances] of held.balances) ledger.#balances.set(scope, balances);
@@ -291,7 +292,7 @@ export class Ledger {
   #of(usageScope: UsageScope): Balances {
     const known = this.#balances.get(usageScope);
     if (known !== undefined) return known;
-    const balances = new Balances(this.#changesKept);
+    const balances = new Balances(this.#rules);
     this.#balances.set(usageScope, balances);
     return balances;
   }

@@ -200,12 +200,8 @@ function encodePages(pages: readonly PageMembers[]): Uint8Array {
     view.setUint8(at + 2, FORMS.indexOf(form));
     view.setUint16(at + 3, values.length - 1, true);
     at += PAGE_HEADER_BYTES;
-    for (let index = 0; index < values.length; index += 1) {
-      const value = values[index] ?? 0;
-      bytes[at] = value & 0xff;
-      bytes[at + 1] = value >>> 8;
-      at += 2;
-    }
+    bytes.set(bytesOfWords(values), at);
+    at += values.length * 2;
   }
   return bytes;
 }
@@ -218,16 +214,30 @@ function decodePages(bytes: Uint8Array): Map<number, Uint16Array> {
     if (at + PAGE_HEADER_BYTES > bytes.length) throw malformed(bytes);
     const page = view.getUint16(at, true);
     const form = FORMS[view.getUint8(at + 2)];
-    const values = new Uint16Array(view.getUint16(at + 3, true) + 1);
+    const length = (view.getUint16(at + 3, true) + 1) * 2;
     at += PAGE_HEADER_BYTES;
-    if (at + values.length * 2 > bytes.length || form === undefined) throw malformed(bytes);
-    for (let index = 0; index < values.length; index += 1) {
-      values[index] = view.getUint16(at + index * 2, true);
-    }
-    at += values.length * 2;
-    bitmaps.set(page, bitmapOf(form, values));
+    if (at + length > bytes.length || form === undefined) throw malformed(bytes);
+    bitmaps.set(page, bitmapOf(form, wordsOf(bytes.subarray(at, at + length))));
+    at += length;
   }
   return bitmaps;
+}
+
+const LITTLE_ENDIAN = new Uint8Array(Uint16Array.of(1).buffer)[0] === 1;
+
+/** Little endian, whatever the machine is. Not to be changed. */
+function bytesOfWords(words: Uint16Array): Uint8Array {
+  const own = new Uint8Array(words.buffer, words.byteOffset, words.byteLength);
+  return LITTLE_ENDIAN ? own : Buffer.from(own).swap16();
+}
+
+/** Reverses {@link bytesOfWords}. */
+function wordsOf(bytes: Uint8Array): Uint16Array {
+  const words = new Uint16Array(bytes.length / 2);
+  const own = Buffer.from(words.buffer);
+  own.set(bytes);
+  if (!LITTLE_ENDIAN) own.swap16();
+  return words;
 }
 
 function bitmapOf(form: PageMembers["form"], values: Uint16Array): Uint16Array {

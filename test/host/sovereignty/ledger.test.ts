@@ -1,6 +1,7 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
 
+import { PAGE_RULES } from "../../../host/sovereignty/ledger/amounts.ts";
 import {
   Ledger,
   type LedgerEntry,
@@ -100,7 +101,7 @@ const EXECUTING: LedgerEntry = {
 test.for([16, 0, 1])(
   "[PB-2] what was charged after a write-off or a replenishment is taken back with it, of pages that keep %d changes",
   (changesKept) => {
-    const ledger = new Ledger(changesKept);
+    const ledger = new Ledger({ ...PAGE_RULES, changesKept });
     const scopes = { kind: "write_off", usageScope: "marketing" } as const;
     ledger.apply({ ...scopes, epsilonMicro: 50, recordScopeMicro: 50 });
     const replenish = { kind: "replenish", usageScope: "marketing", epochId: 1 } as const;

@@ -1,3 +1,4 @@
+import { PAGE_RULES, type PageRules } from "../../../../host/sovereignty/ledger/amounts.ts";
 import { Balances } from "../../../../host/sovereignty/ledger/balances.ts";
 import {
   Ledger,
@@ -19,33 +20,40 @@ import {
   reservedOf,
   type NaiveLedger,
   type NaiveStep,
+  type NaiveWorld,
 } from "./naive-ledger.ts";
 
 const SCOPES = ["marketing", "training"] as const satisfies readonly UsageScope[];
 const RECORDS = ["customers", "visits"] as const;
-/** At the edges of a page, and on another. */
-const SUBJECTS = [0, 1, 2, 65_535, 65_536] as const;
 
-/** How many of the scopes and of the subjects a sequence is about. */
-interface Size {
-  readonly scopes: number;
-  readonly subjects: number;
+/** Who there is, and how their pages are kept. */
+interface World extends NaiveWorld {
+  readonly scopes: readonly UsageScope[];
+  readonly rules: PageRules;
 }
 
-/** A page takes much longer to make than a sequence to run: most sequences have one page of one scope. */
-const SMALL: Size = { scopes: 1, subjects: 4 };
-const LARGE: Size = { scopes: SCOPES.length, subjects: SUBJECTS.length };
-const LARGE_ONE_IN = 8;
-/** Sequences are too short for pages to collect many changes: some have pages that keep fewer. */
-const FEW_CHANGES_ONE_IN = 8;
+/**
+ * At the edges of a page, and on another. A whole page takes much longer to look at than a sequence to run: most
+ * sequences have short ones. They are also too short for pages to collect many changes: some keep fewer.
+ */
+function worldOf(draw: Draw): World {
+  const ordinals = draw(WHOLE_ONE_IN) === 0 ? PAGE_ORDINALS : 16;
+  const changesKept = draw(2) === 0 ? draw(FEW_CHANGES) : PAGE_RULES.changesKept;
+  return {
+    scopes: SCOPES.slice(0, 1 + draw(SCOPES.length)),
+    subjects: [0, 1, 2, ordinals - 1, PAGE_ORDINALS],
+    records: RECORDS,
+    rules: { ordinals, changesKept },
+    ...LIMITS,
+  };
+}
+
+const WHOLE_ONE_IN = 64;
 const FEW_CHANGES = 3;
 const ACTORS = 3;
 const IDS = 4;
 const STEPS_MAX = 24;
-const WORLD = {
-  ...{ scopes: SCOPES, subjects: SUBJECTS, records: RECORDS },
-  ...{ allowance: 100, recordAllowance: 250 },
-};
+const LIMITS = { allowance: 100, recordAllowance: 250 };
 
 /** Whole numbers in [0, below), the same for the same seed. */
 export type Draw = (below: number) => number;
@@ -61,10 +69,10 @@ export function drawFrom(seed: number): Draw {
   };
 }
 
-/** Something that one of several actors tries next, on the first of the scopes and subjects. */
-function drawStep(draw: Draw, { scopes, subjects }: Size): NaiveStep {
+/** Something that one of several actors tries next. */
+function drawStep(draw: Draw, { scopes, subjects }: World): NaiveStep {
   const id = `a${draw(ACTORS)}-${draw(IDS)}`;
-  const scope = SCOPES[draw(scopes)] ?? "marketing";
+  const scope = scopes[draw(scopes.length)] ?? "marketing";
   const epsilon = draw(61);
   const chosen = draw(20);
   if (chosen < 7) {
@@ -82,9 +90,9 @@ function drawStep(draw: Draw, { scopes, subjects }: Size): NaiveStep {
   return draw(16) === 0 ? { kind: "write_off", scope } : { kind: "release", id };
 }
 
-function someSubjects(draw: Draw, of: number): number[] {
-  const members = 1 + draw(2 ** of - 1);
-  return SUBJECTS.filter((_, index) => (members & (1 << index)) !== 0);
+function someSubjects(draw: Draw, subjects: readonly number[]): number[] {
+  const members = 1 + draw(2 ** subjects.length - 1);
+  return subjects.filter((_, index) => (members & (1 << index)) !== 0);
 }
 
 /** What is on disk: an entry, or who was frozen or thawed. */
@@ -105,18 +113,17 @@ class Run {
   #durable = EMPTY;
   #snapshot: { readonly held: HeldLedger; readonly kept: number } | undefined;
   readonly #draw: Draw;
-  readonly #changesKept: number | undefined;
+  readonly #world: World;
 
   constructor(draw: Draw) {
     this.#draw = draw;
-    this.#changesKept = draw(FEW_CHANGES_ONE_IN) === 0 ? draw(FEW_CHANGES) : undefined;
-    this.#ledger = new Ledger(this.#changesKept);
+    this.#world = worldOf(draw);
+    this.#ledger = new Ledger(this.#world.rules);
   }
 
   async run(): Promise<void> {
-    const size = this.#draw(LARGE_ONE_IN) === 0 ? LARGE : SMALL;
     for (let left = this.#draw(STEPS_MAX); left > 0; left -= 1) {
-      this.#try(drawStep(this.#draw, size));
+      this.#try(drawStep(this.#draw, this.#world));
       const event = this.#draw(16);
       if (event < 6) this.#commit();
       else if (event === 6) this.#fail(1);
@@ -130,7 +137,7 @@ class Run {
 
   #try(step: NaiveStep): void {
     const before = this.#naive;
-    const next = after(before, step, WORLD);
+    const next = after(before, step, this.#world);
     if (step.kind === "reserve") {
       // That an ended reservation does not begin again is for the table of entries to see to.
       if (before.ended.includes(step.id)) return;
@@ -187,7 +194,7 @@ class Run {
   async #crash(): Promise<void> {
     this.#pending = [];
     this.#naive = this.#durable;
-    const replayed = await caughtUp(new Ledger(this.#changesKept), this.#kept);
+    const replayed = await caughtUp(new Ledger(this.#world.rules), this.#kept);
     this.#compare(replayed, this.#durable);
     const ledger = this.#snapshot === undefined ? replayed : await this.#fromSnapshot();
     this.#compare(ledger, this.#durable);
@@ -200,22 +207,25 @@ class Run {
   async #fromSnapshot(): Promise<Ledger> {
     if (this.#snapshot === undefined) return new Ledger();
     const { held, kept } = this.#snapshot;
+    const { rules } = this.#world;
     const balances = Array.from(held.balances, ([scope, { totals, consumed, frozen }]) => {
       const values = consumed.pages.map(
-        (page) => [page, consumed.valuesOf(page, new Float64Array(PAGE_ORDINALS)).slice()] as const,
+        (page) =>
+          [page, consumed.valuesOf(page, new Float64Array(rules.ordinals)).slice()] as const,
       );
       const pages = { consumed: new Map(values), frozen: frozen.pages };
-      return [scope, Balances.restored(totals, pages)] as const;
+      return [scope, Balances.restored(totals, pages, rules)] as const;
     });
     const restored = { ...held, balances: new Map(balances) };
     const sets = setsOf(this.#kept);
-    const ledger = await Ledger.restored(restored, async (digest) => setIn(sets, digest));
+    const loadSet = async (digest: string) => setIn(sets, digest);
+    const ledger = await Ledger.restored(restored, loadSet, rules);
     return await caughtUp(ledger, this.#kept.slice(kept), sets);
   }
 
   #compare(ledger: Ledger, naive: NaiveLedger): void {
-    for (const scope of SCOPES) {
-      for (const subject of SUBJECTS) {
+    for (const scope of this.#world.scopes) {
+      for (const subject of this.#world.subjects) {
         const consumed = consumedBy(naive, scope, subject);
         const reserved = reservedOf(naive, scope, subject);
         require(ledger.consumedMicro(scope, subject) === consumed, `consumption of ${subject}`);
@@ -253,8 +263,8 @@ export function demandOf(step: Extract<NaiveStep, { kind: "reserve" }>) {
     recordScope: step.record,
     subjects: setOf(step.subjects),
     epsilonMicro: step.epsilon,
-    allowanceMicro: WORLD.allowance,
-    recordScopeAllowanceMicro: WORLD.recordAllowance,
+    allowanceMicro: LIMITS.allowance,
+    recordScopeAllowanceMicro: LIMITS.recordAllowance,
   };
 }
 
@@ -276,7 +286,7 @@ function entryOf(step: NaiveStep): Kept {
       return { kind, usageScope: scopeOf(step.scope), epochId, epsilonMicro };
     }
     case "write_off": {
-      const amounts = { epsilonMicro: WORLD.allowance, recordScopeMicro: WORLD.recordAllowance };
+      const amounts = { epsilonMicro: LIMITS.allowance, recordScopeMicro: LIMITS.recordAllowance };
       return { kind: step.kind, usageScope: scopeOf(step.scope), ...amounts };
     }
     case "freeze":
