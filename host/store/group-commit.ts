@@ -33,6 +33,8 @@ export interface WriterOf<Schema> {
    * tells that it came from the COMMIT itself.
    */
   readonly isFatal: (cause: unknown, ending: boolean) => boolean;
+  /** Called after each COMMIT; does not throw. */
+  readonly committed?: (() => void) | undefined;
 }
 
 /** A write that waits for its turn. */
@@ -157,6 +159,7 @@ export class GroupCommit<Schema> {
     const lost = await this.#transact(group);
     const { done, failed } = group;
     if (lost === undefined) {
+      this.#writer.committed?.();
       for (const member of done) await this.#tellCommitted(member);
       if (failed !== undefined) await this.#tellFailed(failed.member, failed.cause);
       return;

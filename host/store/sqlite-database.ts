@@ -7,6 +7,7 @@ import { Kysely } from "kysely";
 import { z } from "zod";
 
 import { sqliteBackups } from "./backup.ts";
+import { Checkpoints } from "./checkpoints.ts";
 import { damaged, migrate, requireIntact, type Migration } from "./migrate.ts";
 import { sqliteDialect } from "./sqlite-dialect.ts";
 import { isUncertain, storeUnavailable, translateStoreError } from "./store-errors.ts";
@@ -110,15 +111,18 @@ function databaseOf<Schema>(args: {
   const reader = new Kysely<Schema>({ dialect: sqliteDialect(args.reader, translate) });
   const writer = new Kysely<Schema>({ dialect: sqliteDialect(args.writer, translate) });
   const backups = sqliteBackups(args.file);
+  const checkpoints = new Checkpoints(args.file, args.writer);
   return {
     name: args.file,
     reader,
     writer,
     isFatal: (cause, ending) => ending && isUncertain(cause),
-    purge: () => emptyLog(args.writer, args.file),
+    committed: () => checkpoints.committed(),
+    purge: (between) => checkpoints.without(() => between(() => emptyLog(args.writer, args.file))),
     backUp: backups.backUp,
     close: async () => {
       await backups.settled();
+      await checkpoints.close();
       await Promise.all([reader.destroy(), writer.destroy()]);
       // Kysely closes only the connections it has used.
       for (const connection of [args.reader, args.writer]) {

@@ -53,8 +53,10 @@ export interface OpenDatabase<Schema> {
   readonly isFatal: (cause: unknown, ending: boolean) => boolean;
   /** Has `lost` told when the connection that writes breaks. */
   readonly watch?: (lost: (cause: unknown) => void) => void;
-  /** Empties the write-ahead log; called while no transaction is open. Absent where a server does it. */
-  readonly purge?: () => void;
+  /** See `WriterOf`. */
+  readonly committed?: () => void;
+  /** Empties the write-ahead log; `between` does something while no transaction is open. Absent where a server does it. */
+  readonly purge?: (between: (work: () => void) => Promise<void>) => Promise<void>;
   /** Absent for a database whose server has backups of its own. */
   readonly backUp?: BackUp;
   /** Closes the connections and frees the lock. */
@@ -74,8 +76,8 @@ export async function openStore<Schema>(args: {
   readonly migrations: readonly Migration[];
 }): Promise<Store<Schema>> {
   const database = await openDatabase<Schema>(args.at, args.migrations);
-  const { name, isFatal } = database;
-  const writes = new GroupCommit<Schema>({ db: database.writer, name, isFatal });
+  const { name, isFatal, committed } = database;
+  const writes = new GroupCommit<Schema>({ db: database.writer, name, isFatal, committed });
   database.watch?.((cause) => writes.fail(cause));
   let closing: Promise<void> | undefined;
   let closed = false;
@@ -94,7 +96,9 @@ export async function openStore<Schema>(args: {
       transformResult: ({ result }) => Promise.resolve(result),
     }),
     write: (work) => writes.write(work),
-    purge: () => writes.between(() => database.purge?.()),
+    purge: async () => {
+      await database.purge?.((work) => writes.between(work));
+    },
     close: () => (closing ??= close()),
   };
   if (database.backUp !== undefined) setBackUp(store, database.backUp);
