@@ -4,10 +4,12 @@ import type { BenchOptions, Figure } from "./figures.ts";
 import { ingestFigures } from "./ingest.ts";
 import { ledgerFigures } from "./ledger.ts";
 import { protocolFigures } from "./protocol.ts";
+import { resolutionFigures } from "./resolution.ts";
 
 const BENCHES: ReadonlyMap<string, (options: BenchOptions) => Promise<readonly Figure[]>> = new Map(
   [
     ["protocol", protocolFigures],
+    ["resolution", resolutionFigures],
     ["attestation", attestationFigures],
     ["aggregation", aggregationFigures],
     ["ledger", ledgerFigures],

@@ -101,8 +101,21 @@ export function resolveRequest(request: TaskRequest, state: ResolutionState): Se
     combined_privacy_class,
     minimum_result_cardinality,
   };
-  const resolutionDigest = digestOf("semantic-resolution", resolved);
-  return { ...resolved, resolutionDigest, projections };
+  return { ...resolved, resolutionDigest: digestOfResolution(resolved), projections };
+}
+
+/** A composition stands for its operands by its own digest, and references by their values: half of the bytes. */
+function digestOfResolution(
+  resolved: Omit<SemanticResolution, "resolutionDigest" | "projections">,
+): Uint8Array {
+  const { attribute_composition: composition, operand_refs: references, ...rest } = resolved;
+  return digestOf("semantic-resolution", {
+    ...rest,
+    attribute_composition: composition?.composition_id ?? null,
+    operand_refs: references.map(({ kind, domain_id, id, semantic_version, rule_id }) => [
+      ...[kind, domain_id, id, semantic_version, rule_id],
+    ]),
+  });
 }
 
 function sortedSet(names: readonly string[]): string[] {
@@ -128,7 +141,7 @@ function compose(args: {
   const { operands, ...rest } = args;
   if (operands.length < 2) return null;
   const composition = { ...rest, operand_attributes: [...operands] };
-  const id = hex(digestOf("attribute-composition", composition)).slice(0, 32);
+  const id = hex(digestOf("attribute-composition", composition)).slice(0, 60);
   return { composition_id: `c-${id}`, ...composition };
 }
 

@@ -187,8 +187,7 @@ function freeze(network: TestNetwork, admitted: Admitted): TaskEnvelope {
     policy_version: policy.policy_version_id,
     policy_digest: policyDigest(policy),
     epoch_id: 0,
-    attribute_composition: compositionOf(request, network),
-    derivation_rule_refs: [],
+    ...resolved(request, network),
     budget_lock_ref: null,
     privacy_budget_reservation: reserved.map(({ decision, outcome }) => ({
       vault_id: decision.vault_id,
@@ -224,14 +223,16 @@ function freeze(network: TestNetwork, admitted: Admitted): TaskEnvelope {
 }
 
 /** Null for a request that does not resolve: a test of refusals still wants an envelope around it. */
-function compositionOf(
+function resolved(
   request: TaskRequest,
   network: TestNetwork,
-): TaskEnvelope["attribute_composition"] {
+): Pick<TaskEnvelope, "attribute_composition" | "derivation_rule_refs"> {
   try {
-    return resolveRequest(request, genesisState(network.genesisBytes)).attribute_composition;
+    const resolution = resolveRequest(request, genesisState(network.genesisBytes));
+    const { attribute_composition, derivation_rule_refs } = resolution;
+    return { attribute_composition, derivation_rule_refs };
   } catch {
-    return null;
+    return { attribute_composition: null, derivation_rule_refs: [] };
   }
 }
 

@@ -288,7 +288,7 @@ export function envelopeOf(
     policy_digest: policyDigest(policy),
     epoch_id: 3,
     attribute_composition: resolution.attribute_composition,
-    derivation_rule_refs: [],
+    derivation_rule_refs: resolution.derivation_rule_refs,
     budget_lock_ref: null,
     privacy_budget_reservation: [{ vault_id, reservation_id, epsilon_micro, expires_ms }],
     coordination_envelope:
