@@ -268,7 +268,7 @@ function decide(state: GovernanceState, statement: GovernanceStatement): Governa
         replenishments: [...state.replenishments, replenishmentOf(state, decision)],
       };
     case "semantics_registered":
-      return { ...state, ...registered(state, decision.registration) };
+      return { ...state, ...registerSemantics(state, decision.registration) };
     case "challenge_resolved": {
       const challengeResolutions = new Map(state.challengeResolutions);
       challengeResolutions.set(decision.task_id, decision.resolution);
@@ -285,7 +285,13 @@ function requireFoundingSemantics(semantics: SemanticRegistry): void {
   throw incoherent("genesis semantics", "no mediated derivation rule");
 }
 
-function registered(
+/**
+ * What a registration makes of the semantics in force; nothing else of the state changes.
+ *
+ * @throws {@link VerificationError} GOVERNANCE_EVENT_INVALID for a version that is there, or one too many; and as
+ * `registerVersion`
+ */
+export function registerSemantics(
   state: GovernanceState,
   registration: SemanticRegistration,
 ): Pick<GovernanceState, "semantics" | "registries"> {

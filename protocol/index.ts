@@ -101,6 +101,7 @@ export {
   applyGovernanceEvent,
   foldGovernance,
   genesisState,
+  registerSemantics,
   underSemantics,
   type Actor,
   type Artifact,
@@ -313,15 +314,18 @@ export type { Projection } from "./projection.ts";
 export { columnAttribute } from "./registry-index.ts";
 export {
   CROSS_DOMAIN_APPROVAL,
-  registerVersion,
   ruleDigest,
-  semanticRegistrationSchema,
   type RegistryTransition,
   type SemanticRegistration,
 } from "./registration.ts";
 export { type ProjectedValue, type QueryGranularity } from "./granularity.ts";
 export { derive } from "./derivation.ts";
-export { type DerivationRule, type QueryAttribute } from "./derivation-rule.ts";
+export {
+  derivationRuleSchema,
+  queryAttributeSchema,
+  type DerivationRule,
+  type QueryAttribute,
+} from "./derivation-rule.ts";
 export {
   encodeState,
   outcomeAad,

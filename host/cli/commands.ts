@@ -2,6 +2,7 @@ import { attestHelp, runAttest } from "./attest/command.ts";
 import { runDoctor, DOCTOR_HELP } from "./doctor/command.ts";
 import { EXIT, UsageError, type CliIo } from "./io.ts";
 import { KEYGEN_HELP, runKeygen } from "./keygen.ts";
+import { REGISTRY_HELP, runRegistry } from "./registry/command.ts";
 import { SUBMIT_HELP, runSubmit } from "./submit.ts";
 import { EXPORT_HELP, STATUS_HELP, runExport, runStatus } from "./task-commands.ts";
 import { INGEST_HELP, runIngest } from "./vault/ingest.ts";
@@ -28,6 +29,14 @@ const COMMANDS: ReadonlyMap<string, Command> = new Map([
   [
     "vault",
     { run: runVault, help: vaultHelp, summary: "a Vault's operator: consent, grants, audit" },
+  ],
+  [
+    "registry",
+    {
+      run: runRegistry,
+      help: () => REGISTRY_HELP,
+      summary: "what attributes mean: show and register changes",
+    },
   ],
   ["keygen", { run: runKeygen, help: () => KEYGEN_HELP, summary: "create an actor's keys" }],
   ["doctor", { run: runDoctor, help: () => DOCTOR_HELP, summary: "say what this machine can run" }],

@@ -2,6 +2,7 @@ import { MalformedError, utf8Text } from "#protocol";
 import type { z } from "zod";
 
 import { readBoundedFile, type FileBound } from "./bounded-file.ts";
+import { lineOfPath } from "./json-line.ts";
 
 const SHOWN_CHARACTERS_MAX = 120;
 
@@ -34,12 +35,17 @@ export function parseJsonText(bytes: Uint8Array, subject: string): unknown {
   }
 }
 
+/** What a value was read from: its name, and with the text the message names the line, too. */
+export type ValueSource = string | { readonly subject: string; readonly text: string };
+
 /** As {@link readStrictJson}, of a value. @throws {@link MalformedError} SCHEMA_CONFIG_MALFORMED */
-export function parseStrict<T>(schema: z.ZodType<T>, value: unknown, subject: string): T {
+export function parseStrict<T>(schema: z.ZodType<T>, value: unknown, source: ValueSource): T {
   const parsed = schema.safeParse(value);
   if (parsed.success) return parsed.data;
   const { path, message } = faultOf(parsed.error.issues);
   const field = path.join(".");
+  const subject =
+    typeof source === "string" ? source : `${source.subject} line ${lineOfPath(source.text, path)}`;
   throw new MalformedError(
     { code: "SCHEMA_CONFIG_MALFORMED", field },
     `${subject}${field === "" ? "" : `, ${field}`}: ${message}, got ${shown(value, path)}`,
