@@ -1,3 +1,6 @@
+export { type BackupApi } from "./backup/backup-api.ts";
+export { registerFileOf } from "./backup/register.ts";
+export { restoreBackup, type Restored } from "./backup/restore.ts";
 export { CONSENT_SUBJECTS_MAX, type ConsentChange } from "./consent/set-consent.ts";
 export { openVault, type Vault, type VaultOptions } from "./vault.ts";
 export { der, sealForRecipient } from "./custody/cms.ts";

@@ -1,5 +1,6 @@
 import { actorLogStatements, type ActorLogSchema } from "../evidence/actor-log.ts";
 import type { Generated, Migration, SchemaWords } from "../store/index.ts";
+import { backupStatements, type BackupTables } from "./backup/tables.ts";
 import { recordsStatements, type RecordsTables } from "./records/tables.ts";
 import { ledgerStatements, type LedgerTables } from "./ledger/tables.ts";
 import {
@@ -21,7 +22,8 @@ export interface VaultSchema
     CustodyTables,
     TasksTables,
     WitnessTables,
-    OperatorTables {
+    OperatorTables,
+    BackupTables {
   vault_meta: { name: string; value: Uint8Array };
   /** The pseudonym behind each ordinal. */
   subject: { ordinal: number; subject_id: Uint8Array };
@@ -137,6 +139,7 @@ export const VAULT_MIGRATIONS: readonly Migration[] = [
       ...tasksStatements(words),
       ...witnessStatements(words),
       ...operatorStatements(words),
+      ...backupStatements(words),
     ],
   },
 ];

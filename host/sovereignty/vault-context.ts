@@ -11,9 +11,18 @@ import type { VaultSchema } from "./schema.ts";
 import type { ScopeSelections } from "./tasks/scope-selections.ts";
 import type { VaultSecrets } from "./custody/secrets.ts";
 
+/** Where a Vault keeps what is no table. Absolute. */
+export interface VaultPlaces {
+  readonly directory: string;
+  readonly secretsFile: string;
+  /** Which backups may be restored, beside the secrets: it outlives the store. */
+  readonly registerFile: string;
+}
+
 /** Everything the parts of one Vault share. */
 export interface VaultContext {
   readonly vaultId: string;
+  readonly places: VaultPlaces;
   readonly signingKey: SigningKey;
   readonly boxKey: BoxKeyPair;
   readonly custody: KeyCustody;

@@ -12,6 +12,8 @@ import {
 
 import { openActorLog, type ActorLog } from "../evidence/actor-log.ts";
 import { openStore, storeUnavailable, type Store, type StorePlace } from "../store/index.ts";
+import { recoverBackups } from "./backup/expire.ts";
+import { registerFileOf } from "./backup/register.ts";
 import { BatchFiles } from "./records/batch-files.ts";
 import { Books } from "./ledger/books.ts";
 import { decide } from "./tasks/decide.ts";
@@ -51,7 +53,7 @@ import { abort, settle, verifyRound } from "./tasks/settle.ts";
 import { openWitness, type WitnessApi } from "./witness/witness.ts";
 import { setConsent, type ConsentChange } from "./consent/set-consent.ts";
 import { ScopeSelections } from "./tasks/scope-selections.ts";
-import type { VaultContext } from "./vault-context.ts";
+import type { VaultContext, VaultPlaces } from "./vault-context.ts";
 
 /** What {@link openVault} needs. */
 export interface VaultOptions {
@@ -201,13 +203,24 @@ async function openContext(options: VaultOptions): Promise<VaultContext> {
       ...{ vaultId, signingKey, boxKey, custody, nowMs, random },
       ...{ store, log, secrets, books, files, gate: new BatchGate(), running: new RunningRuns() },
       selections: new ScopeSelections(),
+      places: placesOf(options),
     };
     await recoverRecords(context);
+    await recoverBackups(context);
     return context;
   } catch (cause) {
     await store.close();
     throw cause;
   }
+}
+
+function placesOf({ directory, secretsFile }: VaultOptions): VaultPlaces {
+  const secrets = path.resolve(secretsFile ?? path.join(directory, "vault-secrets.cbor"));
+  return {
+    directory: path.resolve(directory),
+    secretsFile: secrets,
+    registerFile: registerFileOf(secrets),
+  };
 }
 
 /**

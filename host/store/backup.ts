@@ -20,6 +20,11 @@ export type BackUp = (target: string, report: (progress: BackupProgress) => void
 
 const backUpOf = new WeakMap<object, BackUp>();
 
+/** Whether {@link backupStore} can copy the store. */
+export function hasBackUp(store: object): boolean {
+  return backUpOf.has(store);
+}
+
 /** Says how `store` is backed up. */
 export function setBackUp(store: object, backUp: BackUp): void {
   backUpOf.set(store, backUp);

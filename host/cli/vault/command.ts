@@ -26,14 +26,23 @@ export interface VaultCommand {
   /** Words that must follow the name, as the help calls them. */
   readonly words?: readonly string[];
   readonly options: Readonly<Record<string, VaultOption>>;
+  /** It works without a running Vault, and takes no `--vault`. */
+  readonly offline?: true;
   /** Returns the exit code. */
   readonly run: (call: VaultCall) => Promise<number>;
 }
 
-const COMMON: Readonly<Record<string, VaultOption>> = {
-  vault: { value: "DIR", summary: "folder of the Vault", required: true },
+const JSON_OPTION: Readonly<Record<string, VaultOption>> = {
   json: { value: null, summary: "one JSON object instead of lines" },
 };
+const COMMON: Readonly<Record<string, VaultOption>> = {
+  vault: { value: "DIR", summary: "folder of the Vault", required: true },
+  ...JSON_OPTION,
+};
+
+function optionsOf({ options, offline }: VaultCommand): Readonly<Record<string, VaultOption>> {
+  return { ...options, ...(offline === true ? JSON_OPTION : COMMON) };
+}
 
 type Values = Readonly<
   Record<string, string | boolean | readonly (string | boolean)[] | undefined>
@@ -151,7 +160,7 @@ export function callCommand(
   argv: readonly string[],
   io: CliIo,
 ): Promise<number> {
-  const options = { ...command.options, ...COMMON };
+  const options = optionsOf(command);
   const { values, positionals } = parseArgs({
     args: [...argv],
     allowPositionals: true,
@@ -174,8 +183,9 @@ export function callCommand(
 }
 
 /** The help of one command. */
-export function helpOf({ name, help, words = [], options }: VaultCommand): string {
-  const all = Object.entries({ ...options, ...COMMON });
+export function helpOf(command: VaultCommand): string {
+  const { name, help, words = [] } = command;
+  const all = Object.entries(optionsOf(command));
   const usage = all.map(([option, each]) => {
     const text = spelled(option, each);
     return each.required === true ? text : `[${text}]`;

@@ -3,23 +3,11 @@ import { link, open, rm } from "node:fs/promises";
 import { UnavailableError } from "#protocol";
 import { z } from "zod";
 
-import { RemoteProblem } from "../../http/index.ts";
 import { UsageError } from "../io.ts";
 import type { VaultCall, VaultCommand } from "./command.ts";
+import { finished } from "./job.ts";
 
-const jobAnswer = z.object({ job: z.number() });
-const jobState = z.object({
-  state: z.enum(["running", "done", "failed"]),
-  done: z.number(),
-  total: z.number(),
-  report: z.unknown(),
-  code: z.string().nullable(),
-  message: z.string().nullable(),
-});
 const replayAnswer = z.object({ task_id: z.string(), replay: z.string() });
-
-/** How often a job is asked after. */
-const ASK_MS = 200;
 
 /** Keys, erasure, and what a subject may ask for. */
 export const CUSTODY_COMMANDS: readonly VaultCommand[] = [
@@ -32,7 +20,7 @@ Interrupted, the same command goes on. Tasks run meanwhile.`,
     options: { reencrypt: { value: null, summary: "seal every batch anew instead" } },
     run: async (call) => {
       const body = { reencrypt: call.flag("reencrypt") };
-      const report = await finished(call, "/v1/vault/keys/rotate", body);
+      const report = await finished(call, "/v1/vault/keys/rotate", { body, unit: "batches" });
       return call.show(report, JSON.stringify(report, null, 2));
     },
   },
@@ -46,7 +34,10 @@ what is spent of the subject's budget. Interrupted, it goes on by itself. It can
     run: async (call) => {
       if (!call.flag("confirm")) throw new UsageError("--confirm: expected it, to erase for good");
       const [subject] = call.words;
-      const report = await finished(call, "/v1/vault/subjects/erase", { subject });
+      const report = await finished(call, "/v1/vault/subjects/erase", {
+        body: { subject },
+        unit: "batches",
+      });
       return call.show(report, JSON.stringify(report, null, 2));
     },
   },
@@ -73,23 +64,6 @@ object a line. The Vault logs that it was done, without values.`,
     },
   },
 ];
-
-/** Starts long work and waits for its end. @throws RemoteProblem with the Vault's code when it fails */
-async function finished(call: VaultCall, path: string, body: unknown): Promise<unknown> {
-  const client = await call.client();
-  const { job } = jobAnswer.parse(await client.post(path, body));
-  let told = 0;
-  for (;;) {
-    const state = jobState.parse(await client.get("/v1/vault/jobs", { job }));
-    if (state.state === "done") return state.report;
-    if (state.state === "failed") {
-      throw new RemoteProblem(409, state.code ?? "INTERNAL_UNEXPECTED", state.message ?? "");
-    }
-    if (state.done !== told) call.io.stderr(`${state.done} of ${state.total} batches\n`);
-    told = state.done;
-    await new Promise((resolve) => setTimeout(resolve, ASK_MS));
-  }
-}
 
 /** The file appears whole, under its own name, or not at all. */
 async function exportToFile(call: VaultCall): Promise<number> {

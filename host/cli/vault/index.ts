@@ -1,6 +1,7 @@
 import { EXIT, UsageError, type CliIo } from "../io.ts";
 import { ACCESS_COMMANDS } from "./access.ts";
 import { AUDIT_COMMANDS } from "./audit.ts";
+import { BACKUP_COMMANDS } from "./backup.ts";
 import { callCommand, helpOf, type VaultCommand } from "./command.ts";
 import { CONSENT_COMMANDS } from "./consent.ts";
 import { CUSTODY_COMMANDS } from "./custody.ts";
@@ -21,6 +22,7 @@ const COMMANDS: readonly VaultCommand[] = [
   ...AUDIT_COMMANDS,
   ...LEDGER_COMMANDS,
   ...CUSTODY_COMMANDS,
+  ...BACKUP_COMMANDS,
 ];
 
 /** Runs `symphony vault ...`; alone it lists the commands. @throws UsageError and the command's own errors */

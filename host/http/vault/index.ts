@@ -5,9 +5,11 @@ import { RefusedError, utf8 } from "#protocol";
 
 import { addAccessRoutes } from "./access-routes.ts";
 import { addAuditRoutes } from "./audit-routes.ts";
+import { addBackupRoutes } from "./backup-routes.ts";
 import { addConsentRoutes } from "./consent-routes.ts";
 import { addCustodyRoutes } from "./custody-routes.ts";
 import type { VaultRoutesContext } from "./context.ts";
+import { Jobs } from "./jobs.ts";
 import { addLedgerRoutes } from "./ledger-routes.ts";
 import { addRecordsRoutes } from "./records-routes.ts";
 import { addStatusRoutes } from "./status-routes.ts";
@@ -37,5 +39,7 @@ export function addVaultRoutes(server: FastifyInstance, context: VaultRoutesCont
   addLedgerRoutes(server, context);
   addStatusRoutes(server, context);
   addWitnessRoutes(server, context);
-  addCustodyRoutes(server, context);
+  const jobs = new Jobs();
+  addCustodyRoutes(server, context, jobs);
+  addBackupRoutes(server, context, jobs);
 }

@@ -1,5 +1,6 @@
 import { LimitError } from "#protocol";
 
+import { backupsOf, type BackupApi } from "../backup/backup-api.ts";
 import type { VaultContext } from "../vault-context.ts";
 import type { WitnessApi } from "../witness/witness.ts";
 import { eraseSubject, resumeErasures, type ErasureReport } from "./erasure.ts";
@@ -35,6 +36,7 @@ export interface CustodyApi {
   resumeErasures(report?: Report): Promise<number>;
   exportSubject(subject: string): AsyncGenerator<SubjectLine>;
   replayable(taskId: string): Promise<Replayability>;
+  readonly backups: BackupApi;
 }
 
 /** See {@link CustodyApi}. */
@@ -48,6 +50,7 @@ export function custodyOf(context: VaultContext, witness: WitnessApi): CustodyAp
     resumeErasures: (report = silent) => alone(() => resumeErasures(context, report)),
     exportSubject: (subject) => exportSubject(context, subject),
     replayable: (taskId) => replayable(context, taskId),
+    backups: backupsOf(context, alone),
   };
 }
 

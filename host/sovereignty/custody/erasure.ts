@@ -6,6 +6,7 @@ import {
   type CborValue,
 } from "#protocol";
 
+import { backupsExpiredBy, expireBackupsOf, type ExpiredBackups } from "../backup/expire.ts";
 import { ordinalsOf, subjectSetOf } from "../ledger/subject-set.ts";
 import {
   batchAfter,
@@ -16,6 +17,7 @@ import {
   openErasures,
   ordinalOf,
   type StoredSealing,
+  type Writing,
 } from "../queries.ts";
 import type { VaultContext } from "../vault-context.ts";
 import { rewriteBatch } from "./batch-rewrite.ts";
@@ -30,6 +32,8 @@ export interface ErasureReport {
   readonly erasure_id: number | null;
   readonly records: number;
   readonly batches: number;
+  /** Backups that it expired, and those of them that are not known to be gone: see `symphony vault backup expire`. */
+  readonly backups: { readonly expired: number; readonly outstanding: number };
   readonly done_ms: number | null;
 }
 
@@ -42,7 +46,8 @@ type Report = (progress: CustodyProgress) => void;
  *
  * Durable step by step: interrupted, it goes on when asked again, or at `resumeErasures`. At the end one event
  * `subject.erased` says what was destroyed, and names the subject by a keyed commitment alone. (A subject in more than
- * 4 096 batches needs several.)
+ * 4 096 batches needs several.) Backups that hold the old keys are expired before it, and those that can be reached are
+ * removed; the event names both, and the ones that are outstanding.
  *
  * @throws RefusedError TEE_KMS_REFUSED when key custody releases to enclaves only; {@link UnavailableError}
  * INTERNAL_STORE_BUSY while an unfinished ingest holds records of the subject. Consent is withdrawn then, and the
@@ -57,7 +62,8 @@ export async function eraseSubject(
   const ordinal = await ordinalOf(context.store.db, subjectId);
   if (ordinal === undefined) {
     if (await isStaged(context, { subjectId, ordinal: null })) throw staged();
-    return { erasure_id: null, records: 0, batches: 0, done_ms: null };
+    const backups = { expired: 0, outstanding: 0 };
+    return { erasure_id: null, records: 0, batches: 0, backups, done_ms: null };
   }
   const earlier = await lastErasure(context.store.db, ordinal);
   if (earlier !== undefined && earlier.done_ms !== null) {
@@ -71,7 +77,10 @@ export async function eraseSubject(
 /** Goes on with every erasure that was interrupted. @throws as {@link eraseSubject} */
 export async function resumeErasures(context: VaultContext, report: Report): Promise<number> {
   const open = await openErasures(context.store.db);
-  for (const erasure of open) await finishErasure(context, erasure, report);
+  for (const erasure of open) {
+    await context.store.write((trx) => withdrawConsents(context, trx, erasure.ordinal));
+    await finishErasure(context, erasure, report);
+  }
   return open.length;
 }
 
@@ -99,20 +108,9 @@ async function beginErasure(
   context: VaultContext,
   ordinal: number,
 ): Promise<{ readonly erasure_id: number; readonly ordinal: number }> {
-  const { store, books, log, secrets, nowMs } = context;
-  const subjects = subjectSetOf([ordinal]);
+  const { store, nowMs } = context;
   return await store.write(async (trx) => {
-    const decision = { state: "withdrawn" } as const;
-    for (const purpose of consentPurpose.options) {
-      if (books.consents.stateOf(purpose, ordinal, nowMs()) === "withdrawn") continue;
-      await books.consent(trx, { purpose, subjects, decision, atMs: nowMs() });
-      const body = {
-        usage_scope: purpose,
-        expires_ms: null,
-        subjects: secrets.subjectSetCommitment(subjects.encoded),
-      };
-      await log.append(trx, { type: "consent.withdrawn", taskId: null, body });
-    }
+    await withdrawConsents(context, trx, ordinal);
     const earlier = await lastErasure(trx, ordinal);
     if (earlier !== undefined && earlier.done_ms === null) return earlier;
     return await trx
@@ -121,6 +119,26 @@ async function beginErasure(
       .returning(["erasure_id", "ordinal"])
       .executeTakeFirstOrThrow();
   });
+}
+
+/** Those that are withdrawn already stay as they are. */
+async function withdrawConsents(
+  { books, log, secrets, nowMs }: VaultContext,
+  trx: Writing,
+  ordinal: number,
+): Promise<void> {
+  const subjects = subjectSetOf([ordinal]);
+  const decision = { state: "withdrawn" } as const;
+  for (const purpose of consentPurpose.options) {
+    if (books.consents.stateOf(purpose, ordinal, nowMs()) === "withdrawn") continue;
+    await books.consent(trx, { purpose, subjects, decision, atMs: nowMs() });
+    const body = {
+      usage_scope: purpose,
+      expires_ms: null,
+      subjects: secrets.subjectSetCommitment(subjects.encoded),
+    };
+    await log.append(trx, { type: "consent.withdrawn", taskId: null, body });
+  }
 }
 
 /** Every step is found again by what is left to do: which batches still hold a row of the subject. */
@@ -138,7 +156,8 @@ async function finishErasure(
     }
     if (await isStaged(context, erasure)) throw staged();
     await store.purge();
-    if (await endErasure(context, erasure, until)) return;
+    const backups = await expireBackupsOf(context, erasure.erasure_id);
+    if (await endErasure(context, { ...erasure, backups, until })) return;
   }
 }
 
@@ -171,10 +190,10 @@ async function eraseIn(
 /** Signs what was destroyed; false when batches have come that were not looked at. */
 async function endErasure(
   context: VaultContext,
-  { erasure_id, ordinal }: OpenErasure,
-  until: number,
+  erasure: OpenErasure & { readonly backups: ExpiredBackups; readonly until: number },
 ): Promise<boolean> {
   const { store, log, secrets, nowMs } = context;
+  const { erasure_id, ordinal, backups, until } = erasure;
   return await store.write(async (trx) => {
     if ((await lastPosition(trx)) !== until) return false;
     const batches = await erasedBatches(trx, erasure_id);
@@ -185,6 +204,10 @@ async function endErasure(
       const body: CborValue = {
         subject,
         ...{ part, parts },
+        backups: {
+          destroyed: [...backups.destroyed],
+          outstanding: [...backups.outstanding],
+        },
         batches: listed.map(({ root, destroyed_key, destroyed_file }) => ({
           root,
           destroyed_key,
@@ -211,6 +234,7 @@ async function reportOf(
     erasure_id: erasure.erasure_id,
     records: batches.reduce((sum, { records }) => sum + records, 0),
     batches: batches.length,
+    backups: await backupsExpiredBy(store.db, erasure.erasure_id),
     done_ms: erasure.done_ms,
   };
 }

@@ -17,6 +17,8 @@ export interface Recipient {
  * gives back, a *blob*, says itself which key of the custody it is under.
  */
 export interface KeyCustody {
+  /** Holds the keys themselves, and belongs into a backup of the Vault's keys; null where they are kept elsewhere. */
+  readonly keyFile: string | null;
   /** The key that {@link protect} uses now. */
   currentKey(): string;
   /** The key that `blob` is under; null when it does not say. Reads no secret. */

@@ -39,6 +39,7 @@ export function kmsCustody(kms: Kms, keyId: string): KeyCustody {
   const labelled = (sealed: Uint8Array): Uint8Array =>
     encodeCbor({ version: 1, key_id: keyId, sealed });
   return {
+    keyFile: null,
     currentKey: () => keyId,
     keyOf: (blob) => parseBlob(blob).keyId,
     protect: async (wrapped) => labelled(await kms.encrypt(keyId, wrapped)),

@@ -93,6 +93,7 @@ export function openLocalCustody(options: LocalCustodyOptions): KeyCustody {
     keys = next;
   };
   return {
+    keyFile: file,
     currentKey: () => nameOf(newest()),
     keyOf: (blob) => nameOf({ version: parseBlob(blob).key }),
     protect: (wrapped) => Promise.resolve(protect(wrapped)),

@@ -41,6 +41,7 @@ import { confirmVault } from "../../helpers/witnesses.ts";
 
 /** A custody that keeps nothing secret: it prefixes what it is given, and seals to whatever document it is shown. */
 export const OPEN_CUSTODY: KeyCustody = {
+  keyFile: null,
   currentKey: () => "open",
   keyOf: () => "open",
   protect: (wrapped) => Promise.resolve(Uint8Array.of(0x4b, ...wrapped)),
