@@ -28,7 +28,7 @@ export interface IngestOptions {
   readonly batchRows?: number;
   /** Called after every group of rows. */
   readonly onProgress?: (progress: RunProgress) => void;
-  /** Ends the ingest after the group of rows being read, with the signal's reason; it can be continued. */
+  /** Ends the ingest within 256 KiB of the source, with the signal's reason; it can be continued. */
   readonly signal?: AbortSignal;
 }
 

@@ -21,6 +21,9 @@ import type { RowFault, RowSource, SourceRow } from "./source.ts";
 /** A batch is built when its rows took this many bytes of the source, whatever their number. */
 const BLOCK_SOURCE_BYTES = 16 * 1024 * 1024;
 
+/** Bytes of blocks that may be under way at once, beside the last one submitted. */
+const UNDER_WAY_BYTES_MAX = 64 * 1024 * 1024;
+
 /** What a pipeline needs. */
 export interface PipelineOptions {
   readonly layout: Layout;
@@ -49,7 +52,8 @@ export class Pipeline {
   /** The run as it is when everything submitted so far is staged. */
   #run: Promise<Run>;
   /** What is being built and staged, oldest first. */
-  #underWay: Promise<Run>[] = [];
+  #underWay: { readonly bytes: number; readonly done: Promise<Run> }[] = [];
+  #underWayBytes = 0;
   /** What an interrupted ingest has staged, and how many of these the source has agreed with. */
   #known: readonly Segment[];
   #confirmed = 0;
@@ -98,7 +102,7 @@ export class Pipeline {
 
   /** Lets what is under way come to its end, whichever; then ends the threads. */
   async close(): Promise<void> {
-    await Promise.allSettled(this.#underWay);
+    await Promise.allSettled(this.#underWay.map(({ done }) => done));
     await this.#pool.close();
   }
 
@@ -136,13 +140,27 @@ export class Pipeline {
       }
       await this.#forgetKnown();
     }
-    const submitted = this.#submit();
+    const bytes = this.#end - this.#blockStart;
+    const done = this.#submit();
     this.#beginBlock();
     // Whoever waits for it learns of its failure; nobody may be waiting yet.
-    submitted.catch(() => undefined);
-    this.#run = submitted;
-    this.#underWay.push(submitted);
-    if (this.#underWay.length > this.#pool.width) await this.#underWay.shift();
+    done.catch(() => undefined);
+    this.#run = done;
+    this.#underWay.push({ bytes, done });
+    this.#underWayBytes += bytes;
+    await this.#drain();
+  }
+
+  /** Waits while too much is under way: the sender waits with it. */
+  async #drain(): Promise<void> {
+    const [first] = this.#underWay;
+    const isFull =
+      this.#underWay.length > this.#pool.width || this.#underWayBytes > UNDER_WAY_BYTES_MAX;
+    if (first === undefined || !isFull) return;
+    await first.done;
+    this.#underWay.shift();
+    this.#underWayBytes -= first.bytes;
+    await this.#drain();
   }
 
   #isSame({ endOffset, prefixDigest, quarantined }: Segment): boolean {

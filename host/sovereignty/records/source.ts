@@ -51,17 +51,23 @@ export interface RowSource {
   digest(): Uint8Array;
 }
 
+/** Bytes whose rows are in memory at once, and after which an ingest may stop, whatever the sender's chunks are. */
+const PIECE_BYTES = 256 * 1024;
+
 /** Digests of the prefixes of a byte stream; holds the bytes since the last prefix it was asked for. */
 export class PrefixDigest {
   readonly #hash = createHash("sha256");
   #held: Uint8Array[] = [];
   #hashed = 0;
 
-  /** Passes `source` on and takes note of it. The chunks are kept, so nobody may write to them. */
+  /** Passes `source` on in small pieces and takes note of it. They are kept, so nobody may write to them. */
   async *through(source: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
     for await (const bytes of source) {
-      this.#held.push(bytes);
-      yield bytes;
+      for (let at = 0; at < bytes.length; at += PIECE_BYTES) {
+        const piece = bytes.subarray(at, at + PIECE_BYTES);
+        this.#held.push(piece);
+        yield piece;
+      }
     }
   }
 

@@ -21,6 +21,7 @@ interface Sending {
   readonly name?: string;
   readonly signal?: AbortSignal;
   readonly batchRows?: number;
+  readonly onProgress?: () => void;
 }
 
 function ingest(
@@ -225,6 +226,22 @@ test("a signal ends an ingest where it can go on", async () => {
   const { open } = await fixture.vault.records.runs();
   expect(open).toMatchObject([{ state: "interrupted", staged: { rows: 10 } }]);
   expect(await ingest(fixture, csv)).toMatchObject({ records: 22, ingest_id: open[0]?.ingest_id });
+});
+
+test("a signal is heeded within 256 KiB of a source, however large its chunks are", async () => {
+  const fixture = await newFixture();
+  const controller = new AbortController();
+  const csv = customerCsv(20_000);
+  const stopping = ingest(fixture, bytesIn(csv, csv.length), {
+    batchRows: 1_000,
+    signal: controller.signal,
+    onProgress: () => controller.abort(new Error("stopped by hand")),
+  });
+  await expect(stopping).rejects.toThrow("stopped by hand");
+  const { open } = await fixture.vault.records.runs();
+  const [{ staged } = { staged: { rows: 0, bytes: 0 } }] = open;
+  expect(staged.rows).toBeGreaterThan(0);
+  expect(staged.bytes).toBeLessThan(256 * 1024);
 });
 
 const BAD = "c-x,a@x,secret-value,1,Porto,1";
