@@ -6,8 +6,8 @@ import { UnavailableError } from "#protocol";
 
 import { BatchBuild, type BuildJob, type BuildPlan, type BuildResult } from "./batch-build.ts";
 
-/** Rows that are built on the calling thread: starting another costs more than building them. */
-const OWN_ROWS = 20_000;
+/** Rows that are built on the calling thread: starting another takes as long as some 100 000. */
+const OWN_ROWS = 50_000;
 const THREADS_MAX = 16;
 /** A batch under construction is some MiB; the engine would rather let garbage lie than collect it. */
 const HEAP = { maxOldGenerationSizeMb: 256, maxYoungGenerationSizeMb: 16 };
@@ -17,7 +17,7 @@ interface Waiting {
   readonly reject: (error: unknown) => void;
 }
 
-/** Builds the batches of one ingest: the first on the calling thread, more on threads of their own. */
+/** Builds the batches of one ingest: the first ones on the calling thread, more on threads of their own. */
 export class BuildPool {
   readonly #plan: BuildPlan;
   readonly #threads: BuildThread[] = [];
