@@ -5,29 +5,32 @@ import {
   DELIVERY_SHARE,
   EXECUTION_RESULT_BUNDLE,
   SEAL_INFO,
-  SETTLEMENT_ENTRY,
-  SETTLEMENT_PROOF,
-  SETTLEMENT_ROOT,
   TASK_ENVELOPE,
   WORK_ORDER,
   hex,
   leafHash,
   merkleRoot,
   open,
-  seal,
-  sealedShareDigest,
-  settlementEntriesRoot,
   type ChallengeResolution,
   type ExecutionResultBundle,
   type GovernanceState,
-  type SettlementEntry,
-  type SettlementRoot,
-  type TaskEnvelope,
   type TaskParameters,
-  type WorkOrder,
 } from "../../../protocol/index.ts";
 import { testSeed } from "../../helpers/network.ts";
 import { deliveryKey } from "../../helpers/network-task.ts";
+import {
+  ROUND,
+  SHARE,
+  bundleOf,
+  execute,
+  finish,
+  proofOf,
+  recordOf,
+  releaseOf,
+  signedBundle,
+  type Executed,
+  type Finished,
+} from "./finished-task.ts";
 import {
   beginning,
   envelopeOf,
@@ -37,14 +40,7 @@ import {
   type Fixture,
 } from "./vault-fixture.ts";
 
-const ROUND = { round: 0, attempt: 0 };
 const COST = 8_000_000;
-
-interface Executed {
-  readonly fixture: Fixture;
-  readonly envelope: TaskEnvelope;
-  readonly order: WorkOrder;
-}
 
 async function executed(name = "a"): Promise<Executed> {
   const fixture = await newFixture();
@@ -52,59 +48,8 @@ async function executed(name = "a"): Promise<Executed> {
   return await execute(fixture, name);
 }
 
-async function execute(fixture: Fixture, name: string): Promise<Executed> {
-  const { vault, governance } = fixture;
-  const request = await requestOf(fixture, name);
-  const decision = await vault.decide(request.signed, governance);
-  const envelope = envelopeOf(fixture, request, decision);
-  const plan = await vault.prepareSlice(envelope, governance, ROUND);
-  const signed = await vault.beginExecution(beginning(fixture, envelope, plan));
-  const order = WORK_ORDER.verify(signed, fixture.actor.signing.publicKey);
-  return { fixture, envelope, order };
-}
-
-function bundleOf(
-  { envelope, order }: Executed,
-  changes: Partial<ExecutionResultBundle> = {},
-): ExecutionResultBundle {
-  return {
-    version: 1,
-    envelope_digest: TASK_ENVELOPE.digest(envelope),
-    task_class: envelope.task_class,
-    round: 0,
-    final: true,
-    attempt: 0,
-    platform: "sim",
-    enclave_manifest: testSeed("aggregator manifest"),
-    aggregation_method: "union",
-    slices: [
-      {
-        vault_id: "vault-1",
-        manifest: testSeed("slice manifest"),
-        order_digest: WORK_ORDER.digest(order),
-        output_commitment: testSeed("slice output"),
-        sealed_output_digest: testSeed("sealed slice output"),
-        epsilon_micro: COST,
-      },
-    ],
-    partial_coverage: true,
-    input_state: null,
-    output_commitment: testSeed("output"),
-    sealed_digest: testSeed("sealed"),
-    key_commitment: testSeed("key"),
-    share_digests: [{ vault_id: "vault-1", digest: testSeed("share digest") }],
-    share_threshold: 2,
-    epsilon_micro: COST,
-    ...changes,
-  };
-}
-
-function signed({ fixture }: Executed, bundle: ExecutionResultBundle): Uint8Array {
-  return EXECUTION_RESULT_BUNDLE.sign(bundle, fixture.network.aggregator.signing);
-}
-
-function recordOf({ fixture }: Executed, bytes: Uint8Array) {
-  return CONSUMPTION_RECORD.verify(bytes, fixture.actor.signing.publicKey);
+async function finished(): Promise<Finished> {
+  return await finish(await executed());
 }
 
 async function marketing(fixture: Fixture) {
@@ -121,7 +66,7 @@ function withEpsilon(task: Executed, epsilon_micro: number): ExecutionResultBund
 test("[PB-3] settling commits what the verified bundle says, once, and flags what exceeds tolerance", async () => {
   const task = await executed();
   const { vault } = task.fixture;
-  const bundle = signed(task, withEpsilon(task, COST - 7));
+  const bundle = signedBundle(task, withEpsilon(task, COST - 7));
   const record = await vault.settle(task.envelope, [bundle]);
   expect(recordOf(task, record)).toMatchObject({
     consumed_epsilon_micro: COST - 7,
@@ -135,7 +80,9 @@ test("[PB-3] settling commits what the verified bundle says, once, and flags wha
   expect(await vault.settle(task.envelope, [])).toEqual(record);
   expect(await marketing(task.fixture)).toEqual({ consumed: COST - 7, reserved: 0 });
   const other = await execute(task.fixture, "b");
-  const over = await vault.settle(other.envelope, [signed(other, withEpsilon(other, COST + 1))]);
+  const over = await vault.settle(other.envelope, [
+    signedBundle(other, withEpsilon(other, COST + 1)),
+  ]);
   expect(recordOf(other, over)).toMatchObject({ consumed_epsilon_micro: COST + 1, flagged: true });
 });
 
@@ -176,7 +123,7 @@ test("[PB-4] an execution whose settlement never comes is committed when its dea
   const request = await requestOf(task.fixture, "b");
   await task.fixture.vault.decide(request.signed, task.fixture.governance);
   expect(await marketing(task.fixture)).toEqual({ consumed: COST, reserved: COST });
-  const bundle = signed(task, withEpsilon(task, 1));
+  const bundle = signedBundle(task, withEpsilon(task, 1));
   const record = await task.fixture.vault.settle(task.envelope, [bundle]);
   expect(recordOf(task, record)).toMatchObject({ consumed_epsilon_micro: COST });
 });
@@ -207,7 +154,9 @@ test.for<{ title: string; change: Partial<ExecutionResultBundle>; code: string }
   { title: "no finality", change: { final: false }, code: "PROOF_COMMITMENT_MISMATCH" },
 ])("a bundle of $title is refused and nothing is committed", async ({ change, code }) => {
   const task = await executed();
-  const refused = task.fixture.vault.settle(task.envelope, [signed(task, bundleOf(task, change))]);
+  const refused = task.fixture.vault.settle(task.envelope, [
+    signedBundle(task, bundleOf(task, change)),
+  ]);
   await expect(refused).rejects.toMatchObject({ code });
   expect(await marketing(task.fixture)).toEqual({ consumed: 0, reserved: COST });
 });
@@ -221,7 +170,7 @@ test("a bundle by another key, or over another order, is refused; one without th
   });
   const bundle = bundleOf(task);
   const swapped = bundle.slices.map((slice) => ({ ...slice, order_digest: other }));
-  const overOther = signed(task, { ...bundle, slices: swapped });
+  const overOther = signedBundle(task, { ...bundle, slices: swapped });
   await expect(vault.settle(task.envelope, [overOther])).rejects.toMatchObject({
     code: "PROOF_COMMITMENT_MISMATCH",
   });
@@ -230,7 +179,9 @@ test("a bundle by another key, or over another order, is refused; one without th
     vault_id: "vault-2",
     epsilon_micro: 1,
   }));
-  const record = await vault.settle(task.envelope, [signed(task, { ...bundle, slices: without })]);
+  const record = await vault.settle(task.envelope, [
+    signedBundle(task, { ...bundle, slices: without }),
+  ]);
   expect(recordOf(task, record)).toMatchObject({ consumed_epsilon_micro: COST });
 });
 
@@ -276,7 +227,7 @@ test("[PB-4] a training task of which two of three rounds began costs those two,
     };
     const bundle = { ...bundleOf(task), round, final: false };
     const slices = bundle.slices.map((slice) => ({ ...slice, epsilon_micro: share - round }));
-    bundles.push(signed(task, { ...bundle, slices }));
+    bundles.push(signedBundle(task, { ...bundle, slices }));
     const last = bundles.at(-1) ?? other;
     await expect(vault.verifyRound(envelope, last)).resolves.toMatchObject({ round, final: false });
   }
@@ -300,81 +251,6 @@ async function training() {
   const artifact = { digest: testSeed("step graph"), kind: "step_graph", description: "" } as const;
   const governance = { ...fixture.governance, artifacts: new Map([[digest, artifact]]) };
   return { fixture, vault: fixture.vault, governance, trained: { ...fixture, governance } };
-}
-
-interface Finished extends Executed {
-  readonly bundle: ExecutionResultBundle;
-  readonly sealedShare: Uint8Array;
-  readonly record: Uint8Array;
-}
-
-const SHARE = testSeed("share");
-
-async function finished(): Promise<Finished> {
-  const task = await executed();
-  const sealedShare = await seal({
-    to: task.fixture.actor.box.publicKey,
-    info: SEAL_INFO.resultShare,
-    aad: TASK_ENVELOPE.digest(task.envelope),
-    plaintext: SHARE,
-  });
-  const digest = sealedShareDigest(sealedShare);
-  const bundle = bundleOf(task, { share_digests: [{ vault_id: "vault-1", digest }] });
-  const record = await task.fixture.vault.settle(task.envelope, [signed(task, bundle)]);
-  return { ...task, bundle, sealedShare, record };
-}
-
-function proofOf(
-  task: Finished,
-  changes: {
-    readonly entry?: Partial<SettlementEntry>;
-    readonly root?: Partial<SettlementRoot>;
-    readonly by?: Fixture["actor"];
-  } = {},
-): Uint8Array {
-  const { envelope, fixture } = task;
-  const entry: SettlementEntry = {
-    task_id: envelope.task_id,
-    envelope_digest: TASK_ENVELOPE.digest(envelope),
-    epoch_id: envelope.epoch_id,
-    output_commitment: task.bundle.output_commitment,
-    round_bundles: [EXECUTION_RESULT_BUNDLE.digest(task.bundle)],
-    verified_governance_size: 0,
-    consumption: [CONSUMPTION_RECORD.digest(recordOf(task, task.record))],
-    accounting: [],
-    ...changes.entry,
-  };
-  const root: SettlementRoot = {
-    version: 1,
-    genesis_digest: fixture.governance.genesisDigest,
-    epoch_id: envelope.epoch_id,
-    policy_version: envelope.policy_version,
-    semantic_version: envelope.semantic_version,
-    previous_root: new Uint8Array(32),
-    entry_count: 1,
-    entries_root: settlementEntriesRoot([entry]),
-    reward_total_minor: 0,
-    penalty_total_minor: 0,
-    governance_size: 0,
-    finalized_ms: fixture.clock.nowMs,
-    ...changes.root,
-  };
-  return SETTLEMENT_PROOF.encode({
-    root: SETTLEMENT_ROOT.sign(root, (changes.by ?? fixture.network.coordinator).signing),
-    entry: SETTLEMENT_ENTRY.encode(entry),
-    index: 0,
-    proof: [],
-  });
-}
-
-function releaseOf(task: Finished, settlementProof = proofOf(task)) {
-  return {
-    envelope: task.envelope,
-    settlementProof,
-    signedBundle: signed(task, task.bundle),
-    sealedShare: task.sealedShare,
-    governance: task.fixture.governance,
-  };
 }
 
 test("[RD-2] a final result's share reaches the delivery key, once and with the same bytes", async () => {
@@ -489,7 +365,7 @@ test("[RD-2] another bundle, another share, a task without a result and a revoke
   const release = releaseOf(task);
   const another = { ...task.bundle, output_commitment: other };
   await expect(
-    vault.releaseShare({ ...release, signedBundle: signed(task, another) }),
+    vault.releaseShare({ ...release, signedBundle: signedBundle(task, another) }),
   ).rejects.toMatchObject({ code: "DELIVERY_REFUSED" });
   await expect(
     vault.releaseShare({ ...release, sealedShare: testSeed("x") }),
@@ -500,7 +376,7 @@ test("[RD-2] another bundle, another share, a task without a result and a revoke
     vault.releaseShare({
       ...release,
       envelope: failed.envelope,
-      signedBundle: signed(failed, bundleOf(failed)),
+      signedBundle: signedBundle(failed, bundleOf(failed)),
     }),
   ).rejects.toMatchObject({ code: "DELIVERY_REFUSED" });
   await vault.revokeGrant("grant-query");
