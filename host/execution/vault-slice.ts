@@ -20,7 +20,6 @@ import {
   type GovernanceState,
   type SessionManifest,
   type TaskEnvelope,
-  type WorkItem,
 } from "#protocol";
 import type { Beginning, ReleasedBatch, SlicePlan, Vault } from "../sovereignty/index.ts";
 import { EnclaveClient } from "./enclave-client.ts";
@@ -28,6 +27,7 @@ import type { EnclaveLauncher } from "./enclave-launcher.ts";
 import { requireNothingWithdrawn } from "./held-governance.ts";
 import { LiveSessions, encodeSessions } from "./live-sessions.ts";
 import type { RoundBoard } from "./round-board.ts";
+import { requireCarried, type SliceWork } from "./slice-work.ts";
 
 /** Milliseconds an enclave may take to boot, and to answer a request for evidence. */
 const BOOT_MS_MAX = 30_000;
@@ -38,8 +38,6 @@ const ATTEST_MS_MAX = 10_000;
  * other Vaults, so that a silent one costs time and not the round (MV-4), and one in which its enclave begins.
  */
 const BEGIN_TIMEOUTS = 2;
-
-export type SliceWork = Extract<WorkItem["work"], { kind: "slice" }>;
 
 /** What a Vault node brings to a slice. */
 export interface SliceContext {
@@ -92,6 +90,7 @@ export async function runSlice(work: SliceWork, context: SliceContext): Promise<
   try {
     const envelope = TASK_ENVELOPE.decode(work.envelope);
     const { round, attempt } = work;
+    requireCarried(work, envelope);
     const plan = await context.vault.prepareSlice(envelope, context.governance, { round, attempt });
     const client = new EnclaveClient(await context.launcher.launch("slice"));
     const sessions = new LiveSessions(context);

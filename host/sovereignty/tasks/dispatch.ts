@@ -102,6 +102,7 @@ export async function requireDispatchable(
     requestDigest,
   );
   requireEqual("caller_context.actor_id", envelope.caller_context.actor_id, request.actor_id);
+  requireEqual("caller_context.role", envelope.caller_context.role, "submitter");
   const decided = await decisionOf(db, requestDigest);
   if (decided?.plan === undefined || decided.plan === null) {
     throw refused("authorization_context", "a request that this Vault has admitted");
@@ -185,6 +186,7 @@ function requireOwnEntries(
     reservation.epsilon_micro,
     plan.epsilon_micro,
   );
+  requireEqual("privacy_budget_reservation.expires_ms", reservation.expires_ms, plan.expires_ms);
   const input = own(envelope.inputs, vaultId, "inputs");
   requireEqual("inputs.input_commitment", input.input_commitment, plan.input_commitment);
   const shares = shareCommitmentsOf(context, plan, envelope.caller_context.request_digest);
@@ -224,9 +226,12 @@ function requireCoordination(
     policy.multi_vault.minimum_vault_quorum,
     request.task_class === "train" ? policy.privacy.minimum_train_vaults : 0,
   );
-  if (coordination.minimum_vault_quorum < least) {
-    throw refused("coordination_envelope.minimum_vault_quorum", `${least} or more`);
+  const { minimum_vault_quorum: quorum } = coordination;
+  if (quorum < least || quorum > participants.length) {
+    const expected = `[${least}, ${participants.length}]`;
+    throw refused("coordination_envelope.minimum_vault_quorum", expected);
   }
+  requireEqual("parent_task_id", coordination.parent_task_id, envelope.task_id);
   requireEqual("aggregator_id", coordination.aggregator_id, genesis.aggregator_id);
   requireEqual(
     "aggregation_environment",
@@ -270,8 +275,8 @@ async function requireGrant(
 }
 
 /**
- * A reservation serves one envelope, and each of its rounds begins once: another attempt at a round that has begun
- * here would disclose twice for one price, and needs a new request with a new budget.
+ * A reservation serves one envelope, and each of its rounds begins once: another attempt at a round would disclose
+ * twice for one price, and needs a new request with a new budget. So the only attempt is the first.
  */
 async function requireUnbegun(
   context: VaultContext,
@@ -284,7 +289,7 @@ async function requireUnbegun(
   },
 ): Promise<void> {
   const { requestDigest, envelopeDigest, plan, reference } = args;
-  const { round } = reference;
+  const { round, attempt } = reference;
   if (!Number.isSafeInteger(round) || round < 0 || round >= plan.rounds) {
     throw refused("round", `one of ${plan.rounds}`);
   }
@@ -299,6 +304,7 @@ async function requireUnbegun(
     }
     if (execution.round === round) throw stateConflict(plan, "a round not begun", `round ${round}`);
   }
+  if (attempt !== 0) throw refused("attempt", "0");
 }
 
 function own<T extends { readonly vault_id: string }>(
