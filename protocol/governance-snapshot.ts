@@ -4,7 +4,8 @@ import { bytesUpTo } from "./fields.ts";
 import { equalBytes } from "./bytes.ts";
 import { verifyCheckpoint } from "./checkpoint.ts";
 import { VerificationError } from "./errors.ts";
-import { foldGovernance, GENESIS, genesisState, type GovernanceState } from "./governance.ts";
+import { foldGovernance, type GovernanceState } from "./governance.ts";
+import { GENESIS } from "./governance-objects.ts";
 import { leafHash, merkleRoot } from "./merkle.ts";
 import { defineObject } from "./object.ts";
 
@@ -38,7 +39,7 @@ export function verifyGovernanceForCosigning(
   snapshot: GovernanceSnapshot,
   pinnedGenesisDigest: Uint8Array,
 ): GovernanceState {
-  return verifySnapshot(snapshot, pinnedGenesisDigest, 0);
+  return verifySnapshot(snapshot, pinnedGenesisDigest, () => 0);
 }
 
 /**
@@ -53,14 +54,18 @@ export function verifyGovernanceSnapshot(
   snapshot: GovernanceSnapshot,
   pinnedGenesisDigest: Uint8Array,
 ): GovernanceState {
-  const { policy } = GENESIS.decode(snapshot.genesis);
-  return verifySnapshot(snapshot, pinnedGenesisDigest, policy.governance.checkpoint_quorum);
+  return verifySnapshot(snapshot, pinnedGenesisDigest, quorumOf);
+}
+
+/** By the active policy version, which the events that the checkpoint covers have decided. */
+function quorumOf({ policy }: GovernanceState): number {
+  return policy.governance.checkpoint_quorum;
 }
 
 function verifySnapshot(
   snapshot: GovernanceSnapshot,
   pinnedGenesisDigest: Uint8Array,
-  quorum: number,
+  quorum: (state: GovernanceState) => number,
 ): GovernanceState {
   const genesis = GENESIS.decode(snapshot.genesis);
   if (!equalBytes(GENESIS.digest(genesis), pinnedGenesisDigest)) {
@@ -70,7 +75,7 @@ function verifySnapshot(
     );
   }
   const state = foldGovernance(snapshot.genesis, snapshot.events);
-  verifyGovernanceCheckpoint(state, snapshot, quorum);
+  verifyGovernanceCheckpoint(state, snapshot, quorum(state));
   return state;
 }
 
@@ -79,8 +84,8 @@ function verifyGovernanceCheckpoint(
   snapshot: GovernanceSnapshot,
   quorum: number,
 ): void {
-  const { genesis } = genesisState(snapshot.genesis);
-  const coordinator = genesis.actors.find((actor) => actor.actor_id === genesis.coordinator_id);
+  const { genesis, actors } = state;
+  const coordinator = actors.get(genesis.coordinator_id);
   if (coordinator === undefined) {
     throw new VerificationError(
       { code: "GOVERNANCE_EVENT_INVALID" },
@@ -90,7 +95,7 @@ function verifyGovernanceCheckpoint(
   const checkpoint = verifyCheckpoint(snapshot.checkpoint, {
     origin: governanceOrigin(genesis.network),
     log: { name: coordinator.actor_id, publicKey: coordinator.signing_key },
-    witnesses: genesis.actors
+    witnesses: [...actors.values()]
       .filter((actor) => actor.role === "enterprise")
       .map((actor) => ({ name: actor.actor_id, publicKey: actor.signing_key })),
     quorum,

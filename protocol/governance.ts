@@ -1,127 +1,30 @@
-import { z } from "zod";
-
 import { hex } from "./bytes.ts";
-import {
-  actorRole,
-  boxPublicKey,
-  bytes32,
-  bytesUpTo,
-  identifier,
-  natural,
-  unixMs,
-  microEpsilon,
-  usageScope,
-  type UsageScope,
-} from "./fields.ts";
-import { digestOfBytes } from "./hash.ts";
 import { RefusedError, VerificationError } from "./errors.ts";
-import { defineObject } from "./object.ts";
-import { policySchema, type Policy } from "./policy.ts";
+import type { UsageScope } from "./fields.ts";
 import {
-  registerVersion,
-  semanticRegistrationSchema,
-  type SemanticRegistration,
-} from "./registration.ts";
+  GENESIS,
+  GOVERNANCE_EVENT,
+  GOVERNANCE_STATEMENT,
+  type Actor,
+  type Artifact,
+  type Genesis,
+  type GovernanceEvent,
+  type GovernanceStatement,
+} from "./governance-objects.ts";
+import { digestOfBytes } from "./hash.ts";
+import type { Policy } from "./policy.ts";
+import {
+  announcePolicy,
+  closeGovernedEpoch,
+  genesisPolicies,
+  retirePolicy,
+  type CurrentEpoch,
+  type PolicyVersion,
+} from "./policy-versions.ts";
+import { registerVersion, type SemanticRegistration } from "./registration.ts";
 import { incoherent, requireCoherentRegistry } from "./registry-coherence.ts";
-import { semanticRegistrySchema, type SemanticRegistry } from "./semantics.ts";
+import type { SemanticRegistry } from "./semantics.ts";
 import { keyIdOf, parseCose, verifyCose } from "./signing.ts";
-
-/** An actor of the network: who it is, what it may do, and the keys it is known by. */
-export const actorSchema = z.strictObject({
-  actor_id: identifier,
-  role: actorRole,
-  signing_key: bytes32,
-  /** HPKE key that shares are sealed to; null for actors that receive none. */
-  box_key: boxPublicKey.nullable(),
-  stake_minor: natural,
-  status: z.enum(["active", "suspended"]),
-});
-
-/** Code or a model that tasks may name by digest. */
-export const artifactSchema = z.strictObject({
-  digest: bytes32,
-  kind: z.enum(["model", "step_graph"]),
-  description: z.string().max(200),
-});
-
-/** The founding document of a network. Verifiers pin its digest; nothing in it is signed. */
-export const genesisSchema = z.strictObject({
-  version: z.literal(1),
-  network: identifier,
-  simulated: z.boolean(),
-  governance_keys: z.array(bytes32).min(1).max(32),
-  governance_quorum: natural,
-  coordinator_id: identifier,
-  aggregator_id: identifier,
-  actors: z.array(actorSchema).min(1).max(1024),
-  policy: policySchema,
-  semantics: semanticRegistrySchema,
-  opened_ms: unixMs,
-});
-
-/** What governance decided. */
-export const governanceStatementSchema = z.strictObject({
-  genesis_digest: bytes32,
-  sequence: natural,
-  previous: bytes32,
-  time_ms: unixMs,
-  decision: z.discriminatedUnion("type", [
-    z.strictObject({ type: z.literal("artifact_registered"), artifact: artifactSchema }),
-    z.strictObject({
-      type: z.literal("measurement_revoked"),
-      pcr0: z.string().regex(/^[0-9a-f]{96}$/),
-    }),
-    z.strictObject({
-      type: z.literal("platform_revoked"),
-      /** An instance, which revokes all its enclaves, or one enclave, as a document spells it. */
-      module_id: z.string().regex(/^i-[0-9a-f]{8,32}(-enc[0-9a-f]{16})?$/),
-    }),
-    z.strictObject({ type: z.literal("actor_suspended"), actor_id: identifier }),
-    /** Gives each subject back at most this much of what was consumed for a purpose, at the beginning of an epoch (PB-5). */
-    z.strictObject({
-      type: z.literal("budget_replenished"),
-      usage_scope: usageScope,
-      epoch_id: natural,
-      epsilon_micro: microEpsilon,
-    }),
-    z.strictObject({
-      type: z.literal("semantics_registered"),
-      registration: semanticRegistrationSchema,
-    }),
-    z.strictObject({
-      type: z.literal("challenge_resolved"),
-      task_id: identifier,
-      resolution: z.enum(["approved", "not_confirmed", "closed_without_penalty"]),
-      reason: z.string().max(500),
-    }),
-  ]),
-});
-
-/** A decision with the approvals it rests on: COSE_Sign1 of the statement by distinct governance keys. */
-export const governanceEventSchema = z.strictObject({
-  approvals: z
-    .array(bytesUpTo(64 * 1024))
-    .min(1)
-    .max(32),
-});
-
-export type Actor = z.infer<typeof actorSchema>;
-export type Artifact = z.infer<typeof artifactSchema>;
-export type Genesis = z.infer<typeof genesisSchema>;
-export type GovernanceStatement = z.infer<typeof governanceStatementSchema>;
-export type GovernanceEvent = z.infer<typeof governanceEventSchema>;
-
-export const GENESIS = defineObject("genesis", genesisSchema, 1024 * 1024);
-export const GOVERNANCE_STATEMENT = defineObject(
-  "governance-statement",
-  governanceStatementSchema,
-  64 * 1024,
-);
-export const GOVERNANCE_EVENT = defineObject(
-  "governance-event",
-  governanceEventSchema,
-  1024 * 1024,
-);
 
 /** Events that one fold takes at most. */
 export const GOVERNANCE_EVENTS_MAX = 10_000;
@@ -133,7 +36,11 @@ export const SEMANTIC_VERSIONS_MAX = 256;
 export interface GovernanceState {
   readonly genesis: Genesis;
   readonly genesisDigest: Uint8Array;
+  /** The active policy version's document. */
   readonly policy: Policy;
+  /** Every version there has been, by identifier, in the order of their announcement. */
+  readonly policies: ReadonlyMap<string, PolicyVersion>;
+  readonly epoch: CurrentEpoch;
   /** The newest version. */
   readonly semantics: SemanticRegistry;
   /** Every version by its name, the newest among them. */
@@ -173,6 +80,8 @@ export function genesisState(genesisBytes: Uint8Array): GovernanceState {
     genesis,
     genesisDigest: GENESIS.digest(genesis),
     policy: genesis.policy,
+    policies: genesisPolicies(genesis.policy),
+    epoch: { epochId: 0, openedMs: genesis.opened_ms, boundaryRequested: false },
     semantics: genesis.semantics,
     registries: new Map([[genesis.semantics.semantic_version, genesis.semantics]]),
     actors: new Map(genesis.actors.map((actor) => [actor.actor_id, actor])),
@@ -197,7 +106,7 @@ export function applyGovernanceEvent(
   eventBytes: Uint8Array,
 ): GovernanceState {
   const event = GOVERNANCE_EVENT.decode(eventBytes);
-  const statement = verifyApprovals(state.genesis, event);
+  const statement = verifyApprovals(state, event);
   const follows =
     hex(statement.genesis_digest) === hex(state.genesisDigest) &&
     statement.sequence === state.sequence &&
@@ -215,8 +124,8 @@ export function applyGovernanceEvent(
   };
 }
 
-function verifyApprovals(genesis: Genesis, event: GovernanceEvent): GovernanceStatement {
-  const keys = new Map(genesis.governance_keys.map((key) => [keyIdOf(key), key]));
+function verifyApprovals(state: GovernanceState, event: GovernanceEvent): GovernanceStatement {
+  const { keys, quorum } = authorityOf(state, event);
   const approvers = new Set<string>();
   let payload: Uint8Array | undefined;
   for (const approval of event.approvals) {
@@ -233,14 +142,35 @@ function verifyApprovals(genesis: Genesis, event: GovernanceEvent): GovernanceSt
     payload = signed;
     approvers.add(keyId);
   }
-  const quorum = Math.max(1, genesis.governance_quorum);
-  if (payload === undefined || approvers.size < quorum) {
+  const statement = payload === undefined ? undefined : GOVERNANCE_STATEMENT.decode(payload);
+  if (statement === undefined || approvers.size < quorum) {
     throw new RefusedError(
       { code: "GOVERNANCE_QUORUM_NOT_MET", expected: quorum, actual: approvers.size },
-      `governance event: expected approval by ${quorum} governance keys, got ${approvers.size}`,
+      `governance event: expected approval by ${quorum} keys that decide this, got ${approvers.size}`,
     );
   }
-  return GOVERNANCE_STATEMENT.decode(payload);
+  return statement;
+}
+
+/**
+ * Whose approval an event needs: the coordinator's for the boundary of an epoch, a quorum of governance for all else.
+ * What the first approval claims to be about says which; that it is about that is verified with the keys it leads to.
+ */
+function authorityOf(
+  { genesis, actors }: GovernanceState,
+  event: GovernanceEvent,
+): { readonly keys: ReadonlyMap<string, Uint8Array>; readonly quorum: number } {
+  const [first = new Uint8Array(0)] = event.approvals;
+  const { decision } = GOVERNANCE_STATEMENT.decode(parseCose(first).payload);
+  const byKeyId = (keys: readonly Uint8Array[]) => new Map(keys.map((key) => [keyIdOf(key), key]));
+  if (decision.type !== "epoch_closed") {
+    return {
+      keys: byKeyId(genesis.governance_keys),
+      quorum: Math.max(1, genesis.governance_quorum),
+    };
+  }
+  const coordinator = actors.get(genesis.coordinator_id);
+  return { keys: byKeyId(coordinator === undefined ? [] : [coordinator.signing_key]), quorum: 1 };
 }
 
 function decide(state: GovernanceState, statement: GovernanceStatement): GovernanceState {
@@ -269,6 +199,14 @@ function decide(state: GovernanceState, statement: GovernanceStatement): Governa
       };
     case "semantics_registered":
       return { ...state, ...registerSemantics(state, decision.registration) };
+    case "policy_announced":
+      return announcePolicy(state, decision);
+    case "policy_retired":
+      return retirePolicy(state, decision);
+    case "epoch_boundary_requested":
+      return { ...state, epoch: { ...state.epoch, boundaryRequested: true } };
+    case "epoch_closed":
+      return closeGovernedEpoch(state, decision, statement.time_ms);
     case "challenge_resolved": {
       const challengeResolutions = new Map(state.challengeResolutions);
       challengeResolutions.set(decision.task_id, decision.resolution);

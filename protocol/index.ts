@@ -97,21 +97,33 @@ export {
   GENESIS,
   GOVERNANCE_EVENT,
   GOVERNANCE_STATEMENT,
+  type Actor,
+  type Artifact,
+  type Genesis,
+  type GovernanceDecision,
+  type GovernanceEvent,
+  type GovernanceStatement,
+} from "./governance-objects.ts";
+export {
   activeActor,
   applyGovernanceEvent,
   foldGovernance,
   genesisState,
   registerSemantics,
   underSemantics,
-  type Actor,
-  type Artifact,
   type ChallengeResolution,
-  type Genesis,
-  type GovernanceEvent,
   type GovernanceState,
-  type GovernanceStatement,
   type Replenishment,
 } from "./governance.ts";
+export {
+  governanceFor,
+  governanceOnceOf,
+  policyVersionIn,
+  type CurrentEpoch,
+  type PolicyBinding,
+  type PolicyStatus,
+  type PolicyVersion,
+} from "./policy-versions.ts";
 export {
   GOVERNANCE_SNAPSHOT,
   governanceOrigin,

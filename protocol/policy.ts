@@ -55,14 +55,14 @@ export const budgetSchema = z.strictObject({
 });
 
 /**
- * A policy version as one complete document (PV-1, PV-2). Nothing is optional and nothing has a default.
+ * A policy version as one complete document (PV-1, PV-2). Nothing is optional and nothing has a default. It never
+ * changes; whether it is a draft, active, deprecated or retired is governance's state and no part of it.
  *
  * `privacy.budgets` gives the whole allowance of one subject for one scope; without an entry there is none.
  */
 export const policySchema = z.strictObject({
   policy_version_id: identifier,
   effective_from_epoch: natural,
-  status: z.enum(["draft", "active", "deprecated", "retired"]),
   predecessor_version_id: identifier.nullable(),
   classes: z.strictObject({
     parse: classConstraintsSchema,

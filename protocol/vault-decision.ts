@@ -20,6 +20,8 @@ export const vaultDecisionSchema = z.strictObject({
     }),
     z.strictObject({
       decision: z.literal("reserved"),
+      /** The active version it was judged by, and the only one that the task can be bound to (GS-6). */
+      policy_version: identifier,
       grant_id: identifier,
       consent_commitment: bytes32,
       input_commitment: bytes32,

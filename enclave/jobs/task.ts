@@ -7,8 +7,8 @@ import {
   activeActor,
   encodeCbor,
   equalBytes,
+  governanceFor,
   isSortedSet,
-  policyDigest,
   resolveRequest,
   roundsOf,
   underSemantics,
@@ -145,19 +145,19 @@ export function mismatch(expected: string): VerificationError {
 }
 
 /**
- * Verifies the envelope a host presents: governance from the pinned genesis, the policy and semantics in force, the
+ * Verifies the envelope a host presents: governance from the pinned genesis, the policy it is bound to, the semantics in force, the
  * submitter's own signature, and that the envelope asks for nothing the request did not (TE-2).
  *
  * @throws {@link VerificationError} GOVERNANCE_GENESIS_MISMATCH, GOVERNANCE_EVENT_INVALID, PROOF_CHECKPOINT_INVALID,
- *   PROOF_SIGNATURE_INVALID, EXECUTION_ORDER_MISMATCH
+ *   POLICY_NOT_ACTIVE, PROOF_SIGNATURE_INVALID, EXECUTION_ORDER_MISMATCH
  * @throws {@link RefusedError} GOVERNANCE_QUORUM_NOT_MET, AUTH_UNKNOWN_ACTOR; DERIVATION_UNRESOLVED for an attribute
  *   that the registry does not allow in a task (TC-3)
  * @throws {@link MalformedError} SCHEMA_MALFORMED, SCHEMA_CBOR_MALFORMED, COMPOSITION_INVALID
  */
 export function verifyTask(presented: PresentedTask, genesisDigest: Uint8Array): VerifiedTask {
   const snapshot = GOVERNANCE_SNAPSHOT.decode(presented.governance);
-  const newest = verifyGovernanceSnapshot(snapshot, genesisDigest);
   const envelope = TASK_ENVELOPE.decode(presented.envelope);
+  const newest = governanceFor(verifyGovernanceSnapshot(snapshot, genesisDigest), envelope);
   requireInForce(envelope, newest);
   // A task keeps the meaning it was admitted with: what is registered under a version never changes.
   const state = underSemantics(newest, envelope.semantic_version);
@@ -171,9 +171,6 @@ export function verifyTask(presented: PresentedTask, genesisDigest: Uint8Array):
 function requireInForce(envelope: TaskEnvelope, state: GovernanceState): void {
   const { policy, registries } = state;
   if (!equalBytes(envelope.genesis_digest, state.genesisDigest)) throw mismatch("this network");
-  if (!equalBytes(envelope.policy_digest, policyDigest(policy))) {
-    throw mismatch("the policy in force");
-  }
   if (!registries.has(envelope.semantic_version)) throw mismatch("a registered semantic version");
   if (envelope.delta_pico !== policy.privacy.delta_pico) throw mismatch("the policy's delta");
 }

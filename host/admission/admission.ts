@@ -1,6 +1,8 @@
 import {
   GOVERNANCE_SNAPSHOT,
+  RefusedError,
   SymphonyError,
+  policyVersionIn,
   type GovernanceSnapshot,
   type GovernanceState,
 } from "#protocol";
@@ -48,6 +50,7 @@ export class AdmissionPlane {
     const { concurrent_tasks_max: runningMax, resolving_timeout_ms: timeoutMs } =
       state.policy.admission;
     await register.requireRoom(runningMax);
+    const epochId = await this.#context.assignEpoch(taskId);
     await register.create({
       taskId,
       parentTaskId: null,
@@ -55,8 +58,8 @@ export class AdmissionPlane {
       taskClass: plan.request.task_class,
       signedRequest,
       requestDigest: plan.requestDigest,
-      epochId: await this.#context.assignEpoch(taskId),
-      policyVersion: state.policy.policy_version_id,
+      epochId,
+      policyVersion: policyVersionOf(this.#context.governanceState(), epochId),
       deadlineMs: nowMs() + timeoutMs,
       runningMax,
     });
@@ -104,6 +107,8 @@ export class AdmissionPlane {
   async #askVaults(row: TaskRow): Promise<void> {
     const { issuer, governanceState, governanceSnapshot } = this.#context;
     const state = governanceState();
+    // A Vault decides by the active version alone: one that has been succeeded admits nothing new.
+    if (state.policy.policy_version_id !== row.policy_version) throw superseded(row.policy_version);
     const plan = this.#plan(row.signed_request, state, row.created_ms);
     const governance = GOVERNANCE_SNAPSHOT.encode(governanceSnapshot());
     for (const vaultId of plan.request.vault_ids) {
@@ -119,7 +124,7 @@ export class AdmissionPlane {
 
   async #resolve(row: TaskRow): Promise<void> {
     const { queue, register, coordinatorId, nowMs } = this.#context;
-    const state = this.#context.governanceState();
+    const state = governanceUnder(row.policy_version, this.#context.governanceState());
     const plan = this.#plan(row.signed_request, state, row.created_ms);
     const asked = await queue.workOf(row.task_id, "admit");
     if (asked.length < plan.request.vault_ids.length) await this.#askVaults(row);
@@ -143,4 +148,25 @@ export class AdmissionPlane {
       deadlineMs: admissionMs + envelope.task_timeout,
     });
   }
+}
+
+/** The version active in an epoch that has begun; the active one before any of its epochs is known. */
+function policyVersionOf(state: GovernanceState, epochId: number): string {
+  const version = policyVersionIn(state, epochId);
+  return (version?.policy ?? state.policy).policy_version_id;
+}
+
+/** Governance with the version that a task was accepted under, as long as that is valid (GS-6). */
+function governanceUnder(policyVersion: string, state: GovernanceState): GovernanceState {
+  const version = state.policies.get(policyVersion);
+  const isValid = version?.status === "active" || version?.status === "deprecated";
+  if (version === undefined || !isValid) throw superseded(policyVersion);
+  return { ...state, policy: version.policy };
+}
+
+function superseded(policyVersion: string): RefusedError {
+  return new RefusedError(
+    { code: "POLICY_NOT_ACTIVE", policy_version: policyVersion },
+    `policy version ${policyVersion}: expected the active one while Vaults are asked`,
+  );
 }

@@ -31,8 +31,8 @@ export interface Decisions {
 /**
  * Verifies signed decisions on one request and sorts them by Vault.
  *
- * Bytes that are not a Vault's own signed decision on this request count as no answer: one Vault cannot keep a task
- * from the others (MV-3).
+ * Bytes that are not a Vault's own signed decision on this request, or by another policy version than `state` has,
+ * count as no answer: one Vault cannot keep a task from the others (MV-3).
  */
 export function readDecisions(
   plan: AdmissionPlan,
@@ -41,6 +41,7 @@ export function readDecisions(
 ): Decisions {
   const participants: Participant[] = [];
   const declined: { vaultId: string; code: string }[] = [];
+  const { policy_version_id: policyVersion } = state.policy;
   for (const vaultId of plan.request.vault_ids) {
     const answer = answers.get(vaultId);
     if (answer === undefined) continue;
@@ -48,6 +49,7 @@ export function readDecisions(
     if (decision?.vault_id !== vaultId) continue;
     if (!equalBytes(decision.request_digest, plan.requestDigest)) continue;
     const { outcome } = decision;
+    if (outcome.decision === "reserved" && outcome.policy_version !== policyVersion) continue;
     if (outcome.decision === "declined") declined.push({ vaultId, code: outcome.code });
     else participants.push({ vaultId, decisionDigest: VAULT_DECISION.digest(decision), outcome });
   }

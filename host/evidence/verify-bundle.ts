@@ -7,6 +7,7 @@ import {
   VerificationError,
   equalBytes,
   foldGovernance,
+  governanceOnceOf,
   noOutput,
   parseCose,
   parseEvidence,
@@ -253,11 +254,12 @@ function verifySettlement(
   const unchallenged = composeEntry({ execution, consumption });
   const resolution =
     governance.challengeResolutions.get(envelope.task_id) ?? "closed_without_penalty";
+  const bound = governanceOnceOf(governance, envelope);
   const entry = evidence.challenges
-    .map((signed) => verifyChallenge(signed, governance))
+    .map((signed) => verifyChallenge(signed, bound))
     .reduce(
       (before, challenge) =>
-        applyChallenge(before, { challenge, resolution }, { envelope, policy: governance.policy }),
+        applyChallenge(before, { challenge, resolution }, { envelope, policy: bound.policy }),
       unchallenged,
     );
   expectSame("settlement entry", entry, settled.entry);

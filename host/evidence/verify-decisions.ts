@@ -14,7 +14,7 @@ const SIGNED_DECISION_BYTES_MAX = 32 * 1024;
 
 /**
  * Verifies that each Vault of an envelope signed the decision the envelope names, and that the envelope repeats it
- * faithfully: grant, reservation, consent, input and share commitments.
+ * faithfully: policy version, grant, reservation, consent, input and share commitments.
  *
  * @returns How many Vaults declined, besides.
  * @throws VerificationError PROOF_SIGNATURE_INVALID, PROOF_COMMITMENT_MISMATCH, PROOF_BUNDLE_INCOMPLETE
@@ -56,12 +56,14 @@ function verifyRepeated(envelope: TaskEnvelope, decision: VaultDecision): void {
   const of = <T extends { vault_id: string }>(entries: readonly T[]): T | null =>
     entries.find((entry) => entry.vault_id === vault_id) ?? null;
   const repeated = {
+    policy_version: envelope.policy_version,
     authorization: of(envelope.authorization_context),
     consent: of(envelope.consent_references),
     reservation: of(envelope.privacy_budget_reservation),
     input: of(envelope.inputs),
   };
   expectSame(`decision of ${vault_id}`, repeated, {
+    policy_version: outcome.policy_version,
     authorization: {
       vault_id,
       grant_id: outcome.grant_id,

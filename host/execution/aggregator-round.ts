@@ -6,6 +6,7 @@ import {
   SymphonyError,
   TASK_ENVELOPE,
   UnavailableError,
+  governanceFor,
   parseCose,
   peerNonce,
   type ErrorCode,
@@ -268,7 +269,8 @@ async function standing(
   slices: readonly SlicePresentation[],
 ): Promise<readonly string[]> {
   const { anchors, own } = round;
-  const { state: governance } = await round.newest();
+  const { state } = await round.newest();
+  const governance = governanceFor(state, round.envelope);
   const judge = (session: SessionRecord): void => {
     const at = { mode: "live", nowMs: round.nowMs() } as const;
     reappraiseSession({ ...session, governance, anchors, at });

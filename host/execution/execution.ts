@@ -8,6 +8,7 @@ import {
   TASK_LIFECYCLE,
   sealedOutcomeDigest,
   equalBytes,
+  governanceOnceOf,
   parseCose,
   roundsOf,
   type ErrorCode,
@@ -236,7 +237,8 @@ export class ExecutionPlane {
   }
 
   #executionMs(envelope: TaskEnvelope): number {
-    return this.#context.governanceState().policy.classes[envelope.task_class].execution_ms_max;
+    const { policy } = governanceOnceOf(this.#context.governanceState(), envelope);
+    return policy.classes[envelope.task_class].execution_ms_max;
   }
 
   async #artifactOf(envelope: TaskEnvelope): Promise<Uint8Array | null> {

@@ -6,6 +6,7 @@ import {
   TASK_ENVELOPE,
   RefusedError,
   cosignCheckpoint,
+  governanceOnceOf,
   utf8,
   type BoxKeyPair,
   type GovernanceState,
@@ -211,14 +212,16 @@ async function releaseAfterWindow(
   { vault, held, anchors, nowMs }: Node,
 ): Promise<Uint8Array> {
   const archived = await vault.sessionsOf(release.envelope);
-  const windowMs = release.governance.policy.governance.challenge_window_ms;
+  const { policy } = governanceOnceOf(release.governance, release.envelope);
+  const newest = (): GovernanceState => governanceOnceOf(held.newest, release.envelope);
+  const windowMs = policy.governance.challenge_window_ms;
   const deadlineMs = nowMs() + windowMs + RELEASE_GRACE_MS;
   for (;;) {
-    requireUnrevoked(archived, { governance: held.newest, anchors });
+    requireUnrevoked(archived, { governance: newest(), anchors });
     try {
       const share = await vault.releaseShare(release);
       // What was revoked while the share was being made keeps it here too.
-      requireUnrevoked(archived, { governance: held.newest, anchors });
+      requireUnrevoked(archived, { governance: newest(), anchors });
       return share;
     } catch (error) {
       const early = error instanceof RefusedError && error.code === "SETTLEMENT_NOT_FINAL";

@@ -8,6 +8,7 @@ import {
   TASK_ENVELOPE,
   VerificationError,
   equalBytes,
+  governanceFor,
   open,
   peerNonce,
   seal,
@@ -46,7 +47,7 @@ export interface SliceContext {
   readonly boxKey: BoxKeyPair;
   readonly launcher: EnclaveLauncher;
   readonly anchors: readonly TrustAnchor[];
-  /** As the work carries it, accepted: what this slice's enclave is handed. */
+  /** As the work carries it, accepted: what this slice's enclave is handed. Both are taken with the task's own policy version. */
   readonly governance: GovernanceState;
   /** The newest governance the Vault knows: what sessions are judged by, whenever that is. */
   readonly newest: () => GovernanceState;
@@ -85,10 +86,14 @@ export type SliceOutcome =
  * holds `executing` and other Vaults have cosigned a head of the log that has it. Every session is judged again before each release and while it lives: one that governance has
  * revoked since ends the slice and its enclave. A failure is told to the round as a closed code and never throws.
  */
-export async function runSlice(work: SliceWork, context: SliceContext): Promise<SliceOutcome> {
+export async function runSlice(work: SliceWork, given: SliceContext): Promise<SliceOutcome> {
   const progress = { executing: false };
+  const { board } = given;
   try {
     const envelope = TASK_ENVELOPE.decode(work.envelope);
+    const governance = governanceFor(given.governance, envelope);
+    const newest = (): GovernanceState => governanceFor(given.newest(), envelope);
+    const context = { ...given, governance, newest };
     const { round, attempt } = work;
     requireCarried(work, envelope);
     const plan = await context.vault.prepareSlice(envelope, context.governance, { round, attempt });
@@ -96,7 +101,7 @@ export async function runSlice(work: SliceWork, context: SliceContext): Promise<
     const sessions = new LiveSessions(context);
     const unwatch = sessions.watch((reason) => {
       client.end(reason);
-      context.board.end(reason);
+      board.end(reason);
     });
     try {
       const slice = await attestSlice({ ...context, work, envelope, plan, client, sessions });
@@ -110,7 +115,7 @@ export async function runSlice(work: SliceWork, context: SliceContext): Promise<
   } catch (error) {
     if (!(error instanceof SymphonyError)) throw error;
     const failure = { code: error.code, executing: progress.executing };
-    await tellFailure(context.board, failure);
+    await tellFailure(board, failure);
     return { ok: false, ...failure };
   }
 }

@@ -1,4 +1,9 @@
-import { EPOCH_LIFECYCLE, UnavailableError, type GovernanceState, type Policy } from "#protocol";
+import {
+  EPOCH_LIFECYCLE,
+  UnavailableError,
+  type GovernanceState,
+  type PolicyVersion,
+} from "#protocol";
 import { z } from "zod";
 
 import { afterWrite, type Kysely, type Store, type Transaction } from "../store/index.ts";
@@ -12,6 +17,7 @@ import {
 } from "./epochs.ts";
 import {
   deferUnresolved,
+  hasMembers,
   insertEpoch,
   insertMember,
   readEpochs,
@@ -22,12 +28,16 @@ import {
   type EpochRow,
   type GovernanceSchema,
 } from "./queries.ts";
+import type { Governance } from "./service.ts";
 
 /** What closing an epoch came to. */
 export interface EpochBoundary {
   readonly closed: Epoch;
   readonly opened: Epoch;
 }
+
+/** The governance log as far as epochs need it: each boundary is an event of it. */
+export type EpochLog = Pick<Governance, "state" | "append">;
 
 /** Every epoch of the network and what belongs to it. One epoch is open at any time, from the bootstrap on. */
 export interface EpochRegister {
@@ -44,42 +54,50 @@ export interface EpochRegister {
   members(epochId: number): Promise<readonly string[]>;
   /** Records that a member ended without a result, so that it is not deferred. */
   resolve(memberId: string): Promise<void>;
-  /** Asks for a window boundary at the next chance: governance closes the epoch. */
-  requestBoundary(): void;
   /** Whether the open epoch should close now; see {@link closingTrigger}. */
-  trigger(nowMs: number, settlements: number): EpochTrigger | null;
+  trigger(
+    trx: Transaction<GovernanceSchema>,
+    at: { readonly nowMs: number; readonly settlements: number },
+  ): Promise<EpochTrigger | null>;
   /**
    * Closes the open epoch and opens the next, in the caller's transaction: closing, scopes frozen, members of
-   * `resolved` done, all other unresolved members deferred, closed, next one open.
+   * `resolved` done, all other unresolved members deferred, closed, its boundary in the governance log, next one open.
    */
   roll(
     trx: Transaction<GovernanceSchema>,
     args: {
       readonly reason: EpochTrigger;
       readonly nowMs: number;
+      readonly settlements: number;
       readonly resolved: readonly string[];
-      readonly state: GovernanceState;
     },
   ): Promise<EpochBoundary>;
 }
 
-/** Opens the epochs kept in `store`; creates the bootstrap epoch 0 when there are none. */
+/**
+ * Opens the epochs kept in `store`; creates the bootstrap epoch 0 when there are none.
+ *
+ * @throws {@link UnavailableError} INTERNAL_STORE_UNAVAILABLE when they are not those of the governance log.
+ */
 export async function openEpochRegister(args: {
   readonly store: Store<GovernanceSchema>;
-  readonly state: GovernanceState;
-  readonly nowMs: () => number;
+  readonly governance: EpochLog;
 }): Promise<EpochRegister> {
-  const { db } = args.store;
-  const write: Write = (work) => args.store.write(work);
-  const rows = await readEpochs(db);
+  const { store, governance } = args;
+  const write: Write = (work) => store.write(work);
+  const rows = await readEpochs(store.db);
+  const state = governance.state();
   let current = rows.map(epochOf).find((epoch) => epoch.status === "open");
   if (current === undefined) {
     if (rows.length > 0) throw damaged("one open epoch");
-    const bootstrap = nextEpoch(0, args.nowMs(), args.state);
+    const bootstrap = openedEpoch(state);
     await write((trx) => insertEpoch(trx, rowOf(bootstrap)));
     current = bootstrap;
   }
-  return new StoredEpochs({ db, write, limits: args.state.policy.epoch, current });
+  if (current.epoch_id !== state.epoch.epochId) {
+    throw damaged(`epoch ${state.epoch.epochId} of the governance log open`);
+  }
+  return new StoredEpochs({ db: store.db, write, governance, current });
 }
 
 type Write = <T>(work: (trx: Transaction<GovernanceSchema>) => Promise<T>) => Promise<T>;
@@ -87,19 +105,18 @@ type Write = <T>(work: (trx: Transaction<GovernanceSchema>) => Promise<T>) => Pr
 class StoredEpochs implements EpochRegister {
   readonly #db: Kysely<GovernanceSchema>;
   readonly #write: Write;
-  readonly #limits: Policy["epoch"];
+  readonly #governance: EpochLog;
   #current: Epoch;
-  #boundaryRequested = false;
 
   constructor(args: {
     readonly db: Kysely<GovernanceSchema>;
     readonly write: Write;
-    readonly limits: Policy["epoch"];
+    readonly governance: EpochLog;
     readonly current: Epoch;
   }) {
     this.#db = args.db;
     this.#write = args.write;
-    this.#limits = args.limits;
+    this.#governance = args.governance;
     this.#current = args.current;
   }
 
@@ -126,18 +143,21 @@ class StoredEpochs implements EpochRegister {
     await this.#write((trx) => resolveMember(trx, memberId));
   }
 
-  requestBoundary(): void {
-    this.#boundaryRequested = true;
-  }
-
-  trigger(nowMs: number, settlements: number): EpochTrigger | null {
-    return closingTrigger({
+  async trigger(
+    trx: Transaction<GovernanceSchema>,
+    { nowMs, settlements }: { readonly nowMs: number; readonly settlements: number },
+  ): Promise<EpochTrigger | null> {
+    const { policy, policies, epoch } = this.#governance.state();
+    const trigger = closingTrigger({
       epoch: this.#current,
-      limits: this.#limits,
+      limits: policy.epoch,
       nowMs,
       settlements,
-      boundaryRequested: this.#boundaryRequested,
+      boundaryRequested: epoch.boundaryRequested,
     });
+    if (trigger !== "time" || settlements > 0) return trigger;
+    const waiting = [...policies.values()].some(isWaiting);
+    return waiting || (await hasMembers(trx, this.#current.epoch_id)) ? trigger : null;
   }
 
   async roll(
@@ -145,35 +165,42 @@ class StoredEpochs implements EpochRegister {
     args: {
       readonly reason: EpochTrigger;
       readonly nowMs: number;
+      readonly settlements: number;
       readonly resolved: readonly string[];
-      readonly state: GovernanceState;
     },
   ): Promise<EpochBoundary> {
-    const closed = closeEpoch(beginClosing(this.#current, args.reason), args.nowMs);
-    const opened = nextEpoch(closed.epoch_id + 1, args.nowMs, args.state);
+    const { reason: trigger, settlements } = args;
+    const { epoch_id, open_at_ms } = this.#current;
+    const nowMs = Math.max(args.nowMs, open_at_ms);
+    const closed = closeEpoch(beginClosing(this.#current, trigger), nowMs);
+    const decision = { type: "epoch_closed", epoch_id, trigger, settlements } as const;
+    const opened = openedEpoch(await this.#governance.append(trx, decision, nowMs));
     for (const memberId of args.resolved) await resolveMember(trx, memberId);
     await deferUnresolved(trx, opened.epoch_id);
     await updateEpoch(trx, rowOf(closed));
     await insertEpoch(trx, rowOf(opened));
     // A later write of the same group must not join the epoch that this one closes.
-    const before = { epoch: this.#current, requested: this.#boundaryRequested };
+    const before = this.#current;
     this.#current = opened;
-    this.#boundaryRequested = false;
     afterWrite(trx, (committed) => {
-      if (committed) return;
-      this.#current = before.epoch;
-      this.#boundaryRequested ||= before.requested;
+      if (!committed) this.#current = before;
     });
     return { closed, opened };
   }
 }
 
-function nextEpoch(epochId: number, nowMs: number, state: GovernanceState): Epoch {
+/** Whether a version changes at a boundary to come. */
+function isWaiting({ status, retiresFrom }: PolicyVersion): boolean {
+  return status === "draft" || (status === "deprecated" && retiresFrom !== null);
+}
+
+/** The open epoch of the governance log, as nothing has joined it yet. */
+function openedEpoch({ epoch, semantics, policy }: GovernanceState): Epoch {
   return openEpoch({
-    epochId,
-    nowMs,
-    semanticVersion: state.semantics.semantic_version,
-    policyVersion: state.policy.policy_version_id,
+    epochId: epoch.epochId,
+    nowMs: epoch.openedMs,
+    semanticVersion: semantics.semantic_version,
+    policyVersion: policy.policy_version_id,
   });
 }
 

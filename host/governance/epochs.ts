@@ -27,6 +27,8 @@ export type EpochScope = "collecting" | "frozen";
  * Whether an open epoch should close now, and why. Pure: the mixed trigger model, governance before time before
  * volume, so that one input has one reason.
  *
+ * Whether anything belongs to the epoch is not judged here: time alone need not close one that nothing belongs to.
+ *
  * @param args.settlements - How many results could settle in it now.
  * @param args.boundaryRequested - Whether governance asks for a window boundary.
  * @returns null while it stays open, and for an epoch that is not open.

@@ -5,7 +5,7 @@ export {
   type AcceptedGovernance,
   type GovernanceHead,
 } from "./accept.ts";
-export { createGovernanceEvent, type GovernanceDecision } from "./propose.ts";
+export { createGovernanceEvent } from "./propose.ts";
 export { governanceStatements, type GovernanceSchema } from "./queries.ts";
 export { closingTrigger, type Epoch, type EpochScope, type EpochTrigger } from "./epochs.ts";
 export { openEpochRegister, type EpochBoundary, type EpochRegister } from "./epoch-register.ts";

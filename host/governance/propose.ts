@@ -1,13 +1,11 @@
 import {
   GOVERNANCE_EVENT,
   GOVERNANCE_STATEMENT,
+  type GovernanceDecision,
   type GovernanceState,
   type GovernanceStatement,
   type SigningKey,
 } from "#protocol";
-
-/** What governance can decide. */
-export type GovernanceDecision = GovernanceStatement["decision"];
 
 /**
  * Makes the event that puts `decision` next in the log of `state`, approved by `keys`.

@@ -144,6 +144,24 @@ export async function readMembers(
     .execute();
 }
 
+/** Whether anything belongs to an epoch: a member of its own, or one deferred to it. */
+export async function hasMembers(db: GovernanceReader, epochId: number): Promise<boolean> {
+  const own = await db
+    .selectFrom("epoch_member")
+    .select("member_id")
+    .where("epoch_id", "=", epochId)
+    .limit(1)
+    .executeTakeFirst();
+  if (own !== undefined) return true;
+  const deferred = await db
+    .selectFrom("epoch_member")
+    .select("member_id")
+    .where("resolved", "=", 0)
+    .limit(1)
+    .executeTakeFirst();
+  return deferred !== undefined;
+}
+
 /** Assigns a member once. */
 export async function insertMember(
   trx: Transaction<GovernanceSchema>,

@@ -1,3 +1,5 @@
+import assert from "node:assert";
+
 import {
   LimitError,
   MerkleTree,
@@ -5,13 +7,13 @@ import {
   VerificationError,
   applyGovernanceEvent,
   equalBytes,
-  foldGovernance,
   genesisState,
   governanceOrigin,
   leafHash,
   parseCheckpoint,
   signCheckpoint,
   verifyCheckpoint,
+  type GovernanceDecision,
   type GovernanceSnapshot,
   type GovernanceState,
   type NamedKey,
@@ -19,6 +21,7 @@ import {
 } from "#protocol";
 
 import { afterWrite, type Store, type Transaction } from "../store/index.ts";
+import { createGovernanceEvent } from "./propose.ts";
 import {
   insertCosignature,
   insertEvent,
@@ -41,6 +44,17 @@ export interface Governance {
    * @throws as `applyGovernanceEvent`; {@link LimitError} POLICY_LIMIT_EXCEEDED when the log is full.
    */
   submit(eventBytes: Uint8Array): Promise<number>;
+  /**
+   * Appends a decision of the coordinator's own, in the caller's transaction: the boundary of an epoch.
+   *
+   * @returns The state after it, which counts once the transaction is committed.
+   * @throws as {@link submit}
+   */
+  append(
+    trx: Transaction<GovernanceSchema>,
+    decision: GovernanceDecision,
+    timeMs: number,
+  ): Promise<GovernanceState>;
   /** Every committed event, in order. */
   events(): Uint8Array[];
   /** Checkpoint of the whole log with every cosignature known for it. */
@@ -112,17 +126,14 @@ class StoredGovernance implements Governance {
   /** Size of the log, then actor, to the signature line. */
   readonly #cosignatures = new Map<number, Map<string, string>>();
   readonly #log: NamedKey;
-  readonly #witnesses: readonly NamedKey[];
-  /** After the committed events, and after all of them. */
-  #state: GovernanceState;
-  #ahead: GovernanceState;
+  /** After each number of events, from none on; one longer than the events. */
+  readonly #states: GovernanceState[];
 
   constructor(deps: Dependencies) {
     this.#deps = deps;
-    this.#state = genesisState(deps.genesisBytes);
-    this.#ahead = this.#state;
-    const { genesis } = this.#state;
-    const coordinator = this.#state.actors.get(genesis.coordinator_id);
+    const state = genesisState(deps.genesisBytes);
+    this.#states = [state];
+    const coordinator = state.actors.get(state.genesis.coordinator_id);
     if (
       coordinator === undefined ||
       !equalBytes(coordinator.signing_key, deps.signingKey.publicKey)
@@ -133,19 +144,15 @@ class StoredGovernance implements Governance {
       );
     }
     this.#log = { name: coordinator.actor_id, publicKey: coordinator.signing_key };
-    this.#witnesses = genesis.actors
-      .filter((actor) => actor.role === "enterprise")
-      .map((actor) => ({ name: actor.actor_id, publicKey: actor.signing_key }));
   }
 
   state(): GovernanceState {
-    return this.#state;
+    return this.stateAt(this.#size);
   }
 
   /** Folds an event that is already stored. */
   replay(event: Uint8Array): void {
     this.#push(event);
-    this.#state = this.#ahead;
     this.#size = this.#events.length;
   }
 
@@ -160,29 +167,44 @@ class StoredGovernance implements Governance {
     return await this.#deps.write(async (trx) => {
       const known = this.#events.findIndex((event) => equalBytes(event, eventBytes));
       if (known >= 0) return known;
-      const sequence = this.#events.length;
-      if (sequence >= GOVERNANCE_LOG_EVENTS_MAX) {
-        throw new LimitError(
-          { code: "POLICY_LIMIT_EXCEEDED", max: GOVERNANCE_LOG_EVENTS_MAX },
-          `governance log: expected fewer than ${GOVERNANCE_LOG_EVENTS_MAX} events, got a full log`,
-        );
-      }
-      const event = eventBytes.slice();
-      const before = this.#ahead;
-      const after = this.#push(event);
-      afterWrite(trx, (committed) => {
-        if (committed) {
-          this.#state = after;
-          this.#size = sequence + 1;
-        } else {
-          this.#events.length = sequence;
-          this.#tree.truncate(sequence);
-          this.#ahead = before;
-        }
-      });
-      await insertEvent(trx, { sequence, event, received_ms: this.#deps.nowMs() });
-      return sequence;
+      await this.#insert(trx, eventBytes.slice());
+      return this.#events.length - 1;
     });
+  }
+
+  async append(
+    trx: Transaction<GovernanceSchema>,
+    decision: GovernanceDecision,
+    timeMs: number,
+  ): Promise<GovernanceState> {
+    const keys = [this.#deps.signingKey];
+    return await this.#insert(
+      trx,
+      createGovernanceEvent({ state: this.#ahead(), decision, keys, timeMs }),
+    );
+  }
+
+  /** Folds and stores the next event; both are undone when the transaction fails. @returns The state after it */
+  async #insert(trx: Transaction<GovernanceSchema>, event: Uint8Array): Promise<GovernanceState> {
+    const sequence = this.#events.length;
+    if (sequence >= GOVERNANCE_LOG_EVENTS_MAX) {
+      throw new LimitError(
+        { code: "POLICY_LIMIT_EXCEEDED", max: GOVERNANCE_LOG_EVENTS_MAX },
+        `governance log: expected fewer than ${GOVERNANCE_LOG_EVENTS_MAX} events, got a full log`,
+      );
+    }
+    const after = this.#push(event);
+    afterWrite(trx, (committed) => {
+      if (committed) {
+        this.#size = sequence + 1;
+      } else {
+        this.#events.length = sequence;
+        this.#states.length = sequence + 1;
+        this.#tree.truncate(sequence);
+      }
+    });
+    await insertEvent(trx, { sequence, event, received_ms: this.#deps.nowMs() });
+    return after;
   }
 
   events(): Uint8Array[] {
@@ -205,7 +227,7 @@ class StoredGovernance implements Governance {
       .slice(end + 1)
       .split("\n")
       .filter((line) => line !== "")
-      .flatMap((line) => this.#cosignersOf(base, line).map((actorId) => ({ actorId, line })));
+      .flatMap((line) => this.#cosignersOf(base, line, size).map((actorId) => ({ actorId, line })));
     if (cosigners.length === 0) throw foreignNote("a cosignature of an enterprise actor");
     await this.#deps.write(async (trx) => {
       for (const { actorId, line } of cosigners) {
@@ -219,19 +241,24 @@ class StoredGovernance implements Governance {
   }
 
   isCosigned(): boolean {
-    const quorum = this.#state.genesis.policy.governance.checkpoint_quorum;
-    return (this.#cosignatures.get(this.#size)?.size ?? 0) >= quorum;
+    return this.#hasQuorum(this.#size);
   }
 
   stateAt(size: number): GovernanceState {
-    if (size === this.#size) return this.#state;
-    return foldGovernance(this.#deps.genesisBytes, this.events().slice(0, size));
+    const state = this.#states[size];
+    assert(state !== undefined && size <= this.#size, "a size of the committed log");
+    return state;
+  }
+
+  /** Whether as many Vaults have cosigned the first `size` events as the policy that they make active asks for. */
+  #hasQuorum(size: number): boolean {
+    const { checkpoint_quorum: quorum } = this.stateAt(size).policy.governance;
+    return (this.#cosignatures.get(size)?.size ?? 0) >= quorum;
   }
 
   snapshot(sizeMax: number = this.#size): GovernanceSnapshot {
-    const quorum = this.#state.genesis.policy.governance.checkpoint_quorum;
     for (let size = Math.min(sizeMax, this.#size); size >= 0; size -= 1) {
-      if ((this.#cosignatures.get(size)?.size ?? 0) < quorum) continue;
+      if (!this.#hasQuorum(size)) continue;
       return {
         genesis: this.#deps.genesisBytes,
         events: this.#events.slice(0, size),
@@ -239,8 +266,8 @@ class StoredGovernance implements Governance {
       };
     }
     throw new UnavailableError(
-      { code: "COORDINATION_UNAVAILABLE", expected: quorum },
-      `governance snapshot: expected a checkpoint cosigned by ${quorum} Vaults, got none yet`,
+      { code: "COORDINATION_UNAVAILABLE" },
+      "governance snapshot: expected a checkpoint cosigned by a quorum of Vaults, got none yet",
     );
   }
 
@@ -250,15 +277,23 @@ class StoredGovernance implements Governance {
 
   /** @returns The state after `event`, which is refused when it does not follow. */
   #push(event: Uint8Array): GovernanceState {
-    this.#ahead = applyGovernanceEvent(this.#ahead, event);
+    const after = applyGovernanceEvent(this.#ahead(), event);
+    this.#states.push(after);
     this.#events.push(event);
     this.#tree.append(leafHash(event));
-    return this.#ahead;
+    return after;
+  }
+
+  /** After every event, also those that running writes have added. */
+  #ahead(): GovernanceState {
+    const state = this.#states.at(-1);
+    assert(state !== undefined, "a state after every event");
+    return state;
   }
 
   #signedNote(size: number): string {
     return signCheckpoint({
-      origin: governanceOrigin(this.#state.genesis.network),
+      origin: governanceOrigin(this.state().genesis.network),
       size,
       root: this.#tree.root(size),
       signerName: this.#log.name,
@@ -272,11 +307,14 @@ class StoredGovernance implements Governance {
   }
 
   /** The enterprise actor whose cosignature of `base` one line is; none for the log's own line or a stranger's. */
-  #cosignersOf(base: string, line: string): readonly string[] {
+  #cosignersOf(base: string, line: string, size: number): readonly string[] {
+    const { genesis, actors } = this.stateAt(size);
     const { witnessNames } = verifyCheckpoint(`${base}${line}\n`, {
-      origin: governanceOrigin(this.#state.genesis.network),
+      origin: governanceOrigin(genesis.network),
       log: this.#log,
-      witnesses: this.#witnesses,
+      witnesses: [...actors.values()]
+        .filter((actor) => actor.role === "enterprise")
+        .map((actor) => ({ name: actor.actor_id, publicKey: actor.signing_key })),
       quorum: 0,
     });
     return witnessNames;

@@ -74,6 +74,8 @@ const COSIGN_MS_MAX = 24 * 60 * 60 * 1000;
 /** What the coordinator's listeners and its clock drive. */
 export class CoordinatorService {
   readonly #parts: CoordinatorParts;
+  /** Size of the governance log for which cosignatures were asked last. */
+  #askedSize = -1;
 
   constructor(parts: CoordinatorParts) {
     this.#parts = parts;
@@ -87,15 +89,17 @@ export class CoordinatorService {
   async tick(): Promise<void> {
     await this.#takeCosignatures();
     await this.#parts.pipeline.tick();
+    await this.#askCosignatures();
   }
 
-  /** One piece of work for each Vault and size of the governance log. */
+  /** One piece of work for each Vault and size of the governance log, which grows by submission and with each epoch. */
   async #askCosignatures(): Promise<void> {
     const { governance, footing, issuer } = this.#parts;
     const state = governance.state();
+    if (state.sequence === this.#askedSize) return;
     const note = governance.note();
     const events = governance.events();
-    for (const actor of footing.genesis.actors) {
+    for (const actor of state.actors.values()) {
       if (actor.role !== "enterprise") continue;
       await issuer.issue({
         workId: `cosign:${state.sequence}:${actor.actor_id}`,
@@ -112,6 +116,7 @@ export class CoordinatorService {
         },
       });
     }
+    this.#askedSize = state.sequence;
   }
 
   async #takeCosignatures(): Promise<void> {

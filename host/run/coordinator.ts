@@ -88,7 +88,7 @@ async function openService(args: {
     signingKey: key,
     nowMs,
   });
-  const epochs = await openEpochRegister({ store, state: governance.state(), nowMs });
+  const epochs = await openEpochRegister({ store, governance });
   const settlement = openSettlement({
     store,
     log,
@@ -141,6 +141,7 @@ function openPlanes(args: {
     admission,
     execution,
     settlement,
+    resolveEpoch: (taskId) => epochs.resolve(taskId),
     anchors: args.footing.trust.anchors,
     report: (taskId, error) =>
       environment.report({ ...unexpected("pipeline", error), task_id: taskId }),

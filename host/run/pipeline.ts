@@ -6,6 +6,7 @@ import {
   TASK_ENVELOPE,
   TASK_LIFECYCLE,
   UnavailableError,
+  governanceOnceOf,
   roundsOf,
   type ChallengeResolution,
   type ErrorCode,
@@ -40,9 +41,11 @@ export interface PipelineContext {
   readonly governanceSnapshot: () => GovernanceSnapshot;
   /** The state after the first `size` events of the governance log. */
   readonly governanceAt: (size: number) => GovernanceState;
+  /** Records that a task or sub-task ended, so that no epoch waits for it. */
+  readonly resolveEpoch: (taskId: string) => Promise<void>;
   readonly anchors: readonly TrustAnchor[];
   readonly nowMs: () => number;
-  /** Told of an error that is no SymphonyError: a bug. The task stays where it is. */
+  /** Told of an error that is no lack of something for a while: a bug. The task stays where it is. */
   readonly report: (taskId: string, error: unknown) => void;
 }
 
@@ -77,7 +80,9 @@ export class Pipeline {
         await this.#advance(taskId);
       }
     } catch (error) {
-      this.#context.report(taskId, error);
+      // What is unavailable now, such as cosignatures over a log that has just grown, is tried again.
+      const again = error instanceof SymphonyError && error.class === "unavailable";
+      if (!again) this.#context.report(taskId, error);
     } finally {
       this.#busy.delete(taskId);
     }
@@ -110,6 +115,15 @@ export class Pipeline {
     const row = await register.get(taskId);
     if (row.state !== "awaiting_settlement") return;
     await register.transition(taskId, { to: "completed", actorId: coordinatorId });
+    await this.#leaveEpoch(taskId);
+  }
+
+  /** What has ended is deferred to no later epoch. */
+  async #leaveEpoch(taskId: string): Promise<void> {
+    const { register, resolveEpoch } = this.#context;
+    const subTasks = await register.subTasks(taskId);
+    for (const { task_id } of subTasks) await resolveEpoch(task_id);
+    await resolveEpoch(taskId);
   }
 
   async #advance(taskId: string): Promise<void> {
@@ -190,14 +204,15 @@ export class Pipeline {
             to: "awaiting_settlement",
             actorId: coordinatorId,
             governanceSize,
-            deadlineMs: this.#context.nowMs() + this.#vaultTimeoutMs(),
+            deadlineMs: this.#context.nowMs() + this.#vaultTimeoutMs(envelope),
           }
         : { to: "rejected", actorId: coordinatorId, reason: code },
     );
   }
 
-  #vaultTimeoutMs(): number {
-    return this.#context.governanceState().policy.multi_vault.per_vault_timeout_ms;
+  #vaultTimeoutMs(envelope: TaskEnvelope): number {
+    const { policy } = governanceOnceOf(this.#context.governanceState(), envelope);
+    return policy.multi_vault.per_vault_timeout_ms;
   }
 
   async #results(envelope: TaskEnvelope): Promise<RoundResult[]> {
@@ -344,6 +359,7 @@ export class Pipeline {
   /** Tells every Vault that was asked: release what never executed, commit the estimate of what did (PB-4). */
   async #abort(row: TaskRow): Promise<void> {
     const { queue, issuer } = this.#context;
+    await this.#leaveEpoch(row.task_id);
     for (const { actorId } of await queue.workOf(row.task_id, "admit")) {
       await issuer.issue({
         workId: `${row.task_id}:abort:${actorId}`,

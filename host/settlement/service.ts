@@ -8,6 +8,7 @@ import {
   SETTLEMENT_PROOF,
   SETTLEMENT_ROOT,
   TASK_ENVELOPE,
+  governanceOnceOf,
   parseCose,
   type Challenge,
   type ChallengeResolution,
@@ -129,10 +130,10 @@ class StoredSettlement implements Settlement {
     execution: VerifiedExecution,
     consumption: readonly Uint8Array[],
   ): Promise<{ readonly windowEndsMs: number }> {
-    const { store, governance, nowMs, log } = this.#deps;
+    const { store, nowMs, log } = this.#deps;
     const records = verifyConsumption(execution, consumption, execution.governance);
     const entry = composeEntry({ execution, consumption: records });
-    const windowMs = governance().policy.governance.challenge_window_ms;
+    const windowMs = execution.governance.policy.governance.challenge_window_ms;
     return await store.write(async (trx) => {
       const known = await queries.readCandidate(trx, entry.task_id);
       if (known !== undefined) return { windowEndsMs: known.ready_at_ms + windowMs };
@@ -166,16 +167,16 @@ class StoredSettlement implements Settlement {
   }
 
   async openChallenge(signed: Uint8Array): Promise<Challenge> {
-    const { store, governance, nowMs } = this.#deps;
-    const state = governance();
-    const challenge = verifyChallenge(signed, state);
-    const { task_id } = challenge;
-    await store.write(async (trx) => {
+    const { store, nowMs } = this.#deps;
+    const { task_id } = CHALLENGE.decode(parseCose(signed).payload);
+    return await store.write(async (trx) => {
+      const candidate = await queries.readCandidate(trx, task_id);
+      const state = this.#governanceOf(candidate);
+      const challenge = verifyChallenge(signed, state);
       const known = await queries.readChallenge(trx, task_id);
-      if (known !== undefined && Buffer.compare(known.signed, signed) === 0) return;
+      if (known !== undefined && Buffer.compare(known.signed, signed) === 0) return challenge;
       if (known !== undefined) throw challengeClosed("one challenge of a task", "a second one");
       const opened_ms = nowMs();
-      const candidate = await queries.readCandidate(trx, task_id);
       appraiseChallenge(challenge, candidate, { state, nowMs: opened_ms });
       await queries.insertChallenge(trx, {
         task_id,
@@ -185,8 +186,8 @@ class StoredSettlement implements Settlement {
         deadline_ms: opened_ms + state.policy.governance.challenge_deadline_ms,
       });
       await this.#logChallenge(trx, challenge, { from: null, to: CHALLENGE_LIFECYCLE.initial });
+      return challenge;
     });
-    return challenge;
   }
 
   async resolveChallenges(): Promise<readonly EndedChallenge[]> {
@@ -212,27 +213,25 @@ class StoredSettlement implements Settlement {
     const state = governance();
     return await store.write(async (trx) => {
       const now = nowMs();
-      const due = await this.#due(trx, now - state.policy.governance.challenge_window_ms);
-      const reason = epochs.trigger(now, due.length);
+      const due = await this.#due(trx, now);
+      const settlements = due.length;
+      const reason = await epochs.trigger(trx, { nowMs: now, settlements });
       if (reason === null) return null;
       const settled = await this.#settle(trx, due, { state, nowMs: now });
       const resolved = settled.taskIds;
-      await epochs.roll(trx, { reason, nowMs: now, resolved, state });
+      await epochs.roll(trx, { reason, nowMs: now, settlements, resolved });
       return { ...settled, reason };
     });
   }
 
   async nextDueMs(): Promise<number | null> {
-    const { store, governance } = this.#deps;
-    const { policy } = governance();
     const waiting = await queries.readCandidates(
-      store.db,
+      this.#deps.store.db,
       "candidate_ready",
       Number.MAX_SAFE_INTEGER,
     );
     if (waiting.length === 0) return null;
-    const earliest = Math.min(...waiting.map((row) => row.ready_at_ms));
-    return earliest + policy.governance.challenge_window_ms;
+    return Math.min(...waiting.map((row) => this.#windowEndsMs(row)));
   }
 
   async proofFor(taskId: string): Promise<Uint8Array> {
@@ -278,9 +277,26 @@ class StoredSettlement implements Settlement {
     });
   }
 
-  /** Candidates whose window is over and that no challenge holds back. */
-  async #due(trx: Trx, readyByMs: number): Promise<queries.CandidateRow[]> {
-    const ready = await queries.readCandidates(trx, "candidate_ready", readyByMs);
+  /** Governance as a candidate's task is bound to it; as it is when there is no such task. */
+  #governanceOf(candidate: queries.CandidateRow | undefined): GovernanceState {
+    const state = this.#deps.governance();
+    if (candidate === undefined) return state;
+    return governanceOnceOf(state, TASK_ENVELOPE.decode(candidate.envelope));
+  }
+
+  #windowEndsMs(candidate: queries.CandidateRow): number {
+    const { policy } = this.#governanceOf(candidate);
+    return candidate.ready_at_ms + policy.governance.challenge_window_ms;
+  }
+
+  /** Candidates whose window is over, whatever version gives it, and that no challenge holds back. */
+  async #due(trx: Trx, nowMs: number): Promise<queries.CandidateRow[]> {
+    const versions = [...this.#deps.governance().policies.values()];
+    const windowsMs = versions.map(({ policy }) => policy.governance.challenge_window_ms);
+    const shortestMs = Math.min(...windowsMs);
+    const waiting = await queries.readCandidates(trx, "candidate_ready", nowMs - shortestMs);
+    const alike = shortestMs === Math.max(...windowsMs);
+    const ready = alike ? waiting : waiting.filter((row) => this.#windowEndsMs(row) <= nowMs);
     const open = await queries.readChallenges(trx, UNRESOLVED_CHALLENGE_STATES);
     const held = new Set(open.map((row) => row.task_id));
     return ready.filter((row) => !held.has(row.task_id));
@@ -352,7 +368,7 @@ class StoredSettlement implements Settlement {
     const entry = applyChallenge(
       SETTLEMENT_ENTRY.decode(candidate.entry),
       { challenge, resolution },
-      { envelope, policy: this.#deps.governance().policy },
+      { envelope, policy: this.#governanceOf(candidate).policy },
     );
     const state = SETTLEMENT_LIFECYCLE.replay([
       { from: "collecting", to: "verifying_inputs" },

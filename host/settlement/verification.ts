@@ -1,6 +1,7 @@
 import type { AttestationReport, TrustAnchor } from "#attestation";
 import {
   TASK_ENVELOPE,
+  governanceFor,
   type ExecutionResultBundle,
   type GovernanceState,
   type TaskEnvelope,
@@ -47,7 +48,7 @@ class VerifiedExecution {
     return this.#claim.envelope;
   }
 
-  /** The state it was verified under. */
+  /** The state it was verified under, with the policy version that the task is bound to. */
   get governance(): GovernanceState {
     return this.#claim.governance;
   }
@@ -100,11 +101,13 @@ export type { VerifiedExecution };
  * replay mode, orders, slices, aggregate, sealed outcome, and that it starts from the state the last one committed to);
  * then the acceptance criteria of the class. Stops at the first fault.
  *
- * @throws VerificationError PROOF_*, EXECUTION_*, TEE_*; AppraisalError TEE_*, VERIFY_RESULT_REJECTED;
+ * @throws VerificationError POLICY_NOT_ACTIVE, PROOF_*, EXECUTION_*, TEE_*; AppraisalError TEE_*, VERIFY_RESULT_REJECTED;
  * RefusedError COORDINATION_QUORUM_NOT_MET; MalformedError, LimitError
  */
-export function verifyExecution(claim: ExecutionClaim): VerifiedExecution {
-  const { envelope, governance, observe = () => undefined } = claim;
+export function verifyExecution(presented: ExecutionClaim): VerifiedExecution {
+  const { envelope, observe = () => undefined } = presented;
+  const governance = governanceFor(presented.governance, envelope);
+  const claim = { ...presented, governance };
   verifyEnvelope(envelope, governance);
   observe("request and envelope", `${envelope.task_class} ${envelope.task_id}`);
   const count = claim.rounds.length;

@@ -1,9 +1,7 @@
 import { compositionPrice } from "#aggregation";
 import {
   TASK_REQUEST,
-  VerificationError,
   hex,
-  policyDigest,
   resolveRequest,
   underSemantics,
   type GovernanceState,
@@ -14,12 +12,14 @@ import {
 import { expectAllSame, expectSame, expectThat, required } from "./reject.ts";
 
 /**
- * Verifies that an envelope says what its submitter signed, under this network's genesis, policy and semantics.
+ * Verifies that an envelope says what its submitter signed, under this network's genesis, the policy it is bound to and
+ * the semantics.
  *
  * Needs no Vault: decisions of Vaults are verified beside it. The submitter may have been suspended since.
  *
+ * @param governance - Of the envelope's policy version, see `governanceFor`.
  * @returns The request as signed.
- * @throws VerificationError GOVERNANCE_GENESIS_MISMATCH, POLICY_NOT_ACTIVE, PROOF_SIGNATURE_INVALID,
+ * @throws VerificationError GOVERNANCE_GENESIS_MISMATCH, PROOF_SIGNATURE_INVALID,
  * PROOF_COMMITMENT_MISMATCH; AppraisalError VERIFY_RESULT_REJECTED; as `resolveRequest`
  */
 export function verifyEnvelope(envelope: TaskEnvelope, governance: GovernanceState): TaskRequest {
@@ -29,7 +29,6 @@ export function verifyEnvelope(envelope: TaskEnvelope, governance: GovernanceSta
     envelope.genesis_digest,
     "GOVERNANCE_GENESIS_MISMATCH",
   );
-  verifyPolicyVersion(envelope, governance);
   const caller = envelope.caller_context;
   const submitter = required(governance.actors.get(caller.actor_id), "submitter");
   const request = TASK_REQUEST.verify(caller.signed_request, submitter.signing_key);
@@ -41,19 +40,6 @@ export function verifyEnvelope(envelope: TaskEnvelope, governance: GovernanceSta
   verifyResolution(envelope, request, governance);
   verifyVaults(envelope, request);
   return request;
-}
-
-/** A task stays under the policy version of its admission: deprecated will do, retired will not (GS-6, PV-2). */
-function verifyPolicyVersion(envelope: TaskEnvelope, { policy }: GovernanceState): void {
-  const { policy_version_id: id, status } = policy;
-  const bound = envelope.policy_version === id && (status === "active" || status === "deprecated");
-  if (!bound) {
-    throw new VerificationError(
-      { code: "POLICY_NOT_ACTIVE", expected: envelope.policy_version, actual: `${id} ${status}` },
-      `envelope policy: expected ${envelope.policy_version}, got ${id} ${status}`,
-    );
-  }
-  expectSame("policy digest", policyDigest(policy), envelope.policy_digest, "POLICY_NOT_ACTIVE");
 }
 
 function verifyAgainstRequest(envelope: TaskEnvelope, request: TaskRequest): void {

@@ -96,6 +96,8 @@ export interface VaultSchema
     decided_ms: number;
     /** CBOR of a DecisionPlan; null when declined. */
     plan: Uint8Array | null;
+    /** The version it was judged by; null before version 3, when every network had only that of its genesis. */
+    policy_version: string | null;
   };
   execution: {
     request_digest: Uint8Array;

@@ -46,7 +46,6 @@ export function simulatedPolicy(measurement: NitroMeasurement, nowMs: number): P
   return {
     policy_version_id: "policy-1",
     effective_from_epoch: 0,
-    status: "active",
     predecessor_version_id: null,
     classes: simulatedClasses(),
     privacy: {

@@ -29,7 +29,7 @@ import {
 import { derivationRuleSchema, queryAttributeSchema } from "../../protocol/derivation-rule.ts";
 import { queryGranularitySchema } from "../../protocol/granularity.ts";
 import * as fields from "../../protocol/fields.ts";
-import * as governance from "../../protocol/governance.ts";
+import * as governance from "../../protocol/governance-objects.ts";
 import { governanceSnapshotSchema } from "../../protocol/governance-snapshot.ts";
 import { nodeAnswerSchema, nodeCallSchema } from "../../protocol/node-call.ts";
 import { policySchema, referenceValueSchema } from "../../protocol/policy.ts";

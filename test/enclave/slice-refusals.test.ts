@@ -236,7 +236,11 @@ describe("what the host hands over", () => {
 });
 
 describe("envelopes", () => {
-  test.for<{ title: string; change: (envelope: TaskEnvelope) => Partial<TaskEnvelope> }>([
+  test.for<{
+    title: string;
+    change: (envelope: TaskEnvelope) => Partial<TaskEnvelope>;
+    code?: string;
+  }>([
     {
       title: "delivers to another key",
       change: (e) => ({ delivery_key: flipped(e.delivery_key) }),
@@ -245,7 +249,11 @@ describe("envelopes", () => {
     { title: "leaves less to chance", change: (e) => ({ delta_pico: e.delta_pico + 1 }) },
     { title: "reads another scope", change: () => ({ record_scope: "receipts" }) },
     { title: "serves another purpose", change: () => ({ usage_scope: "training" }) },
-    { title: "names another policy", change: () => ({ policy_digest: OTHER }) },
+    {
+      title: "names another policy",
+      change: () => ({ policy_digest: OTHER }),
+      code: "POLICY_NOT_ACTIVE",
+    },
     { title: "names other semantics", change: () => ({ semantic_version: "semantics-2" }) },
     {
       title: "asks something else",
@@ -257,7 +265,7 @@ describe("envelopes", () => {
     },
     { title: "has an input too many", change: (e) => ({ inputs: [...e.inputs, ...e.inputs] }) },
     { title: "has no consent", change: () => ({ consent_references: [] }) },
-  ])("[TE-2] refuses an envelope that $title than its request", async ({ change }) => {
+  ])("[TE-2] refuses an envelope that $title than its request", async ({ change, code }) => {
     const envelope = { ...sole.envelope, ...change(sole.envelope) };
     const task: TestTask = {
       ...sole,
@@ -266,7 +274,7 @@ describe("envelopes", () => {
       envelopeDigest: TASK_ENVELOPE.digest(envelope),
     };
     await expect(runSoleTask(task, honest)).rejects.toMatchObject({
-      code: "EXECUTION_ORDER_MISMATCH",
+      code: code ?? "EXECUTION_ORDER_MISMATCH",
     });
   });
 

@@ -12,7 +12,9 @@ import {
 import { assembleBundle, excerptOf } from "../../host/evidence/index.ts";
 import {
   governanceStatements,
+  createGovernanceEvent,
   openEpochRegister,
+  openGovernance,
   type EpochRegister,
 } from "../../host/governance/index.ts";
 import {
@@ -357,6 +359,8 @@ export interface SettlementRig {
   readonly clock: { ms: number };
   /** What governance says; a test may replace it. */
   readonly governance: { state: GovernanceState };
+  /** Governance asks for the epoch to close. */
+  requestBoundary(): Promise<void>;
 }
 
 /** Opens settlement for `network`; `file` reopens an earlier store. */
@@ -388,7 +392,14 @@ export async function openSettlementRig(
     origin: actorLogOrigin(network.genesis.network, coordinator.actorId),
     nowMs: () => clock.ms,
   });
-  const epochs = await openEpochRegister({ store, state, nowMs: () => clock.ms });
+  const own = await openGovernance({
+    store,
+    genesisBytes: network.genesisBytes,
+    signingKey: coordinator.signing,
+    nowMs: () => clock.ms,
+  });
+  const epochs = await openEpochRegister({ store, governance: own });
+  await epochs.assign("t-waiting");
   const settlement = openSettlement({
     store,
     log,
@@ -397,7 +408,13 @@ export async function openSettlementRig(
     signingKey: coordinator.signing,
     nowMs: () => clock.ms,
   });
-  return { settlement, epochs, store, file, log, clock, governance };
+  const requestBoundary = async (): Promise<void> => {
+    const decision = { type: "epoch_boundary_requested", reason: "a test" } as const;
+    const keys = network.governanceKeys.slice(0, 2);
+    const timeMs = clock.ms;
+    await own.submit(createGovernanceEvent({ state: own.state(), decision, keys, timeMs }));
+  };
+  return { settlement, epochs, store, file, log, clock, governance, requestBoundary };
 }
 
 /** A Vault's signed consumption record for a run: what its slices were charged. */

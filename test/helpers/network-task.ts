@@ -98,6 +98,7 @@ export function testDecision(
     vault_id: vault.actorId,
     outcome: {
       decision: "reserved",
+      policy_version: "policy-1",
       grant_id: `grant-${vault.actorId}`,
       consent_commitment: hmacSha256(data.consentKey, data.consentBitmap),
       input_commitment: data.inputCommitment,

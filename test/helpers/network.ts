@@ -11,7 +11,7 @@ import {
   type Actor,
   type Genesis,
   type GovernanceStatement,
-} from "../../protocol/governance.ts";
+} from "../../protocol/governance-objects.ts";
 import { GOVERNANCE_SNAPSHOT, governanceOrigin } from "../../protocol/governance-snapshot.ts";
 import { signingKeyFromSeed, type SigningKey } from "../../protocol/signing.ts";
 import type { ActorRole } from "../../protocol/fields.ts";
@@ -122,6 +122,11 @@ export async function createNetwork(options: NetworkOptions = {}): Promise<TestN
   };
 }
 
+/** Has a generated network opened now, so that a coordinator by the clock does not end its first epoch at once. */
+export function openedNow(genesis: Genesis): Genesis {
+  return { ...genesis, opened_ms: Date.now() };
+}
+
 function actorEntry(actor: TestActor): Actor {
   return {
     actor_id: actor.actorId,
@@ -147,7 +152,6 @@ export function testPolicy(measurement: Measurement, vaultCount: number): Policy
   return {
     policy_version_id: "policy-1",
     effective_from_epoch: 0,
-    status: "active",
     predecessor_version_id: null,
     classes: {
       parse: { ...constraints, multi_vault: false, budget_required: false, rows_max: 64 },

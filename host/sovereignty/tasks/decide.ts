@@ -50,7 +50,8 @@ export async function decide(
     if (meanwhile !== undefined) return meanwhile.signed;
     await endOverdue(context, trx);
     const judged = await judge(context, trx, { ...authentic, resolution, governance, nowMs });
-    return await record(context, trx, { authentic, judged, resolution, nowMs });
+    const policyVersion = governance.policy.policy_version_id;
+    return await record(context, trx, { authentic, judged, resolution, policyVersion, nowMs });
   });
 }
 
@@ -58,12 +59,13 @@ interface Recording {
   readonly authentic: AuthenticRequest;
   readonly judged: Judgement;
   readonly resolution: SemanticResolution;
+  readonly policyVersion: string;
   readonly nowMs: number;
 }
 
 /** Signs the decision and makes it, its reservation and its events durable in the caller's transaction. */
 async function record(context: VaultContext, trx: Writing, args: Recording): Promise<Uint8Array> {
-  const { authentic, judged, nowMs } = args;
+  const { authentic, judged, policyVersion, nowMs } = args;
   const { request, requestDigest } = authentic;
   const taskId = taskIdOf(requestDigest);
   const decision: VaultDecision = {
@@ -73,7 +75,7 @@ async function record(context: VaultContext, trx: Writing, args: Recording): Pro
     outcome:
       "code" in judged
         ? { decision: "declined", code: judged.code }
-        : reservedOutcome(context, requestDigest, judged.plan),
+        : reservedOutcome(context, { requestDigest, policyVersion, plan: judged.plan }),
   };
   const signed = VAULT_DECISION.sign(decision, context.signingKey);
   const decision_digest = VAULT_DECISION.digest(decision);
@@ -87,6 +89,7 @@ async function record(context: VaultContext, trx: Writing, args: Recording): Pro
       domain_id: args.resolution.record_scope.domain_id,
       record_scope: request.record_scope,
       usage_scope: request.usage_scope,
+      policy_version: policyVersion,
       judged_ms: nowMs,
       grant_id: "code" in judged ? judged.grantId : judged.plan.grant_id,
       decision: decision.outcome.decision,
@@ -103,6 +106,7 @@ async function record(context: VaultContext, trx: Writing, args: Recording): Pro
       decision_digest,
       decided_ms: nowMs,
       plan: "code" in judged ? null : encodeCbor(judged.plan),
+      policy_version: policyVersion,
     })
     .execute();
   if ("code" in judged) await keepReason(trx, args, judged);
@@ -154,11 +158,16 @@ async function reserve(
 
 function reservedOutcome(
   context: VaultContext,
-  requestDigest: Uint8Array,
-  plan: DecisionPlan,
+  args: {
+    readonly requestDigest: Uint8Array;
+    readonly policyVersion: string;
+    readonly plan: DecisionPlan;
+  },
 ): VaultDecision["outcome"] {
+  const { requestDigest, plan } = args;
   return {
     decision: "reserved",
+    policy_version: args.policyVersion,
     grant_id: plan.grant_id,
     consent_commitment: plan.consent_commitment,
     input_commitment: plan.input_commitment,

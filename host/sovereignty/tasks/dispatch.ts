@@ -5,6 +5,7 @@ import {
   VerificationError,
   encodeCbor,
   equalBytes,
+  governanceFor,
   hex,
   policyDigest,
   resolveRequest,
@@ -77,12 +78,12 @@ type Derived = Pick<
 
 /**
  * Checks everything about an envelope again, by the Vault's own records and clock; the coordinator's word counts for
- * nothing (MV-3, DS-4): the submitter's signature, the terms, this Vault's decision, inputs and reservation, its
+ * nothing (MV-3, DS-4): the submitter's signature, the policy version that this Vault decided by, the terms, this Vault's decision, inputs and reservation, its
  * grant, and that this round has not begun. Consent withdrawn since the decision does not matter here (CO-2).
  *
  * @throws {@link RefusedError} COORDINATION_SLICE_REFUSED with `field`; AUTH_GRANT_MISSING.
  * @throws {@link ConflictError} PRIVACY_BUDGET_STATE_CONFLICT, PRIVACY_BUDGET_UNKNOWN_RESERVATION
- * @throws As `verifyRequest`.
+ * @throws As `governanceFor` and `verifyRequest`.
  */
 export async function requireDispatchable(
   context: VaultContext,
@@ -93,7 +94,8 @@ export async function requireDispatchable(
     readonly reference: RoundReference;
   },
 ): Promise<Dispatch> {
-  const { envelope, governance, reference } = args;
+  const { envelope, reference } = args;
+  const governance = governanceFor(args.governance, envelope);
   const authentic = verifyRequest(envelope.caller_context.signed_request, governance);
   const { request, requestDigest } = authentic;
   requireEqual(
@@ -108,6 +110,8 @@ export async function requireDispatchable(
     throw refused("authorization_context", "a request that this Vault has admitted");
   }
   const plan = decodePlan(decided.plan);
+  const judgedBy = decided.policy_version ?? governance.genesis.policy.policy_version_id;
+  requireEqual("policy_version", envelope.policy_version, judgedBy);
   requireTerms(envelope, request, governance);
   requireOwnEntries(context, envelope, { plan, decisionDigest: decided.decision_digest });
   const role = requireCoordination(context, envelope, { request, governance });

@@ -10,6 +10,7 @@ import {
   VerificationError,
   activeActor,
   equalBytes,
+  governanceOnceOf,
   hex,
   leafHash,
   open,
@@ -60,7 +61,8 @@ type Settled = NonNullable<Awaited<ReturnType<typeof settledOf>>>;
  * PROOF_COMMITMENT_MISMATCH, INTERNAL_OPEN_FAILED
  */
 export async function releaseShare(context: VaultContext, args: Release): Promise<Uint8Array> {
-  const { envelope, governance } = args;
+  const { envelope } = args;
+  const governance = governanceOnceOf(args.governance, envelope);
   const requestDigest = envelope.caller_context.request_digest;
   const settled = await requireSettled(context, envelope);
   const outputCommitment = await requireFinalOutput(context, args, settled);

@@ -67,7 +67,7 @@ export function verifyRequest(
  * Judges everything about a request that does not depend on any data subject: age, Vault, class constraints, meaning
  * and price. What this throws tells nothing of anybody's records.
  *
- * @throws {@link RefusedError} AUTH_REPLAYED, POLICY_NOT_ACTIVE, POLICY_DECLINED, PRIVACY_BUDGET_EXCEEDED,
+ * @throws {@link RefusedError} AUTH_REPLAYED, POLICY_DECLINED, PRIVACY_BUDGET_EXCEEDED,
  * EXECUTION_WORKLOAD_UNREGISTERED; {@link LimitError} POLICY_LIMIT_EXCEEDED; {@link MalformedError} SCHEMA_MALFORMED for
  * an epsilon that its rounds do not divide; and as `resolveRequest`.
  */
@@ -77,12 +77,6 @@ export function requireAdmissible(
   { vaultId, nowMs }: { readonly vaultId: string; readonly nowMs: number },
 ): SemanticResolution {
   const { policy } = governance;
-  if (policy.status !== "active") {
-    throw new RefusedError(
-      { code: "POLICY_NOT_ACTIVE", status: policy.status },
-      `policy: expected an active version, got ${policy.status}`,
-    );
-  }
   const ageMs = Math.abs(nowMs - request.created_ms);
   if (ageMs > policy.admission.request_age_ms_max) {
     throw new RefusedError(

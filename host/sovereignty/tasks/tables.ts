@@ -37,6 +37,7 @@ export interface TasksTables {
 export function tasksStatements(sql: SchemaWords): readonly string[] {
   const { blob, integer, position, text, strict, appendOnly } = sql;
   return [
+    `alter table decision add column policy_version ${text}`,
     `create table decline (
        position ${position}, request_digest ${blob} not null unique, task_id ${text} not null,
        actor_id ${text} not null, task_class ${text} not null, record_scope ${text} not null,

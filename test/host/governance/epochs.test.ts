@@ -7,19 +7,22 @@ import { afterEach, beforeEach, expect, test } from "vitest";
 import {
   governanceStatements,
   closingTrigger,
+  createGovernanceEvent,
   openEpochRegister,
+  openGovernance,
   type Epoch,
   type EpochRegister,
   type EpochTrigger,
+  type Governance,
   type GovernanceSchema,
 } from "../../../host/governance/index.ts";
 import { beginClosing, closeEpoch, openEpoch } from "../../../host/governance/epochs.ts";
 import { openStore, type Store } from "../../../host/store/index.ts";
-import { EPOCH_LIFECYCLE, genesisState } from "../../../protocol/index.ts";
+import { EPOCH_LIFECYCLE } from "../../../protocol/index.ts";
 import { NETWORK_TIME_MS, createNetwork } from "../../helpers/network.ts";
 
 const network = await createNetwork();
-const state = genesisState(network.genesisBytes);
+const EPOCH_MS = network.genesis.policy.epoch.time_ms_max;
 const LIMITS = { time_ms_max: 1_000, settlement_volume_max: 3 };
 const BOOTSTRAP = openEpoch({
   epochId: 0,
@@ -30,6 +33,7 @@ const BOOTSTRAP = openEpoch({
 
 let file: string;
 let store: Store<GovernanceSchema>;
+let governance: Governance;
 let epochs: EpochRegister;
 
 async function open(): Promise<EpochRegister> {
@@ -37,12 +41,33 @@ async function open(): Promise<EpochRegister> {
     at: { kind: "sqlite", file },
     migrations: [{ version: 1, statements: governanceStatements }],
   });
-  return openEpochRegister({ store, state, nowMs: () => NETWORK_TIME_MS });
+  governance = await openGovernance({
+    store,
+    genesisBytes: network.genesisBytes,
+    signingKey: network.coordinator.signing,
+    nowMs: () => NETWORK_TIME_MS,
+  });
+  return openEpochRegister({ store, governance });
 }
 
-async function roll(reason: EpochTrigger, resolved: readonly string[] = []) {
-  const nowMs = NETWORK_TIME_MS + 5_000;
-  return store.write((trx) => epochs.roll(trx, { reason, nowMs, resolved, state }));
+async function requestBoundary(): Promise<void> {
+  const decision = { type: "epoch_boundary_requested", reason: "a test" } as const;
+  const keys = network.governanceKeys.slice(0, 2);
+  const timeMs = NETWORK_TIME_MS;
+  const state = governance.state();
+  await governance.submit(createGovernanceEvent({ state, decision, keys, timeMs }));
+}
+
+const DUE = { reason: "time", settlements: 0, resolved: [] } as const;
+
+/** Closes the open epoch when its time is over. */
+async function roll(resolved: readonly string[] = []) {
+  const nowMs = epochs.current().open_at_ms + EPOCH_MS;
+  return store.write((trx) => epochs.roll(trx, { ...DUE, nowMs, resolved }));
+}
+
+async function triggerAt(nowMs: number): Promise<EpochTrigger | null> {
+  return store.write((trx) => epochs.trigger(trx, { nowMs, settlements: 0 }));
 }
 
 beforeEach(async () => {
@@ -66,7 +91,7 @@ test("[EP-1][GS-2] the bootstrap epoch is open, and carries its versions and sco
 });
 
 test("[EP-1] a new epoch opens only as the one before closes; two are never open", async () => {
-  const { closed, opened } = await roll("time");
+  const { closed, opened } = await roll();
   expect([closed.status, opened.status, opened.epoch_id]).toEqual(["closed", "open", 1]);
   expect(epochs.current()).toEqual(opened);
   const row = await store.db.selectFrom("epoch").selectAll().where("epoch_id", "=", 1).execute();
@@ -84,17 +109,17 @@ test("[EP-1] a new epoch opens only as the one before closes; two are never open
 
 test("an epoch that could not be written stays the open one", async () => {
   const failed = store.write(async (trx) => {
-    await epochs.roll(trx, { reason: "time", nowMs: NETWORK_TIME_MS, resolved: [], state });
+    await epochs.roll(trx, { ...DUE, nowMs: NETWORK_TIME_MS + EPOCH_MS });
     throw new Error("the disk is gone");
   });
   await expect(failed).rejects.toThrow("the disk is gone");
   expect(epochs.current().epoch_id).toBe(0);
+  expect(governance.state()).toMatchObject({ sequence: 0, epoch: { epochId: 0 } });
+  expect((await roll()).opened.epoch_id).toBe(1);
 });
 
 test("[EP-3] a member that is assigned while an epoch closes joins the next one", async () => {
-  const rolled = store.write((trx) =>
-    epochs.roll(trx, { reason: "time", nowMs: NETWORK_TIME_MS, resolved: [], state }),
-  );
+  const rolled = roll();
   const assigned = epochs.assign("t-1");
   await rolled;
   expect(await assigned).toBe(1);
@@ -155,7 +180,7 @@ test("[EP-2][GS-2] it closes through closing, with every scope frozen, and no ot
 test("[EP-4][GS-2] a parent keeps its admission epoch, each sub-task the epoch open at its dispatch", async () => {
   expect(await epochs.assign("t-1")).toBe(0);
   expect(await epochs.assign("t-1.r0")).toBe(0);
-  await roll("time");
+  await roll();
   expect(await epochs.assign("t-1")).toBe(0);
   expect(await epochs.assign("t-1.r0")).toBe(0);
   expect(await epochs.assign("t-1.r1")).toBe(1);
@@ -164,7 +189,7 @@ test("[EP-4][GS-2] a parent keeps its admission epoch, each sub-task the epoch o
 test("[EP-3] nothing joins a closed epoch, and its members stay what they were", async () => {
   await epochs.assign("t-1");
   await epochs.assign("t-2");
-  await roll("time", ["t-1"]);
+  await roll(["t-1"]);
   await epochs.assign("t-3");
   expect(await epochs.members(0)).toEqual(["t-1", "t-2"]);
   expect(await epochs.members(1)).toEqual(["t-3"]);
@@ -176,8 +201,8 @@ test("[EP-3] nothing joins a closed epoch, and its members stay what they were",
 test("[EP-2][EP-4] what is unresolved at the close is deferred, what is resolved is not", async () => {
   for (const id of ["t-1", "t-2", "t-3"]) await epochs.assign(id);
   await epochs.resolve("t-3");
-  await roll("time", ["t-1"]);
-  await roll("time");
+  await roll(["t-1"]);
+  await roll();
   const rows = await store.db
     .selectFrom("epoch_member")
     .select(["member_id", "epoch_id", "deferred_to"])
@@ -191,9 +216,56 @@ test("[EP-2][EP-4] what is unresolved at the close is deferred, what is resolved
 });
 
 test("[EP-2] governance asks for a boundary once", async () => {
-  expect(epochs.trigger(NETWORK_TIME_MS, 0)).toBeNull();
-  epochs.requestBoundary();
-  expect(epochs.trigger(NETWORK_TIME_MS, 0)).toBe("governance");
-  await roll("governance");
-  expect(epochs.trigger(NETWORK_TIME_MS + 5_000, 0)).toBeNull();
+  expect(await triggerAt(NETWORK_TIME_MS)).toBeNull();
+  await requestBoundary();
+  expect(await triggerAt(NETWORK_TIME_MS)).toBe("governance");
+  const asked = { ...DUE, reason: "governance", nowMs: NETWORK_TIME_MS } as const;
+  await store.write((trx) => epochs.roll(trx, asked));
+  expect(await triggerAt(NETWORK_TIME_MS)).toBeNull();
+  const again = store.write((trx) => epochs.roll(trx, asked));
+  await expect(again).rejects.toMatchObject({ code: "GOVERNANCE_EVENT_INVALID" });
+});
+
+test("[EP-2] time closes an epoch while something belongs to it", async () => {
+  const lateMs = NETWORK_TIME_MS + EPOCH_MS;
+  expect(await triggerAt(lateMs)).toBeNull();
+  await epochs.assign("t-1");
+  expect(await triggerAt(lateMs - 1)).toBeNull();
+  expect(await triggerAt(lateMs)).toBe("time");
+  await roll();
+  expect(await triggerAt(lateMs + EPOCH_MS), "t-1 is deferred to it").toBe("time");
+  await epochs.resolve("t-1");
+  expect(await triggerAt(lateMs + EPOCH_MS)).toBeNull();
+});
+
+test("[EP-1][EP-2] each boundary is an event of the governance log, by the coordinator alone", async () => {
+  await roll();
+  const state = governance.state();
+  expect(state.epoch).toEqual({
+    epochId: 1,
+    openedMs: NETWORK_TIME_MS + EPOCH_MS,
+    boundaryRequested: false,
+  });
+  const { coordinator, governanceKeys, vaults } = network;
+  const decision = { type: "epoch_closed", epoch_id: 1, trigger: "time", settlements: 0 } as const;
+  const timeMs = NETWORK_TIME_MS + 2 * EPOCH_MS;
+  for (const keys of [governanceKeys, vaults.map((vault) => vault.signing)]) {
+    const event = createGovernanceEvent({ state, decision, keys, timeMs });
+    await expect(governance.submit(event)).rejects.toMatchObject({
+      code: "GOVERNANCE_QUORUM_NOT_MET",
+    });
+  }
+  const suspend = { type: "actor_suspended", actor_id: "analyst" } as const;
+  const keys = [coordinator.signing];
+  const event = createGovernanceEvent({ state, decision: suspend, keys, timeMs });
+  await expect(governance.submit(event)).rejects.toMatchObject({
+    code: "GOVERNANCE_QUORUM_NOT_MET",
+  });
+  expect(governance.state().epoch.epochId).toBe(1);
+});
+
+test("epochs of another governance log are refused", async () => {
+  await store.write((trx) => trx.updateTable("epoch").set({ epoch_id: 3 }).execute());
+  await store.close();
+  await expect(open()).rejects.toThrow("epoch 0 of the governance log");
 });

@@ -10,7 +10,6 @@ import {
   createGovernanceEvent,
   openGovernance,
   type Governance,
-  type GovernanceDecision,
   type GovernanceSchema,
 } from "../../../host/governance/index.ts";
 import { openStore, type Store } from "../../../host/store/index.ts";
@@ -25,6 +24,7 @@ import {
   signingKeyFromSeed,
   verifyConsistency,
   verifyGovernanceSnapshot,
+  type GovernanceDecision,
   type GovernanceState,
   type SigningKey,
 } from "../../../protocol/index.ts";
@@ -218,10 +218,10 @@ test("refuses to serve a genesis that names another coordinator", async () => {
   await expect(other).rejects.toThrow(refused("GOVERNANCE_GENESIS_MISMATCH"));
 });
 
-test("a state has exactly one policy, and it is active", () => {
-  const { policy, genesis } = governance.state();
+test("[GS-5] a genesis gives one version, and it is active", () => {
+  const { policy, policies, genesis } = governance.state();
   expect(policy).toEqual(genesis.policy);
-  expect(policy.status).toBe("active");
+  expect([...policies.values()].map(({ status }) => status)).toEqual(["active"]);
 });
 
 test("a relying party takes governance forward only", async () => {

@@ -24,6 +24,7 @@ import { customerData } from "../../helpers/network-data.ts";
 import { testDecision, testRequest } from "../../helpers/network-task.ts";
 import {
   createNetwork,
+  openedNow,
   testActor,
   type TestActor,
   type TestNetwork,
@@ -42,7 +43,7 @@ function vault(index: number): TestActor {
 }
 
 beforeAll(async () => {
-  network = await createNetwork();
+  network = await createNetwork({ genesis: openedNow });
   live = await startCoordinator(network);
   await live.cosign();
   const request = await testRequest(network, PARAMETERS.query, { created_ms: Date.now() });

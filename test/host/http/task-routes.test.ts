@@ -5,14 +5,14 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { TASK_REQUEST, base64, utf8, type TaskRequest } from "../../../protocol/index.ts";
 import { startCoordinator, type LiveCoordinator } from "../../helpers/live-coordinator.ts";
 import { testRequest } from "../../helpers/network-task.ts";
-import { createNetwork, testActor, type TestNetwork } from "../../helpers/network.ts";
+import { createNetwork, openedNow, testActor, type TestNetwork } from "../../helpers/network.ts";
 import { PARAMETERS } from "../admission/requests.ts";
 
 let network: TestNetwork;
 let live: LiveCoordinator;
 
 beforeAll(async () => {
-  network = await createNetwork();
+  network = await createNetwork({ genesis: openedNow });
   live = await startCoordinator(network);
   await live.cosign();
 });

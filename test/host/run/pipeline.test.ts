@@ -9,7 +9,11 @@ import { buildLogisticStepGraph } from "../../../enclave/workloads/train/index.t
 import { AdmissionPlane } from "../../../host/admission/index.ts";
 import { openActorLog, actorLogStatements } from "../../../host/evidence/actor-log.ts";
 import { ExecutionPlane } from "../../../host/execution/index.ts";
-import { governanceStatements, openEpochRegister } from "../../../host/governance/index.ts";
+import {
+  governanceStatements,
+  openEpochRegister,
+  openGovernance,
+} from "../../../host/governance/index.ts";
 import { queueStatements, Queue, WorkIssuer } from "../../../host/queue/index.ts";
 import type { CoordinatorSchema } from "../../../host/run/coordinator-service.ts";
 import { Pipeline } from "../../../host/run/pipeline.ts";
@@ -139,7 +143,9 @@ async function open(folder: string, clock: { nowMs: number }, atWrite = Number.M
   const nowMs = (): number => clock.nowMs;
   const origin = actorLogOrigin(run.network.genesis.network, actorId);
   const log = await openActorLog({ store, actorId, key, origin, nowMs });
-  const epochs = await openEpochRegister({ store: disk, state: run.governance, nowMs });
+  const { genesisBytes } = run.network;
+  const boundaries = await openGovernance({ store: disk, genesisBytes, signingKey: key, nowMs });
+  const epochs = await openEpochRegister({ store: disk, governance: boundaries });
   const governance = () => run.governance;
   const settlement = openSettlement({ store, log, epochs, governance, signingKey: key, nowMs });
   const register = new TaskRegister(store, log, nowMs);
@@ -159,6 +165,7 @@ async function open(folder: string, clock: { nowMs: number }, atWrite = Number.M
   const pipeline = new Pipeline({
     ...common,
     settlement,
+    resolveEpoch: (memberId) => epochs.resolve(memberId),
     admission: new AdmissionPlane(common),
     execution: new ExecutionPlane({ ...common, artifact: (digest) => blobs.artifact(digest) }),
     anchors: run.anchors,

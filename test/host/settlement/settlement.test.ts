@@ -260,11 +260,11 @@ test.for<{ resolution: ChallengeResolution; path: string[] }>([
     const rig = await challenged();
     rig.clock.ms += EPOCH_MS - 1;
     expect(await rig.settlement.resolveChallenges()).toEqual([]);
-    rig.epochs.requestBoundary();
+    await rig.requestBoundary();
     expect(await rig.settlement.finalizeDue()).toMatchObject({ taskIds: [] });
     rig.governance.state = decidedState(resolution);
     expect(await rig.settlement.resolveChallenges()).toEqual([{ taskId, resolution }]);
-    rig.epochs.requestBoundary();
+    await rig.requestBoundary();
     expect(await rig.settlement.finalizeDue()).toMatchObject({
       taskIds: [taskId],
       reason: "governance",

@@ -10,7 +10,6 @@ import {
   TASK_ENVELOPE,
   TASK_REQUEST,
   parseCose,
-  policyDigest,
   resolveRequest,
   sha256,
   sha384,
@@ -18,6 +17,7 @@ import {
   utf8,
   verifyGovernanceSnapshot,
   type GovernanceState,
+  type PolicyVersion,
   type Policy,
   type TaskEnvelope,
   type TaskParameters,
@@ -453,16 +453,31 @@ test("[MV-4] refuses fewer slices than the quorum, and partial coverage where po
 });
 
 test("[GS-6] a deprecated policy still governs what it admitted; a retired one nothing", async () => {
-  const deprecated = await caseOf(QUERY, {
-    policy: (policy) => ({ ...policy, status: "deprecated" }),
-  });
-  expect(verify(deprecated, [syntheticRound(deprecated.task)]).participants).toHaveLength(3);
-  const retired = await caseOf(QUERY, { policy: (policy) => ({ ...policy, status: "retired" }) });
-  const rounds = [syntheticRound(retired.task)];
+  const admitted = await caseOf(QUERY);
+  const rounds = [syntheticRound(admitted.task)];
+  const { governance } = admitted;
+  const successor = { ...governance.policy, policy_version_id: "policy-2" };
+  const strict = {
+    ...successor,
+    privacy: { ...successor.privacy, minimum_result_cardinality: 99 },
+  };
+  const later = (status: "deprecated" | "retired"): GovernanceState => {
+    const [first] = governance.policies.values();
+    if (first === undefined) throw new Error("no version");
+    const next: PolicyVersion = { ...first, policy: strict, activeFrom: 1 };
+    const policies = new Map<string, PolicyVersion>([
+      ["policy-1", { ...first, status, activeUntil: 1 }],
+      ["policy-2", next],
+    ]);
+    const epoch = { ...governance.epoch, epochId: 1 };
+    return { ...governance, policy: strict, policies, epoch };
+  };
+  const deprecated = { ...admitted, governance: later("deprecated") };
+  const execution = verify(deprecated, rounds);
+  expect(execution.participants).toHaveLength(3);
+  expect(execution.governance.policy).toEqual(governance.policy);
+  const retired = { ...admitted, governance: later("retired") };
   expect(() => verify(retired, rounds)).toThrow(refused("POLICY_NOT_ACTIVE"));
-  expect(policyDigest(retired.governance.policy)).not.toEqual(
-    policyDigest(deprecated.governance.policy),
-  );
 });
 
 test("[VR-2] refuses a query without an audience cap", async () => {

@@ -6,8 +6,10 @@ import {
   hmacSha256,
   inputCommitment,
   parseEvent,
+  policyDigest,
   shareCommitment,
   verifyEvent,
+  type PolicyVersion,
   type TaskEnvelope,
   type TaskParameters,
 } from "../../../protocol/index.ts";
@@ -57,7 +59,6 @@ const DAMAGE: readonly { title: string; damage: (envelope: TaskEnvelope) => Task
   { title: "less epsilon", damage: (e) => ({ ...e, epsilon_micro: 1 }) },
   { title: "another delta", damage: (e) => ({ ...e, delta_pico: 1 }) },
   { title: "another delivery key", damage: (e) => ({ ...e, delivery_key: new Uint8Array(1216) }) },
-  { title: "another policy", damage: (e) => ({ ...e, policy_digest: nothing }) },
   { title: "another timeout", damage: (e) => ({ ...e, task_timeout: e.task_timeout + 1 }) },
   { title: "no composition", damage: (e) => ({ ...e, attribute_composition: null }) },
   { title: "iterations", damage: (e) => ({ ...e, iteration_policy: ITERATION }) },
@@ -192,6 +193,30 @@ test("[MV-3] the Vault refuses every envelope but the one that follows from what
     await expect(refused, title).rejects.toMatchObject({ code: "COORDINATION_SLICE_REFUSED" });
   }
   await expect(vault.prepareSlice(envelope, governance, ROUND)).resolves.toBeDefined();
+});
+
+test("[GS-6][PV-2] a task is executed under the version that this Vault decided by, and no other", async () => {
+  const { vault, envelope, governance } = await admitted();
+  const other = { ...envelope, policy_digest: nothing };
+  await expect(vault.prepareSlice(other, governance, ROUND)).rejects.toMatchObject({
+    code: "POLICY_NOT_ACTIVE",
+  });
+  const policy = { ...governance.policy, policy_version_id: "policy-2" };
+  const [first] = governance.policies.values();
+  if (first === undefined) throw new Error("no version");
+  const policies = new Map<string, PolicyVersion>([
+    ["policy-1", { ...first, status: "deprecated", activeUntil: 3 }],
+    ["policy-2", { ...first, policy, activeFrom: 3 }],
+  ]);
+  const later = { ...governance, policy, policies };
+  await expect(
+    vault.prepareSlice({ ...envelope, epoch_id: 2 }, later, ROUND),
+  ).resolves.toBeDefined();
+  const bound = { policy_version: "policy-2", policy_digest: policyDigest(policy) };
+  await expect(vault.prepareSlice({ ...envelope, ...bound }, later, ROUND)).rejects.toMatchObject({
+    code: "COORDINATION_SLICE_REFUSED",
+    details: { field: "policy_version" },
+  });
 });
 
 test("[MV-4] a quorum that two groups of the Vaults could reach is refused", async () => {

@@ -140,7 +140,8 @@ export async function openFixture(options: {
     return vault;
   };
   const vault = await open();
-  const governance = genesisState(network.genesisBytes);
+  const state = genesisState(network.genesisBytes);
+  const governance = { ...state, epoch: { ...state.epoch, epochId: 3 } };
   const reopen = async (): Promise<Vault> => {
     await last?.close();
     return await open();
