@@ -1,11 +1,11 @@
-import { SUBJECT_ID_BYTES, concat } from "#protocol";
+import { SUBJECT_ID_BYTES } from "#protocol";
 
 import { allocateSorted, rankSubjects } from "../ledger/queries.ts";
 import { ordinalBytes } from "../ledger/subject-set.ts";
 import type { VaultContext } from "../vault-context.ts";
 
-/** Batches whose subjects are ranked at once: at most 640 000 subjects, some 60 MiB. */
-export const BATCHES_RANKED = 64;
+/** Batches whose subjects are ranked at once: at most 320 000 subjects, some 27 MiB. */
+export const BATCHES_RANKED = 32;
 /** Subjects that get their ordinals in one write, and batches that take theirs: 100 ms for which other writes wait. */
 const SUBJECTS_PER_WRITE = 40_000;
 const BATCHES_PER_WRITE = 8;
@@ -24,17 +24,8 @@ export async function giveOrdinals(
   batchIds: readonly Uint8Array[],
 ): Promise<void> {
   const { store } = context;
-  const batches = await store.db
-    .selectFrom("batch")
-    .select(["batch_id", "record_count", "subject_ids"])
-    .where("batch_id", "in", batchIds)
-    .where("published", "=", 0)
-    .orderBy("position")
-    .execute();
-  const waiting = batches.filter(({ subject_ids }) => subject_ids.length > 0);
-  const { distinct, ranks } = rankSubjects(
-    concat(...waiting.map(({ subject_ids }) => subject_ids)),
-  );
+  const { waiting, subjectIds } = await waitingSubjects(context, batchIds);
+  const { distinct, ranks } = rankSubjects(subjectIds);
   const ordinals = await ordinalsOf(context, distinct);
   let from = 0;
   const rows = waiting.map(({ batch_id, record_count }) => {
@@ -54,6 +45,35 @@ export async function giveOrdinals(
       }
     });
   }
+}
+
+/** The batches that have no ordinals yet, and their subjects one after the other; reads them one batch at a time. */
+async function waitingSubjects({ store }: VaultContext, batchIds: readonly Uint8Array[]) {
+  const batches = await store.db
+    .selectFrom("batch")
+    .select(["batch_id", "record_count"])
+    .where("batch_id", "in", batchIds)
+    .where("published", "=", 0)
+    .where("subject_ids", "!=", new Uint8Array(0))
+    .orderBy("position")
+    .execute();
+  const count = batches.reduce((sum, { record_count }) => sum + record_count, 0);
+  const subjectIds = new Uint8Array(count * SUBJECT_ID_BYTES);
+  let bytes = 0;
+  const waiting: typeof batches = [];
+  for (const batch of batches) {
+    const { subject_ids } = await store.db
+      .selectFrom("batch")
+      .select("subject_ids")
+      .where("batch_id", "=", batch.batch_id)
+      .executeTakeFirstOrThrow();
+    // Another ingest may end the same publication meanwhile.
+    if (subject_ids.length === 0) continue;
+    subjectIds.set(subject_ids, bytes);
+    bytes += subject_ids.length;
+    waiting.push(batch);
+  }
+  return { waiting, subjectIds: subjectIds.subarray(0, bytes) };
 }
 
 /** The ordinal of each subject; those not seen before get the next free ones. */
