@@ -64,20 +64,25 @@ export async function openLedger(directory: string): Promise<OpenLedger> {
   return { store, books, log, nowMs };
 }
 
-/** Members of set `seed`: distinct, drawn evenly from all subjects. */
+/** Members of set `seed`, ascending: distinct, drawn evenly from all subjects. */
 export function randomMembers(size: LedgerSize, seed: number): Uint32Array {
   const taken = new Uint8Array(size.subjects);
-  const members = new Uint32Array(size.members);
-  for (let count = 0, block = 0; count < members.length; block += 1) {
+  for (let count = 0, block = 0; count < size.members; block += 1) {
     const bytes = createHash("shake256", { outputLength: 65_536 }).update(`${seed} ${block}`);
     const draws = bytes.digest();
-    for (let at = 0; at < draws.length && count < members.length; at += 4) {
+    for (let at = 0; at < draws.length && count < size.members; at += 4) {
       const member = draws.readUInt32LE(at) % size.subjects;
       if (taken[member] === 1) continue;
       taken[member] = 1;
-      members[count] = member;
       count += 1;
     }
+  }
+  const members = new Uint32Array(size.members);
+  let found = 0;
+  for (let member = 0; member < taken.length; member += 1) {
+    if (taken[member] !== 1) continue;
+    members[found] = member;
+    found += 1;
   }
   return members;
 }

@@ -1,30 +1,20 @@
-import { execFileSync } from "node:child_process";
 import * as fs from "node:fs";
 import os from "node:os";
 import path from "node:path";
 
 import { afterAll, expect, test } from "vitest";
 
+import { canMountSmallDisk, mountSmallDisk, unmountSmallDisk } from "../helpers/small-disk.ts";
 import { bytesIn, customerCsv, openFixture, targetOf } from "../host/sovereignty/vault-world.ts";
 
 const folder = fs.mkdtempSync(path.join(os.tmpdir(), "symphony-ingest-disk-"));
-const mounted = mount();
+const mounted = canMountSmallDisk();
+if (mounted) mountSmallDisk(folder, "size=8m");
 
 afterAll(() => {
-  if (mounted) execFileSync("umount", [folder]);
+  if (mounted) unmountSmallDisk(folder);
   fs.rmSync(folder, { recursive: true });
 });
-
-/** A disk of 8 MiB, which takes root. */
-function mount(): boolean {
-  if (process.getuid?.() !== 0) return false;
-  try {
-    execFileSync("mount", ["-t", "tmpfs", "-o", "size=8m", "tmpfs", folder], { stdio: "ignore" });
-    return true;
-  } catch {
-    return false;
-  }
-}
 
 test.skipIf(!mounted)(
   `[PL-7] a full disk interrupts an ingest, which goes on with space${mounted ? "" : " (skipped: tmpfs takes root)"}`,

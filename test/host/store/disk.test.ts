@@ -7,6 +7,7 @@ import fc from "fast-check";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 
 import { afterWrite, openStore, type Migration, type Store } from "../../../host/store/index.ts";
+import { canMountSmallDisk, mountSmallDisk, unmountSmallDisk } from "../../helpers/small-disk.ts";
 
 interface Schema {
   item: { id: number; pad: Uint8Array };
@@ -72,18 +73,18 @@ async function idsIn(file: string): Promise<number[]> {
   }
 }
 
-const mountable = canMount();
+const mountable = canMountSmallDisk();
 
 describe.skipIf(!mountable)(mountable ? "a small disk" : "no small disk: tmpfs takes root", () => {
   const disk = (): string => path.join(folder, "disk");
 
   beforeEach(() => {
     fs.mkdirSync(disk());
-    mount(disk(), "size=2m,mode=0700");
+    mountSmallDisk(disk(), "size=2m,mode=0700");
   });
 
   afterEach(() => {
-    execFileSync("umount", [disk()]);
+    unmountSmallDisk(disk());
   });
 
   test("that is full refuses the write, keeps what was acknowledged, and works again with space", async () => {
@@ -128,24 +129,6 @@ describe.skipIf(!mountable)(mountable ? "a small disk" : "no small disk: tmpfs t
 });
 
 const FULL = { code: "INTERNAL_STORE_UNAVAILABLE", details: { reason: "the disk is full" } };
-
-function canMount(): boolean {
-  if (process.getuid?.() !== 0) return false;
-  const probe = fs.mkdtempSync(path.join(os.tmpdir(), "symphony-mount-"));
-  try {
-    mount(probe, "size=64k");
-    execFileSync("umount", [probe]);
-    return true;
-  } catch {
-    return false;
-  } finally {
-    fs.rmSync(probe, { recursive: true });
-  }
-}
-
-function mount(folderOfIt: string, options: string): void {
-  execFileSync("mount", ["-t", "tmpfs", "-o", options, "tmpfs", folderOfIt], { stdio: "ignore" });
-}
 
 /** What a power cut leaves: the files as they are while the store is open. */
 interface Image {
