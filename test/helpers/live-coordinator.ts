@@ -120,7 +120,8 @@ function newNode(url: string, actor: TestActor): NodeClient {
 
 async function cosign(live: LiveCoordinator, vault: TestActor): Promise<void> {
   const { work_id: workId, work } = await live.work(vault);
-  if (work.kind !== "cosign") throw new Error(`expected a request to cosign, got ${work.kind}`);
+  // Work on tasks stays undone: it is another test's, or nobody's.
+  if (work.kind !== "cosign") return cosign(live, vault);
   const note = cosignCheckpoint(GOVERNANCE_SNAPSHOT.decode(work.governance).checkpoint, {
     signerName: vault.actorId,
     key: vault.signing,

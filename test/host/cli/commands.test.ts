@@ -92,7 +92,17 @@ function requestFile(changes: Record<string, unknown> = {}): string {
   return file;
 }
 
-const COMMANDS = ["ingest", "submit", "status", "export", "verify", "attest", "vault", "doctor"];
+const COMMANDS = [
+  "ingest",
+  "submit",
+  "status",
+  "export",
+  "verify",
+  "attest",
+  "vault",
+  "registry",
+  "doctor",
+];
 
 test("without words it says what there is, and exits as wrongly called", async () => {
   expect(await symphony()).toBe(EXIT.usage);

@@ -1,0 +1,307 @@
+import * as fs from "node:fs";
+import os from "node:os";
+import path from "node:path";
+
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
+
+import { runCommand } from "../../../host/cli/commands.ts";
+import { EXIT, reportError } from "../../../host/cli/io.ts";
+import { hex, type QueryAttribute } from "../../../protocol/index.ts";
+import { granularityOf, queryAttributeOf, ruleNamed } from "../../helpers/derived-semantics.ts";
+import { startCoordinator, type LiveCoordinator } from "../../helpers/live-coordinator.ts";
+import { createNetwork, testSeed } from "../../helpers/network.ts";
+
+let live: LiveCoordinator;
+let folder: string;
+
+beforeAll(async () => {
+  const network = await createNetwork({
+    genesis: (genesis) => ({
+      ...genesis,
+      semantics: {
+        ...genesis.semantics,
+        record_scopes: genesis.semantics.record_scopes.map((scope) => ({
+          ...scope,
+          foreign_attributes:
+            scope.record_scope_id === "receipts"
+              ? [{ domain_id: "customer", attribute_id: "customer.age" }]
+              : [],
+        })),
+      },
+    }),
+  });
+  live = await startCoordinator(network);
+  await live.cosign();
+  folder = fs.mkdtempSync(path.join(os.tmpdir(), "symphony-registry-"));
+  fs.mkdirSync(path.join(folder, "submitter"));
+  const seeds = {
+    "submitter/signing.seed": "analyst signing",
+    "submitter/delivery.seed": "delivery",
+    "key-1.seed": "governance 1",
+    "key-2.seed": "governance 2",
+    "authority.seed": "vault-1 signing",
+  };
+  for (const [name, label] of Object.entries(seeds)) {
+    fs.writeFileSync(path.join(folder, name), hex(testSeed(label)));
+  }
+  const file = {
+    network: "test",
+    simulated: true,
+    coordinator_url: live.publicUrl,
+    genesis_digest: hex(network.genesisDigest),
+    submitter_id: "analyst",
+    vaults: [],
+  };
+  fs.writeFileSync(path.join(folder, "network.json"), JSON.stringify(file));
+});
+
+afterAll(async () => {
+  await live.stop();
+  for (const each of [folder, live.folder]) fs.rmSync(each, { recursive: true, force: true });
+});
+
+/** Events that were registered. */
+let events = 0;
+
+async function sequence(): Promise<number> {
+  return (await live.client.governance(live.network.genesisDigest)).sequence;
+}
+
+let out: string;
+let err: string;
+const io = {
+  stdout: (text: string): void => void (out += text),
+  stderr: (text: string): void => void (err += text),
+};
+
+beforeEach(() => {
+  out = "";
+  err = "";
+});
+
+async function symphony(...words: string[]): Promise<number> {
+  out = "";
+  err = "";
+  const argv = [...words, "--dir", folder];
+  try {
+    return await runCommand(argv, io);
+  } catch (error) {
+    return reportError(error, io, words.includes("--json"));
+  }
+}
+
+function inFolder(name: string): string {
+  return path.join(folder, name);
+}
+
+function documentOf(content: unknown, name = "registry.json"): string {
+  const text = typeof content === "string" ? content : JSON.stringify(content, null, 2);
+  fs.writeFileSync(inFolder(name), text);
+  return inFolder(name);
+}
+
+/** Without what governance keeps by itself, as a person writes it. */
+function written<T extends { readonly semantic_version: string }>(entry: T) {
+  const { semantic_version: _, ...rest } = entry;
+  return rest;
+}
+
+const KEYS = (): string[] => ["--key", inFolder("key-1.seed"), "--key", inFolder("key-2.seed")];
+
+async function apply(content: unknown, ...more: string[]): Promise<number> {
+  const code = await symphony("registry", "apply", documentOf(content), ...KEYS(), ...more);
+  if (code === EXIT.ok && out.includes("registered")) {
+    events += 1;
+    await live.cosign();
+    // What Vaults have cosigned is what the next command is planned against.
+    await expect.poll(() => sequence(), { timeout: 10_000 }).toBe(events);
+  }
+  return code;
+}
+
+/** Submits a query of one operand; the coordinator judges its meaning at once. */
+async function asked(
+  operand: Readonly<Record<string, unknown>>,
+  change: Readonly<Record<string, unknown>> = {},
+): Promise<number> {
+  const request = {
+    record_scope: "customers",
+    usage_scope: "marketing",
+    vault_ids: ["vault-1", "vault-2"],
+    parameters: {
+      task_class: "query",
+      predicate: { operator: "AND", operands: [operand] },
+      audience_cap: 100,
+    },
+    epsilon_micro: 1_000_000,
+    ...change,
+  };
+  return symphony("submit", documentOf(request, "request.json"), "--json");
+}
+
+const SENIOR = { attribute: "customer.age-band", op: "eq", value: "senior" };
+const rule = ruleNamed("age-band");
+const query = queryAttributeOf(rule);
+const entries = (change: Partial<QueryAttribute> = {}) => ({
+  derivation_rules: [written(rule)],
+  query_attributes: [{ ...written(query), ...change }],
+});
+
+describe("a registry over HTTP and the command line", () => {
+  test("[DR-1][DR-3][QA-1] a rule and its query attribute are planned, registered, and resolve", async () => {
+    expect(await asked(SENIOR)).toBe(EXIT.refused);
+    expect(err).toContain("DERIVATION_UNRESOLVED");
+    const content = { semantic_version: "semantics-2", ...entries() };
+    expect(await symphony("registry", "plan", documentOf(content))).toBe(EXIT.ok);
+    expect(out).toBe(
+      "semantics-1 -> semantics-2\n" +
+        "  + query attribute customer/customer.age-band (active)\n" +
+        "  + derivation rule age-band\n",
+    );
+    expect(await asked(SENIOR)).toBe(EXIT.refused);
+    expect(await apply(content)).toBe(EXIT.ok);
+    expect(await asked(SENIOR)).toBe(EXIT.ok);
+  });
+
+  test("applying a document twice changes nothing", async () => {
+    const content = { semantic_version: "semantics-2", ...entries() };
+    expect(await apply(content)).toBe(EXIT.ok);
+    expect(out).toBe("semantics-2: nothing to change\n");
+  });
+
+  test("[DR-5][AC-4] its price is at least the epsilon of the rule", async () => {
+    expect(await asked(SENIOR, { epsilon_micro: 299_999 })).toBe(EXIT.refused);
+    expect(err).toContain("PRIVACY_BUDGET_EXCEEDED");
+  });
+
+  test.for([
+    { title: "another usage scope", id: "QA-1", change: { usage_scope: "personal_use" } },
+    { title: "an unknown record scope", id: "CA-5", change: { record_scope: "shoes" } },
+  ])("[$id] $title does not resolve", async ({ change }) => {
+    expect(await asked(SENIOR, change)).toBe(EXIT.refused);
+    expect(err).toContain("DERIVATION_UNRESOLVED");
+  });
+
+  test("[DR-3][QG-2] what is registered cannot say something else", async () => {
+    const finer = granularityOf({ categorical_resolution: "exact" });
+    const content = { semantic_version: "semantics-3", ...entries({ query_granularity: finer }) };
+    expect(await apply(content)).toBe(EXIT.refused);
+    expect(err).toContain(
+      "query attribute customer/customer.age-band, query_granularity: expected",
+    );
+  });
+
+  test("[QG-2][CA-2] a finer projection at no higher class is refused before anything is signed", async () => {
+    const decade = { ...ruleNamed("age-decade"), privacy_impact_epsilon_micro: 99_000 };
+    const content = {
+      semantic_version: "semantics-3",
+      derivation_rules: [written(decade)],
+      query_attributes: [{ ...written(queryAttributeOf(decade)), privacy_class: 2 }],
+    };
+    expect(await symphony("registry", "plan", documentOf(content))).toBe(EXIT.refused);
+    expect(err).toContain("attribute customer/customer.age: expected a higher class and cost");
+  });
+
+  test("[DM-4][DR-4] a mediated rule waits for its authority", async () => {
+    const [source] = rule.source_attributes;
+    const mediated = {
+      ...written(rule),
+      rule_id: "owner-age",
+      source_attributes: [
+        { ...source, cross_domain_policy: "mediated", mediation_authority: "vault-1" },
+      ],
+    };
+    const crossing = { query_attribute_id: "receipt.owner-age", domain_id: "receipt" };
+    const content = {
+      semantic_version: "semantics-3",
+      derivation_rules: [mediated],
+      query_attributes: [{ ...written(query), ...crossing, derivation_rule_id: "owner-age" }],
+    };
+    expect(await apply(content)).toBe(EXIT.refused);
+    expect(err).toContain("expected the approval of vault-1 for rule owner-age, got none");
+    const approving = ["--authority", "vault-1", "--rule", "owner-age"];
+    const file = inFolder("registry.json");
+    const approval = inFolder("owner-age.approval");
+    const words = ["registry", "approve", file, ...approving, "--out", approval];
+    expect(await symphony(...words, "--key", inFolder("authority.seed"))).toBe(EXIT.ok);
+    expect(await apply(content, "--approval", approval)).toBe(EXIT.ok);
+    const operand = { attribute: "receipt.owner-age", op: "eq", value: "senior" };
+    expect(await asked(operand, { record_scope: "receipts" })).toBe(EXIT.ok);
+  });
+
+  test("[QA-2][CA-4][CA-6][DM-2][DM-3] steps of lifecycles end new use", async () => {
+    expect(
+      await apply({ semantic_version: "semantics-4", ...entries({ status: "restricted" }) }),
+      err,
+    ).toBe(EXIT.ok);
+    expect(out).toContain("~ query attribute customer/customer.age-band: active -> restricted");
+    expect(await asked(SENIOR)).toBe(EXIT.refused);
+    const state = await live.client.governance(live.network.genesisDigest);
+    const city = state.semantics.attributes.find((each) => each.attribute_id === "customer.city");
+    const { effective_from, deprecated_from, retired_from, ...plain } = city ?? {};
+    const moved = (status: string) => ({ attributes: [{ ...plain, status }] });
+    const porto = { attribute: "customer.city", op: "eq", value: "Porto" };
+    expect(await asked(porto), err).toBe(EXIT.ok);
+    expect(await apply({ semantic_version: "semantics-5", ...moved("retired") })).toBe(
+      EXIT.refused,
+    );
+    expect(err).toContain("EXECUTION_ILLEGAL_TRANSITION");
+    expect(await apply({ semantic_version: "semantics-5", ...moved("deprecated") }), err).toBe(
+      EXIT.ok,
+    );
+    expect(await asked(porto)).toBe(EXIT.refused);
+    const domain = state.semantics.domains.find((each) => each.domain_id === "customer");
+    const ended = {
+      semantic_version: "semantics-6",
+      domains: [{ ...domain, status: "deprecated" }],
+    };
+    expect(await apply(ended), err).toBe(EXIT.ok);
+    const age = { attribute: "customer.age", op: "eq", value: 30 };
+    expect(await asked(age)).toBe(EXIT.refused);
+    expect(err).toContain("domain customer");
+    expect([effective_from, deprecated_from, retired_from]).toEqual(["semantics-1", null, null]);
+  });
+
+  test.for([
+    { title: "no JSON", content: "{,}", expected: "expected JSON" },
+    {
+      title: "a field of another kind",
+      content:
+        '{\n  "semantic_version": "s",\n  "domains": [\n    {"domain_id": "a",\n     "domain_version": "1"}\n  ]\n}',
+      expected: "line 5, domains.0.domain_version: ",
+    },
+    {
+      title: "a field that is missing",
+      content:
+        '{\n  "semantic_version": "s",\n  "domains": [\n    {"domain_id": "a", "domain_version": 1}\n  ]\n}',
+      expected: "line 4, domains.0.",
+    },
+    {
+      title: "a field that there is not",
+      content: '{\n  "semantic_version": "s",\n  "shoes": []\n}',
+      expected: "line 3, shoes: expected no such field",
+    },
+  ])("a document with $title is refused by line", async ({ content, expected }) => {
+    expect(await symphony("registry", "plan", documentOf(content))).toBe(EXIT.refused);
+    expect(err).toContain(expected);
+  });
+
+  test("too few governance keys register nothing", async () => {
+    const content = documentOf({
+      semantic_version: "semantics-9",
+      ...entries({ status: "active" }),
+    });
+    const words = ["registry", "apply", content, "--key", inFolder("key-1.seed")];
+    expect(await symphony(...words)).toBe(EXIT.refused);
+    expect(err).toContain("GOVERNANCE_QUORUM_NOT_MET");
+  });
+
+  test.for([
+    { words: ["registry", "plan"] },
+    { words: ["registry", "shred", "x"] },
+    { words: ["registry", "apply", "registry.json"] },
+    { words: ["registry", "approve", "registry.json"] },
+  ])("$words is a usage error", async ({ words }) => {
+    expect(await symphony(...words)).toBe(EXIT.usage);
+  });
+});
