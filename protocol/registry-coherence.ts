@@ -216,7 +216,9 @@ function requirePricedGranularity(registry: SemanticRegistry): void {
 function projectionsBySource(registry: SemanticRegistry): ReadonlyMap<string, readonly Priced[]> {
   const groups = new Map<string, Priced[]>();
   const add = (key: string, priced: Priced): void => {
-    groups.set(key, [...(groups.get(key) ?? []), priced]);
+    const group = groups.get(key);
+    if (group === undefined) groups.set(key, [priced]);
+    else group.push(priced);
   };
   for (const attribute of registry.attributes) {
     const { default_query_granularity: granularity, status } = attribute;

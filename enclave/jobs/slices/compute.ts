@@ -11,6 +11,7 @@ import {
 import { featureRows } from "../../workloads/train/index.ts";
 import { subjectNumbers } from "../inputs.ts";
 import { int32Bytes, naturalColumns } from "./features.ts";
+import { projectedColumns } from "./projections.ts";
 import type { SliceWork } from "./work.ts";
 
 /** Size of a histogram as it travels: a length and four bytes for each bin. */
@@ -34,7 +35,11 @@ export async function computeSlice(
   if (artifact === null) throw modelRefused("a model");
   const subjects = subjectNumbers(rows.subjects);
   const every = Int32Array.from({ length: rows.rows }, (_, row) => row);
-  const features = featureRows(naturalColumns(rows, task), parameters.features, every);
+  const features = featureRows(
+    naturalColumns(projectedColumns(rows, task), task),
+    parameters.features,
+    every,
+  );
   await using model = await loadModel(artifact.bytes, { bytesMax: ARTIFACT_BYTES_MAX });
   const { scores } = await scoreRecords({
     model,

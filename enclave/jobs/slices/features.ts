@@ -1,16 +1,15 @@
 import type { Column, Columns } from "../../workloads/train/index.ts";
-import type { InputRows } from "../inputs.ts";
 import type { VerifiedTask } from "../task.ts";
-import { projectedColumns } from "./projections.ts";
+import type { ProjectedColumns } from "./projections.ts";
 
 /**
  * The task's projections in natural units: a decimal's integer divided by ten to its scale, so that a feature's micro
  * constants mean what they say. Text stays text.
  */
-export function naturalColumns(rows: InputRows, task: VerifiedTask): Columns {
+export function naturalColumns(projected: ProjectedColumns, task: VerifiedTask): Columns {
   const scales = new Map(task.projections.map(({ name, output }) => [name, output.scale]));
   const columns = new Map<string, Column>();
-  for (const [name, values] of projectedColumns(rows, task)) {
+  for (const [name, values] of projected) {
     const unit = 10 ** (scales.get(name) ?? 0);
     columns.set(
       name,

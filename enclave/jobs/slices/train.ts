@@ -56,9 +56,10 @@ export async function trainSlice(
       "step graph: expected one, got none",
     );
   }
-  const matrix = featureMatrix(naturalColumns(rows, task), {
+  const columns = projectedColumns(rows, task);
+  const matrix = featureMatrix(naturalColumns(columns, task), {
     features: parameters.features,
-    labels: labelsOf(projectedColumns(rows, task), parameters),
+    labels: labelsOf(columns, parameters),
     positive: parameters.label.positive,
   });
   const groups = subjectGroups(rows.subjects, parameters.groups);

@@ -1,5 +1,6 @@
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { setTimeout } from "node:timers/promises";
 import { parseArgs } from "node:util";
 
 import {
@@ -12,9 +13,10 @@ import {
   ruleDigest,
   signingKeyFromSeed,
   type GovernanceState,
+  type SigningKey,
 } from "#protocol";
 import { createGovernanceEvent } from "../../governance/index.ts";
-import { TaskClient } from "../../http/index.ts";
+import { RemoteProblem, TaskClient } from "../../http/index.ts";
 import { readJsonFile, readSeed } from "../../run/config.ts";
 import { readBoundedFile } from "../bounded-file.ts";
 import { EXIT, UsageError, type CliIo } from "../io.ts";
@@ -44,6 +46,9 @@ Exit codes: 0 ok (with nothing to change, too), 1 refused, 2 usage, 3 unavailabl
 `;
 
 const APPROVAL_BYTES_MAX = 4096;
+/** Longest wait for a log that others write to, and between two tries, milliseconds. */
+const APPLY_MS_MAX = 20_000;
+const APPLY_PAUSE_MS = 200;
 /** Room for the statement around a registration, and for the signature around both. */
 const REGISTRATION_BYTES_MAX = 63 * 1024;
 
@@ -103,22 +108,44 @@ async function runPlan(invocation: Invocation, io: CliIo): Promise<number> {
 }
 
 async function runApply(invocation: Invocation, io: CliIo): Promise<number> {
-  const { values, client, state } = invocation;
+  const { values } = invocation;
   const { key: keyFiles = [] } = values;
   if (keyFiles.length === 0) throw new UsageError("apply: expected --key, got none");
-  const plan = await planOf(invocation);
-  if (plan.changes.length > 0) {
-    const keys = await Promise.all(keyFiles.map(keyOf));
-    const event = createGovernanceEvent({
-      state,
-      decision: { type: "semantics_registered", registration: plan.registration },
-      keys,
-      timeMs: Date.now(),
-    });
-    await client.submitGovernanceEvent(event);
+  const keys = await Promise.all(keyFiles.map(keyOf));
+  const deadlineMs = Date.now() + APPLY_MS_MAX;
+  for (let current = invocation; ; current = await renewed(current)) {
+    const plan = await planOf(current);
+    const registered = plan.changes.length > 0;
+    try {
+      if (registered) await register(plan, current, keys);
+    } catch (error) {
+      if (!isOvertaken(error) || Date.now() >= deadlineMs) throw error;
+      await setTimeout(APPLY_PAUSE_MS);
+      continue;
+    }
+    tell(plan, { invocation: current, io, registered });
+    return EXIT.ok;
   }
-  tell(plan, { invocation, io, registered: plan.changes.length > 0 });
-  return EXIT.ok;
+}
+
+/** An event names the one before it: the coordinator may have closed an epoch, or Vaults have yet to cosign the last. */
+function isOvertaken(error: unknown): boolean {
+  return error instanceof RemoteProblem && error.code === "GOVERNANCE_EVENT_INVALID";
+}
+
+async function renewed(invocation: Invocation): Promise<Invocation> {
+  const { client, state } = invocation;
+  return { ...invocation, state: await client.governance(state.genesisDigest) };
+}
+
+async function register(
+  { registration }: RegistryPlan,
+  { client, state }: Invocation,
+  keys: readonly SigningKey[],
+): Promise<void> {
+  const decision = { type: "semantics_registered", registration } as const;
+  const event = createGovernanceEvent({ state, decision, keys, timeMs: Date.now() });
+  await client.submitGovernanceEvent(event);
 }
 
 /** The plan of a document, which governance would take as it stands. */
