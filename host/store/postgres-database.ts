@@ -104,11 +104,21 @@ function databaseOf<Schema>(name: string, writer: Client, readers: Pool): OpenDa
     reader: new Kysely<Schema>({ dialect: postgresDialect(reading, translate) }),
     writer: new Kysely<Schema>({ dialect: postgresDialect(writing, translate) }),
     isFatal: isPostgresFatal,
+    purge: async ({ tables }) => {
+      await rewrite(readers, tables).catch((cause: unknown) => {
+        throw translate(cause);
+      });
+    },
     close: async () => {
       await readers.end();
       await writer.end();
     },
   };
+}
+
+/** Writes tables into new files without what was deleted. A session that only reads may: what they hold is the same. */
+async function rewrite(readers: Pool, tables: readonly string[]): Promise<void> {
+  for (const table of tables) await readers.query(`vacuum (full) ${pg.escapeIdentifier(table)}`);
 }
 
 const settings = z.object({ fsync: z.string(), pages: z.string(), encoding: z.string() });

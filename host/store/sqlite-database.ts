@@ -118,7 +118,8 @@ function databaseOf<Schema>(args: {
     writer,
     isFatal: (cause, ending) => ending && isUncertain(cause),
     committed: () => checkpoints.committed(),
-    purge: (between) => checkpoints.without(() => between(() => emptyLog(args.writer, args.file))),
+    purge: ({ between }) =>
+      checkpoints.without(() => between(() => emptyLog(args.writer, args.file))),
     backUp: backups.backUp,
     close: async () => {
       await backups.settled();

@@ -24,12 +24,13 @@ export interface Store<Schema> {
    */
   write<T>(work: (trx: Transaction<Schema>) => Promise<T>): Promise<T>;
   /**
-   * Removes from disk what committed writes have deleted or replaced: in SQLite free pages are overwritten by the write
-   * itself, and this empties the write-ahead log. A database server forgets by its own rules, and this does nothing.
+   * Removes from disk what committed writes have deleted or replaced in `tables`. In SQLite free pages are overwritten by
+   * the write itself, and this empties the write-ahead log. A PostgreSQL server writes the tables anew and empties their
+   * old files; its own write-ahead log, archive and replicas forget by their own rules.
    *
    * @throws UnavailableError INTERNAL_STORE_BUSY while something long reads; try again.
    */
-  purge(): Promise<void>;
+  purge(tables: readonly string[]): Promise<void>;
   /** Waits for the writes that were asked for, then closes the database and frees the lock. Closing twice is once. */
   close(): Promise<void>;
 }
@@ -55,8 +56,11 @@ export interface OpenDatabase<Schema> {
   readonly watch?: (lost: (cause: unknown) => void) => void;
   /** See `WriterOf`. */
   readonly committed?: () => void;
-  /** Empties the write-ahead log; `between` does something while no transaction is open. Absent where a server does it. */
-  readonly purge?: (between: (work: () => void) => Promise<void>) => Promise<void>;
+  /** See `Store.purge`; `between` does something while no transaction is open. */
+  readonly purge: (args: {
+    readonly tables: readonly string[];
+    readonly between: (work: () => void) => Promise<void>;
+  }) => Promise<void>;
   /** Absent for a database whose server has backups of its own. */
   readonly backUp?: BackUp;
   /** Closes the connections and frees the lock. */
@@ -96,9 +100,7 @@ export async function openStore<Schema>(args: {
       transformResult: ({ result }) => Promise.resolve(result),
     }),
     write: (work) => writes.write(work),
-    purge: async () => {
-      await database.purge?.((work) => writes.between(work));
-    },
+    purge: (tables) => database.purge({ tables, between: (work) => writes.between(work) }),
     close: () => (closing ??= close()),
   };
   if (database.backUp !== undefined) setBackUp(store, database.backUp);

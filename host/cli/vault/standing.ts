@@ -7,7 +7,7 @@ export const standingFields = {
   standing: z.enum(["unconfirmed", "confirmed", "frozen"]),
   frozen: z
     .object({
-      reason: z.enum(["behind", "forked", "restarted"]),
+      reason: z.enum(["behind", "forked", "restarted", "restored"]),
       held_size: z.number(),
       held_root: z.string(),
       at_ms: z.number(),
@@ -27,6 +27,7 @@ const REASONS = {
   behind: "this store is an older copy",
   forked: "this store has gone on beside the newest one",
   restarted: "this store is a copy of before a restart",
+  restored: "this store came from a backup, and no other Vault remembers what was spent since",
 } as const;
 
 /** What to do about a frozen Vault. */
@@ -38,7 +39,9 @@ export function standingText({ standing, frozen, log_size }: VaultStanding): str
   if (frozen !== null) {
     return [
       `FROZEN since ${timeText(frozen.at_ms)}, ${frozen.reason}: ${REASONS[frozen.reason]}`,
-      `  others hold a head of ${frozen.held_size} events with root ${frozen.held_root}; this log has ${log_size}`,
+      frozen.reason === "restored"
+        ? `  this log has ${log_size} events`
+        : `  others hold a head of ${frozen.held_size} events with root ${frozen.held_root}; this log has ${log_size}`,
       `  ${FROZEN_REMEDY}`,
     ].join("\n");
   }

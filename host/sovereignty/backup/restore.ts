@@ -28,6 +28,7 @@ import {
   type BackupManifest,
   type BackupOwner,
 } from "./manifest.ts";
+import { RESTORED } from "../witness/own-head.ts";
 import { isRestorable } from "./register.ts";
 
 /** Where a Vault is put back: its configuration's places. */
@@ -110,7 +111,7 @@ export async function restoreBackup(args: Restore): Promise<Restored> {
       requireSame(source, file, await writeNew(path.join(staging, file.name), piecesOf(source)));
       report({ done: done + 1, total: manifest.files.length });
     }
-    const erasures = await prepareStore(args, staging);
+    const erasures = await prepareStore(args, staging, manifest.backup_id);
     await putInPlace(to, staging, manifest);
     const bytes = manifest.files.reduce((sum, file) => sum + file.bytes, 0);
     return {
@@ -177,8 +178,8 @@ function inUse(got: string): ConflictError {
   );
 }
 
-/** Records in the copied store who is to be erased when it starts. @returns how many subjects of it those are */
-async function prepareStore(args: Restore, staging: string): Promise<number> {
+/** Records in the copied store that it is one, and who is to be erased when it starts. @returns how many of its subjects */
+async function prepareStore(args: Restore, staging: string, backupId: Uint8Array): Promise<number> {
   const { erasedSince, nowMs } = args;
   const file = path.join(staging, STORE_FILE);
   const secrets = openSecrets(path.join(staging, SECRETS_FILE), () => {
@@ -190,6 +191,13 @@ async function prepareStore(args: Restore, staging: string): Promise<number> {
   });
   let erasures = 0;
   try {
+    await store.write((trx) =>
+      trx
+        .insertInto("vault_meta")
+        .values({ name: RESTORED, value: backupId })
+        .onConflict((conflict) => conflict.column("name").doUpdateSet({ value: backupId }))
+        .execute(),
+    );
     for await (const subject of erasedSince ?? []) {
       const ordinal = await ordinalOf(store.db, secrets.subjectId(subject));
       if (ordinal === undefined) continue;

@@ -155,7 +155,7 @@ async function finishErasure(
       report({ done: batch.position, total: until });
     }
     if (await isStaged(context, erasure)) throw staged();
-    await store.purge();
+    await store.purge(["batch", "document_record"]);
     const backups = await expireBackupsOf(context, erasure.erasure_id);
     if (await endErasure(context, { ...erasure, backups, until })) return;
   }

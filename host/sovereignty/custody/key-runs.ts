@@ -46,7 +46,7 @@ export async function rotateKeys(context: VaultContext, report: Report): Promise
   }
   const key = custody.currentKey();
   const body = { key, retired: [...retired] };
-  await store.purge();
+  await store.purge(["batch"]);
   await store.write(async (trx) => {
     await trx
       .updateTable("key_run")
@@ -91,7 +91,7 @@ export async function reencryptBatches(
     batches += 1;
     report({ done: after, total: until });
   }
-  await store.purge();
+  await store.purge(["batch"]);
   const key = custody.currentKey();
   await store.write(async (trx) => {
     const done_ms = context.nowMs();

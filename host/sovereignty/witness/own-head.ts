@@ -16,6 +16,7 @@ import {
   type WitnessAnswer,
 } from "#protocol";
 
+import { metaOf } from "../queries.ts";
 import type { VaultContext } from "../vault-context.ts";
 import { restartsOf } from "./other-heads.ts";
 import { givesUp, verifyRestarts, type Head } from "./restarts.ts";
@@ -23,8 +24,11 @@ import { givesUp, verifyRestarts, type Head } from "./restarts.ts";
 /** Whether this Vault knows that its store is no older copy. */
 export type Standing = "unconfirmed" | "confirmed" | "frozen";
 
-/** Why a Vault is frozen: others hold a head that it signed and does not hold, or holds another of that size. */
-export type FreezeReason = "behind" | "forked" | "restarted";
+/**
+ * Why a Vault is frozen: others hold a head that it signed and does not hold, or holds another of that size; or it was
+ * put back from a backup, and nobody else remembers what it has spent since.
+ */
+export type FreezeReason = "behind" | "forked" | "restarted" | "restored";
 
 /** Why this Vault stands still, and the head that proves it. */
 export interface Freeze {
@@ -33,6 +37,9 @@ export interface Freeze {
   readonly note: string;
   readonly atMs: number;
 }
+
+/** Name in `vault_meta` of a store that came back from a backup and was not thawed since. */
+export const RESTORED = "restored";
 
 /** An answer that came, and from whom the carrier says it is. */
 export interface Carried {
@@ -75,6 +82,7 @@ export class OwnHead {
   #frozen: Freeze | undefined;
   #restarts: readonly Uint8Array[] = [];
   #cosigned: CosignedHead | undefined;
+  #restored = false;
 
   private constructor(context: VaultContext) {
     this.#context = context;
@@ -104,6 +112,7 @@ export class OwnHead {
       .selectFrom("witness_cosigned")
       .select(["size", "note"])
       .executeTakeFirst();
+    this.#restored = (await metaOf(db, RESTORED)) !== undefined;
     this.#confirmed = false;
     this.#held.clear();
   }
@@ -139,7 +148,7 @@ export class OwnHead {
     const message =
       this.#frozen === undefined
         ? "expected other Vaults to have confirmed that its store is no older copy"
-        : `expected the newest log, got one that is ${reason}: other Vaults hold a head that this store does not`;
+        : `expected the newest log, got one that is ${reason}: what was spent since is not in this store`;
     throw new UnavailableError({ code: "PRIVACY_BUDGET_FROZEN", reason }, `vault: ${message}`);
   }
 
@@ -167,7 +176,21 @@ export class OwnHead {
         if (await this.#takeHead(name, statement, args.governance)) confirming.add(name);
       }
     }
-    if (this.#frozen === undefined && confirming.size >= rules.confirm) this.#confirmed = true;
+    if (this.#frozen !== undefined || confirming.size < rules.confirm) return;
+    if (rules.confirm === 0 && this.#restored) {
+      await this.#freeze({ reason: "restored", note: this.#context.log.checkpoint(), unknown: [] });
+      return;
+    }
+    if (this.#restored) await this.#forgetRestored();
+    this.#confirmed = true;
+  }
+
+  /** Witnesses have said that nothing is missing: what came back was the newest. */
+  async #forgetRestored(): Promise<void> {
+    await this.#context.store.write((trx) =>
+      trx.deleteFrom("vault_meta").where("name", "=", RESTORED).execute(),
+    );
+    this.#restored = false;
   }
 
   /** Asks for cosignatures of the log as it is committed now. */

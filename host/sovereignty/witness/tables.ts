@@ -37,8 +37,8 @@ export interface WitnessTables {
   /** Why this Vault stands still; over when `thawed_ms` is set. */
   witness_freeze: {
     position: Generated<number>;
-    reason: "behind" | "forked" | "restarted";
-    /** The head that this Vault signed and does not hold. */
+    reason: "behind" | "forked" | "restarted" | "restored";
+    /** The head that this Vault signed and does not hold; its own where nobody remembers one. */
     note: string;
     at_ms: number;
     thawed_ms: number | null;

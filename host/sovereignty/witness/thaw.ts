@@ -11,7 +11,7 @@ import {
 import type { Writing } from "../queries.ts";
 import { governanceHead } from "../tasks/governance-head.ts";
 import type { VaultContext } from "../vault-context.ts";
-import type { Freeze, OwnHead } from "./own-head.ts";
+import { RESTORED, type Freeze, type OwnHead } from "./own-head.ts";
 
 /** What a thaw gave up. */
 export interface Thawed {
@@ -128,6 +128,7 @@ async function restart(
     })
     .execute();
   await trx.updateTable("witness_head").set({ stale: 1 }).execute();
+  await trx.deleteFrom("vault_meta").where("name", "=", RESTORED).execute();
   await trx
     .updateTable("witness_freeze")
     .set({ thawed_ms: atMs })

@@ -113,7 +113,7 @@ function mortal<Schema>(
         if (dead()) throw new Crash("crash");
         return result;
       },
-      purge: () => store.purge(),
+      purge: (tables) => store.purge(tables),
       close: () => store.close(),
     },
   };

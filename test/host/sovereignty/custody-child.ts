@@ -1,4 +1,4 @@
-// Started by key-runs.test.ts and erasure.test.ts: does one piece of custody work and kills itself at the step it was told.
+// Started by tests of keys, erasure and backups: does one piece of custody work and kills itself at the step it was told.
 import real from "node:fs";
 import { syncBuiltinESMExports } from "node:module";
 
@@ -40,6 +40,11 @@ real.promises.rename = async (from, to) => {
   await rename(from, to);
   step();
 };
+const { open } = real.promises;
+real.promises.open = async (file, flags, mode) => {
+  step();
+  return open(file, flags, mode);
+};
 syncBuiltinESMExports();
 
 /** So is every key and nonce: a batch's key that is wrapped again takes one. */
@@ -60,6 +65,10 @@ const { vault } = await openFixture({
 fatal.armed = true;
 if (job === "rotate") await vault.custody.rotateKeys();
 if (job === "reencrypt") await vault.custody.reencrypt();
+if (job === "backup") {
+  const folders = { data: `${directory}-data`, keys: `${directory}-keys` };
+  await vault.custody.backups.make(folders);
+}
 if (job === "erase") await vault.custody.eraseSubject("c-3");
 fatal.armed = false;
 process.stdout.write(`${fatal.steps}\n`);

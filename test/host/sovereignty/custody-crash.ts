@@ -8,7 +8,7 @@ const ROOT = path.resolve(import.meta.dirname, "../../..");
 export async function workUntilKilled(args: {
   readonly directory: string;
   readonly keyFile: string;
-  readonly job: "rotate" | "reencrypt" | "erase";
+  readonly job: "rotate" | "reencrypt" | "erase" | "backup";
   readonly at: number;
 }): Promise<boolean> {
   const script = path.join(import.meta.dirname, "custody-child.ts");

@@ -101,7 +101,7 @@ test("a store under large writes keeps every one, purges between them, and leave
   const pad = new Uint8Array(1_500_000).fill(7);
   for (let count = 0; count < 12; count += 1) {
     await store.write((trx) => trx.insertInto("item").values({ pad }).execute());
-    if (count % 5 === 4) await store.purge();
+    if (count % 5 === 4) await store.purge([]);
   }
   await store.close();
   expect(fs.readdirSync(folder).filter((name) => name.includes("-wal"))).toEqual([]);

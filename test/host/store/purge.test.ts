@@ -55,7 +55,7 @@ test("what was deleted is nowhere on disk after a purge, also while others write
         .execute(),
     ),
   );
-  await store.purge();
+  await store.purge(["item"]);
   await Promise.all(writes);
   expect([file, `${file}-wal`].filter(holds)).toEqual([]);
 });
@@ -67,7 +67,7 @@ test("a purge says so when a reader still needs what was deleted", async () => {
   const reader = new DatabaseSync(file, { readOnly: true });
   reader.exec("BEGIN; SELECT * FROM item");
   await store.write((trx) => trx.deleteFrom("item").execute());
-  await expect(store.purge()).rejects.toMatchObject({ code: "INTERNAL_STORE_BUSY" });
+  await expect(store.purge(["item"])).rejects.toMatchObject({ code: "INTERNAL_STORE_BUSY" });
   reader.close();
-  await store.purge();
+  await store.purge(["item"]);
 });
