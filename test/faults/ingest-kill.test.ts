@@ -67,7 +67,7 @@ async function expectWhole(expect: ExpectStatic, directory: string): Promise<voi
   await vault.close();
   const rows = published.length * ROWS;
   expect(rows).toBeGreaterThan(0);
-  expect(status).toMatchObject({ records: rows, subjects: rows });
+  expect(status).toMatchObject({ records: rows, subjects: rows, batches_set_aside: 0 });
   expect(new Set(records.map(({ commitment }) => hex(commitment))).size).toBe(rows);
   expect(open).toEqual([]);
   const named = new Set(records.map(({ batch_id }) => `${hex(batch_id)}.batch`));
