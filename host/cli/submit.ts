@@ -72,6 +72,8 @@ export async function runSubmit(argv: readonly string[], io: CliIo): Promise<num
     delivery: await client.delivery(view.task_id),
     deliveryKey: submitter.deliveryKey,
     governance: await client.governance(submitter.genesisDigest),
+    passedOver: ({ vaultId, code }) =>
+      io.stderr(`${vaultId}: its share is not of this result and was passed over: ${code}\n`),
   });
   await writeModel(result, values.out);
   io.stdout(

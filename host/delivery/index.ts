@@ -1,1 +1,2 @@
+export type { PassedOver } from "./combine-key.ts";
 export { openDelivery } from "./open.ts";

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
 
-import { openDelivery } from "../../../host/delivery/index.ts";
+import { openDelivery, type PassedOver } from "../../../host/delivery/index.ts";
 import {
   DELIVERY,
   DELIVERY_SHARE,
@@ -70,8 +70,13 @@ async function shareOf(
   return DELIVERY_SHARE.sign(changes.share?.(plain) ?? plain, signer.signing);
 }
 
-function opened(changes: Partial<Delivery> = {}, deliveryKey = run.task.delivery) {
+function opened(
+  changes: Partial<Delivery> = {},
+  deliveryKey = run.task.delivery,
+  passedOver?: (share: PassedOver) => void,
+) {
   return openDelivery({
+    ...(passedOver === undefined ? {} : { passedOver }),
     delivery: DELIVERY.encode({ ...delivery, ...changes }),
     deliveryKey,
     governance: run.governance,
@@ -141,6 +146,41 @@ test("a wrong share gives a wrong key, which is noticed before it is used", asyn
     shareOf(vault(0), { key: (share) => share.with(10, (share[10] ?? 0) ^ 1) }),
   );
   await expect(opened(await wrong)).rejects.toMatchObject({ code: "PROOF_COMMITMENT_MISMATCH" });
+});
+
+test.for([
+  { title: "that its Vault spoilt", code: "PROOF_COMMITMENT_MISMATCH", spoilt: true },
+  { title: "that its Vault did not sign", code: "PROOF_SIGNATURE_INVALID", spoilt: false },
+])(
+  "[RD-1] one share $title beside good ones does no harm, and its Vault is named",
+  async ({ code, spoilt }) => {
+    const whole = await opened();
+    for (const [index, { vault_id: vaultId }] of delivery.shares.entries()) {
+      const bad = await shareOf(
+        vault(index),
+        spoilt
+          ? { key: (share) => share.with(10, (share[10] ?? 0) ^ 1) }
+          : { signer: vault((index + 1) % 3) },
+      );
+      const shares = delivery.shares.with(index, { vault_id: vaultId, signed: bad });
+      const passedOver: PassedOver[] = [];
+      const result = await opened({ shares }, run.task.delivery, (each) => passedOver.push(each));
+      expect(result).toEqual(whole);
+      expect(passedOver).toEqual([{ vaultId, code }]);
+    }
+  },
+);
+
+test("a key that no set of shares gives is not looked for without end", async () => {
+  const shares = [];
+  for (const index of [0, 1, 2]) {
+    const signed = await shareOf(vault(index), { key: (share) => share.with(3, index) });
+    shares.push({ vault_id: vault(index).actorId, signed });
+  }
+  await expect(opened({ shares })).rejects.toMatchObject({
+    code: "PROOF_COMMITMENT_MISMATCH",
+    details: { shares: 3, tries: 3 },
+  });
 });
 
 test("an altered ciphertext is refused, whichever bit it is", async () => {
