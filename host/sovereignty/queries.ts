@@ -263,7 +263,10 @@ export async function sealedBatches(
   return found;
 }
 
-/** The published batch and row of the record with `commitment`, if the scope has one. */
+/**
+ * The published batch and row of the record with `commitment`, if the scope has one. A batch is looked for whatever was
+ * found, so that a record that is not there takes the steps of one that is.
+ */
 export async function findRecord(
   db: Reading,
   recordScope: string,
@@ -275,14 +278,14 @@ export async function findRecord(
     .where("record_scope", "=", recordScope)
     .where("commitment", "=", commitment)
     .executeTakeFirst();
-  if (found === undefined) return undefined;
   const batch = await db
     .selectFrom("batch")
     .select(BATCH_COLUMNS)
-    .where("batch_id", "=", found.batch_id)
+    .where("batch_id", "=", found?.batch_id ?? commitment)
     .where("published", "=", 1)
     .executeTakeFirst();
-  return batch === undefined ? undefined : { batch, row: found.row_index };
+  const isThere = found !== undefined && batch !== undefined;
+  return isThere ? { batch, row: found.row_index } : undefined;
 }
 
 /** A decision on a request, as it was signed, with its stored plan. */
