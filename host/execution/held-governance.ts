@@ -1,8 +1,10 @@
-import { VerificationError, type GovernanceState } from "#protocol";
+import { RefusedError, VerificationError, type GovernanceState } from "#protocol";
+import type { AcceptedGovernance } from "../governance/index.ts";
 
 /** The newest governance that a node knows, of all it has accepted or cosigned since it started. Never goes back. */
 export class HeldGovernance {
   #newest: GovernanceState;
+  #leaves: readonly Uint8Array[] = [];
 
   constructor(genesis: GovernanceState) {
     this.#newest = genesis;
@@ -12,9 +14,16 @@ export class HeldGovernance {
     return this.#newest;
   }
 
-  /** @param state - Verified, and an extension of what this node has accepted before. */
-  learn(state: GovernanceState): void {
-    if (state.sequence > this.#newest.sequence) this.#newest = state;
+  /** Leaf hashes of the log that the newest state is of; none before this node has learned anything. */
+  get leaves(): readonly Uint8Array[] {
+    return this.#leaves;
+  }
+
+  /** @param args - Verified, and an extension of what this node has accepted before. */
+  learn({ state, leaves }: Pick<AcceptedGovernance, "state" | "leaves">): void {
+    if (state.sequence <= this.#newest.sequence) return;
+    this.#newest = state;
+    this.#leaves = leaves;
   }
 }
 
@@ -31,6 +40,22 @@ export function requireNothingWithdrawn(older: GovernanceState, newest: Governan
   throw new VerificationError(
     { code: "PROOF_CONSISTENCY_INVALID", expected, actual },
     `governance: expected all ${expected} revocations and suspensions that this node knows, got ${actual}`,
+  );
+}
+
+/**
+ * Refuses to admit a task under `older` governance when another policy version has become active since: a succeeded
+ * version admits nothing new (PV-2).
+ *
+ * @throws {@link RefusedError} POLICY_NOT_ACTIVE
+ */
+export function requireActivePolicy(older: GovernanceState, newest: GovernanceState): void {
+  const { policy_version_id: actual } = older.policy;
+  const { policy_version_id: expected } = newest.policy;
+  if (older.sequence >= newest.sequence || actual === expected) return;
+  throw new RefusedError(
+    { code: "POLICY_NOT_ACTIVE", expected, actual },
+    `governance: expected policy version ${expected}, which is active, got ${actual}`,
   );
 }
 

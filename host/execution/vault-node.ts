@@ -13,10 +13,14 @@ import {
   type WorkItem,
 } from "#protocol";
 import { excerptOf } from "../evidence/index.ts";
-import { acceptSnapshot, extendHead } from "../governance/index.ts";
+import { acceptOlder, acceptSnapshot, extendHead } from "../governance/index.ts";
 import type { Release, Vault } from "../sovereignty/index.ts";
 import type { EnclaveLauncher } from "./enclave-launcher.ts";
-import type { HeldGovernance } from "./held-governance.ts";
+import {
+  requireActivePolicy,
+  requireNothingWithdrawn,
+  type HeldGovernance,
+} from "./held-governance.ts";
 import { requireUnrevoked } from "./live-sessions.ts";
 import { runNodeLoop, type Coordinator, type NodeEvent, type NodeSelf } from "./node-loop.ts";
 import { RoundBoard } from "./round-board.ts";
@@ -87,7 +91,7 @@ async function perform(item: WorkItem, context: Node): Promise<Uint8Array | null
   if (CONFIRMED_WORK.has(work.kind)) await keeper.whenConfirmed(item.deadline_ms);
   switch (work.kind) {
     case "admit":
-      return vault.decide(work.signed_request, await accept(work.governance, context));
+      return admit(work, context);
     case "slice":
       return slice(item.task_id, work, context);
     case "settle": {
@@ -118,9 +122,30 @@ async function perform(item: WorkItem, context: Node): Promise<Uint8Array | null
   }
 }
 
-/** Governance as the coordinator hands it over, accepted only forward from what this Vault has seen. */
+async function admit(
+  work: Extract<WorkItem["work"], { kind: "admit" }>,
+  context: Node,
+): Promise<Uint8Array> {
+  const governance = await accept(work.governance, context);
+  requireActivePolicy(governance, context.held.newest);
+  return context.vault.decide(work.signed_request, governance);
+}
+
+/**
+ * Governance as the coordinator hands it over: forward from what this Vault has seen. Work that was under way when the
+ * log grew may carry less of it, as long as nothing that was withdrawn since is missing.
+ */
 async function accept(snapshotBytes: Uint8Array, node: Node): Promise<GovernanceState> {
-  return advance(node, snapshotBytes, acceptSnapshot);
+  const { held, genesisDigest: pinnedGenesisDigest } = node;
+  const snapshot = GOVERNANCE_SNAPSHOT.decode(snapshotBytes);
+  if (snapshot.events.length >= held.leaves.length) {
+    return advance(node, snapshotBytes, acceptSnapshot);
+  }
+  const { state } = acceptOlder({ snapshot, pinnedGenesisDigest, known: held.leaves });
+  requireNothingWithdrawn(state, held.newest);
+  // A challenge approved since withdraws a result.
+  const { challengeResolutions } = held.newest;
+  return { ...state, challengeResolutions };
 }
 
 /**
@@ -135,14 +160,15 @@ async function advance(
   const snapshot = GOVERNANCE_SNAPSHOT.decode(snapshotBytes);
   for (let attempt = 1; ; attempt += 1) {
     const previous = await vault.governanceHead();
-    const { state, size, root } = judge({ snapshot, pinnedGenesisDigest: genesisDigest, previous });
+    const accepted = judge({ snapshot, pinnedGenesisDigest: genesisDigest, previous });
+    const { state, size, root } = accepted;
     try {
       const isKnown = previous !== null && size === previous.size;
       if (!isKnown) {
         const { replenishments } = state;
         await vault.recordGovernanceHead({ head: { size, root }, previous, replenishments });
       }
-      held.learn(state);
+      held.learn(accepted);
       return state;
     } catch (error) {
       const moved = error instanceof ConflictError && error.code === "COORDINATION_CONFLICT";

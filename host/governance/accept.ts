@@ -18,6 +18,8 @@ export interface GovernanceHead {
 /** The state a snapshot gives, and the head to keep as `previous` of the next one. */
 export interface AcceptedGovernance extends GovernanceHead {
   readonly state: GovernanceState;
+  /** Leaf hashes of the log, one for each event. */
+  readonly leaves: readonly Uint8Array[];
 }
 
 /**
@@ -38,7 +40,29 @@ export function acceptSnapshot(args: {
   const state = verifyGovernanceSnapshot(snapshot, args.pinnedGenesisDigest);
   const leaves = snapshot.events.map((event) => leafHash(event));
   if (previous !== null) requirePrefix(leaves, previous);
-  return { state, size: leaves.length, root: merkleRoot(leaves) };
+  return { state, leaves, size: leaves.length, root: merkleRoot(leaves) };
+}
+
+/**
+ * Accepts governance that work carries and that is older than the newest this party knows: work was under way when the log
+ * grew, as it does with each epoch. Only as a prefix of what is known, and cosigned as ever; whether what came since
+ * may be left out is for the caller to judge.
+ *
+ * @param args.known - Leaf hashes of the newest log that this party has accepted or cosigned.
+ * @throws {@link VerificationError} PROOF_CONSISTENCY_INVALID for what is no prefix of it; and as
+ * `verifyGovernanceSnapshot`.
+ */
+export function acceptOlder(args: {
+  readonly snapshot: GovernanceSnapshot;
+  readonly pinnedGenesisDigest: Uint8Array;
+  readonly known: readonly Uint8Array[];
+}): AcceptedGovernance {
+  const { snapshot, known } = args;
+  const state = verifyGovernanceSnapshot(snapshot, args.pinnedGenesisDigest);
+  const leaves = snapshot.events.map((event) => leafHash(event));
+  const accepted = { state, leaves, size: leaves.length, root: merkleRoot(leaves) };
+  requirePrefix(known, accepted);
+  return accepted;
 }
 
 /**
@@ -56,7 +80,7 @@ export function extendHead(args: {
   const state = verifyGovernanceForCosigning(snapshot, args.pinnedGenesisDigest);
   const leaves = snapshot.events.map((event) => leafHash(event));
   if (previous !== null) requirePrefix(leaves, previous);
-  return { state, size: leaves.length, root: merkleRoot(leaves) };
+  return { state, leaves, size: leaves.length, root: merkleRoot(leaves) };
 }
 
 function requirePrefix(leaves: readonly Uint8Array[], previous: GovernanceHead): void {

@@ -1,5 +1,6 @@
 export { openGovernance, type Governance } from "./service.ts";
 export {
+  acceptOlder,
   acceptSnapshot,
   extendHead,
   type AcceptedGovernance,

@@ -257,7 +257,7 @@ export function startNodeRig(fixture: Fixture): NodeRig {
         EVERYBODY,
       );
       const decision = await fixture.vault.decide(request.signed, fixture.governance);
-      return envelopeOf(fixture, request, decision);
+      return { ...envelopeOf(fixture, request, decision), epoch_id: 0 };
     },
     sliceOf: async (envelope) => {
       if (envelope.coordination_envelope !== null) {

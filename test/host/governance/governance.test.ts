@@ -6,6 +6,7 @@ import { afterEach, beforeEach, expect, test } from "vitest";
 
 import {
   governanceStatements,
+  acceptOlder,
   acceptSnapshot,
   createGovernanceEvent,
   openGovernance,
@@ -247,4 +248,25 @@ test("a relying party takes governance forward only", async () => {
     acceptSnapshot({ snapshot: first, pinnedGenesisDigest: new Uint8Array(32), previous: null }),
   ).toThrow(refused("GOVERNANCE_GENESIS_MISMATCH"));
   expect(genesisState(network.genesisBytes).sequence).toBe(0);
+});
+
+test("older governance is accepted as a prefix of what is known, cosigned, and no other", async () => {
+  await governance.submit(eventFor(SUSPEND));
+  await cosignByQuorum();
+  const older = governance.snapshot();
+  await governance.submit(eventFor(REVOKE));
+  await cosignByQuorum();
+  const pinnedGenesisDigest = network.genesisDigest;
+  const newest = governance.snapshot();
+  const { leaves } = acceptSnapshot({ snapshot: newest, pinnedGenesisDigest, previous: null });
+  const accept = (snapshot: typeof older, known: readonly Uint8Array[]) =>
+    acceptOlder({ snapshot, pinnedGenesisDigest, known });
+  expect(accept(older, leaves)).toMatchObject({ size: 1, state: { sequence: 1 } });
+  expect(() => accept(older, leaves.toReversed())).toThrow(refused("PROOF_CONSISTENCY_INVALID"));
+  expect(() => accept(newest, leaves.slice(0, 1))).toThrow(refused("PROOF_CONSISTENCY_INVALID"));
+  const unsigned = {
+    ...older,
+    checkpoint: older.checkpoint.split("\n").slice(0, 5).join("\n") + "\n",
+  };
+  expect(() => accept(unsigned, leaves)).toThrow(refused("PROOF_CHECKPOINT_INVALID"));
 });

@@ -1,0 +1,84 @@
+/** One decision of a random history. Imports nothing of what it is compared with. */
+export type Step =
+  | {
+      readonly kind: "announce";
+      readonly version: number;
+      readonly predecessor: number;
+      readonly fromEpoch: number;
+    }
+  | { readonly kind: "retire"; readonly version: number; readonly fromEpoch: number }
+  | { readonly kind: "request" }
+  | {
+      readonly kind: "close";
+      readonly epochOffset: number;
+      readonly trigger: "time" | "volume" | "governance";
+      readonly elapsedMs: number;
+      readonly settlements: number;
+    };
+
+/** Versions and epochs as SCP part 7 has them, kept as a plan: when each version begins and when it ends. */
+export function referenceOf(limits: {
+  readonly time_ms_max: number;
+  readonly settlement_volume_max: number;
+}) {
+  /** In the order of announcement; each begins later than the one before. */
+  const plan = [{ version: 1, begins: 0, retires: Infinity }];
+  let now = 0;
+  let requested = false;
+
+  const endOf = (index: number): number => plan[index + 1]?.begins ?? Infinity;
+  const statusOf = (index: number): string => {
+    const entry = plan[index];
+    if (entry === undefined || entry.begins > now) return "draft";
+    if (endOf(index) > now) return "active";
+    return entry.retires > now ? "deprecated" : "retired";
+  };
+
+  const apply = (step: Step): boolean => {
+    const last = plan.at(-1);
+    switch (step.kind) {
+      case "announce": {
+        const fresh = !plan.some(({ version }) => version === step.version);
+        const after = Math.max(now, last?.begins ?? 0);
+        if (!fresh || step.predecessor !== last?.version || step.fromEpoch <= after) return false;
+        plan.push({ version: step.version, begins: step.fromEpoch, retires: Infinity });
+        return true;
+      }
+      case "retire": {
+        const index = plan.findIndex(({ version }) => version === step.version);
+        const entry = plan[index];
+        if (entry === undefined || statusOf(index) !== "deprecated") return false;
+        if (entry.retires !== Infinity || step.fromEpoch <= now) return false;
+        entry.retires = step.fromEpoch;
+        return true;
+      }
+      case "request":
+        requested = true;
+        return true;
+      case "close": {
+        const { trigger, elapsedMs, settlements } = step;
+        const named = Math.max(0, now + step.epochOffset);
+        const holds = {
+          time: elapsedMs >= limits.time_ms_max,
+          volume: settlements >= Math.max(1, limits.settlement_volume_max),
+          governance: requested,
+        }[trigger];
+        if (named !== now || elapsedMs < 0 || !holds) return false;
+        now += 1;
+        requested = false;
+        return true;
+      }
+    }
+  };
+
+  const view = () => ({
+    epochs: Array.from({ length: now + 1 }, (_, epoch) => {
+      const index = plan.findIndex((entry, at) => entry.begins <= epoch && epoch < endOf(at));
+      return plan[index]?.version ?? 0;
+    }),
+    versions: plan.map(({ version }, index) => ({ version, status: statusOf(index) })),
+    requested,
+  });
+
+  return { apply, view };
+}
