@@ -166,7 +166,10 @@ class Maker {
     name: string,
   ): Promise<{ readonly asked: Asked; readonly envelope: TaskEnvelope }> {
     const asked = await ask(this.#fixture, name, { vault_ids: VAULTS });
-    return { asked, envelope: envelopeOf(this.#fixture, asked, asked.decision) };
+    return {
+      asked,
+      envelope: { ...envelopeOf(this.#fixture, asked, asked.decision), epoch_id: 0 },
+    };
   }
 
   async executed(name: string): Promise<Executed> {
