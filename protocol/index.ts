@@ -63,7 +63,7 @@ export {
   type Budget,
   type Policy,
   type ReferenceValue,
-} from "./policy.ts";
+} from "./governance/policy.ts";
 export {
   canonicalAttributeSchema,
   domainSchema,
@@ -74,7 +74,7 @@ export {
   type RecordScope,
   type SemanticRegistry,
   columnsOfScope,
-} from "./semantics.ts";
+} from "./semantics/semantics.ts";
 export {
   computeParametersSchema,
   featureSchema,
@@ -103,7 +103,7 @@ export {
   type GovernanceDecision,
   type GovernanceEvent,
   type GovernanceStatement,
-} from "./governance-objects.ts";
+} from "./governance/governance-objects.ts";
 export {
   activeActor,
   applyGovernanceEvent,
@@ -114,7 +114,7 @@ export {
   type ChallengeResolution,
   type GovernanceState,
   type Replenishment,
-} from "./governance.ts";
+} from "./governance/governance.ts";
 export {
   governanceFor,
   governanceOnceOf,
@@ -123,14 +123,14 @@ export {
   type PolicyBinding,
   type PolicyStatus,
   type PolicyVersion,
-} from "./policy-versions.ts";
+} from "./governance/policy-versions.ts";
 export {
   GOVERNANCE_SNAPSHOT,
   governanceOrigin,
   verifyGovernanceForCosigning,
   verifyGovernanceSnapshot,
   type GovernanceSnapshot,
-} from "./governance-snapshot.ts";
+} from "./governance/governance-snapshot.ts";
 export { VAULT_DECISION, type VaultDecision } from "./vault-decision.ts";
 export {
   TASK_ENVELOPE,
@@ -321,23 +321,23 @@ export {
   type NodeAnswer,
   type NodeCall,
 } from "./node-call.ts";
-export { resolveRequest, type SemanticResolution } from "./resolution.ts";
-export type { Projection } from "./projection.ts";
-export { columnAttribute } from "./registry-index.ts";
+export { resolveRequest, type SemanticResolution } from "./semantics/resolution.ts";
+export type { Projection } from "./semantics/projection.ts";
+export { columnAttribute } from "./semantics/registry-index.ts";
 export {
   CROSS_DOMAIN_APPROVAL,
   ruleDigest,
   type RegistryTransition,
   type SemanticRegistration,
-} from "./registration.ts";
-export { type ProjectedValue, type QueryGranularity } from "./granularity.ts";
-export { derive } from "./derivation.ts";
+} from "./semantics/registration.ts";
+export { type ProjectedValue, type QueryGranularity } from "./semantics/granularity.ts";
+export { derive } from "./semantics/derivation.ts";
 export {
   derivationRuleSchema,
   queryAttributeSchema,
   type DerivationRule,
   type QueryAttribute,
-} from "./derivation-rule.ts";
+} from "./semantics/derivation-rule.ts";
 export {
   encodeState,
   outcomeAad,

@@ -2,7 +2,7 @@ import { z } from "zod";
 
 import type { NamedKey } from "./checkpoint.ts";
 import { bytes32, bytesUpTo, identifier, natural, unixMs } from "./fields.ts";
-import type { GovernanceState } from "./governance.ts";
+import type { GovernanceState } from "./governance/governance.ts";
 import { PROOF_NODES_MAX } from "./merkle.ts";
 import { defineObject } from "./object.ts";
 

@@ -26,13 +26,16 @@ import {
   outcomeDigestsSchema,
   reducedMessageSchema,
 } from "../../protocol/evidence-bundle.ts";
-import { derivationRuleSchema, queryAttributeSchema } from "../../protocol/derivation-rule.ts";
-import { queryGranularitySchema } from "../../protocol/granularity.ts";
+import {
+  derivationRuleSchema,
+  queryAttributeSchema,
+} from "../../protocol/semantics/derivation-rule.ts";
+import { queryGranularitySchema } from "../../protocol/semantics/granularity.ts";
 import * as fields from "../../protocol/fields.ts";
-import * as governance from "../../protocol/governance-objects.ts";
-import { governanceSnapshotSchema } from "../../protocol/governance-snapshot.ts";
+import * as governance from "../../protocol/governance/governance-objects.ts";
+import { governanceSnapshotSchema } from "../../protocol/governance/governance-snapshot.ts";
 import { nodeAnswerSchema, nodeCallSchema } from "../../protocol/node-call.ts";
-import { policySchema, referenceValueSchema } from "../../protocol/policy.ts";
+import { policySchema, referenceValueSchema } from "../../protocol/governance/policy.ts";
 import {
   attributeNameSchema,
   recordSchema,
@@ -42,9 +45,9 @@ import {
   crossDomainApprovalSchema,
   registryTransitionSchema,
   semanticRegistrationSchema,
-} from "../../protocol/registration.ts";
+} from "../../protocol/semantics/registration.ts";
 import { roundMessageSchema } from "../../protocol/round-message.ts";
-import * as semantics from "../../protocol/semantics.ts";
+import * as semantics from "../../protocol/semantics/semantics.ts";
 import {
   enclaveRole,
   sessionManifestSchema,

@@ -5,7 +5,7 @@ import { afterAll, beforeAll, beforeEach, expect, test, vi } from "vitest";
 
 import { AWS_NITRO_ROOT_G1, parseNitroDocument } from "../../attestation/index.ts";
 import { base64 } from "../../protocol/bytes.ts";
-import type { GovernanceStatement } from "../../protocol/governance-objects.ts";
+import type { GovernanceStatement } from "../../protocol/governance/governance-objects.ts";
 import { signingKeyFromSeed } from "../../protocol/signing.ts";
 import { SIM_ACTORS } from "../../sim/network/create.ts";
 import { createInsecureSimPlatform } from "../../sim/platform.ts";

@@ -1,7 +1,7 @@
-import type { DerivationRule, QueryAttribute } from "../../protocol/derivation-rule.ts";
-import type { QueryGranularity } from "../../protocol/granularity.ts";
-import type { SemanticRegistration } from "../../protocol/registration.ts";
-import type { SemanticRegistry } from "../../protocol/semantics.ts";
+import type { DerivationRule, QueryAttribute } from "../../protocol/semantics/derivation-rule.ts";
+import type { QueryGranularity } from "../../protocol/semantics/granularity.ts";
+import type { SemanticRegistration } from "../../protocol/semantics/registration.ts";
+import type { SemanticRegistry } from "../../protocol/semantics/semantics.ts";
 
 /** No dimension but those of `set`. */
 export function granularityOf(set: Partial<QueryGranularity>): QueryGranularity {

@@ -1,5 +1,5 @@
-import type { ResolutionState } from "../../protocol/resolution.ts";
-import type { CanonicalAttribute, SemanticRegistry } from "../../protocol/semantics.ts";
+import type { ResolutionState } from "../../protocol/semantics/resolution.ts";
+import type { CanonicalAttribute, SemanticRegistry } from "../../protocol/semantics/semantics.ts";
 import type { TaskRequest } from "../../protocol/task-request.ts";
 import { queryAttributeOf, ruleNamed } from "./derived-semantics.ts";
 import { testSemantics } from "./network-data.ts";

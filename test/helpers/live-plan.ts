@@ -3,7 +3,7 @@ import { csvOf } from "../../sim/data/csv.ts";
 import { generateDemoReceipts } from "../../sim/data/receipts.ts";
 import { DEMO_COLUMNS } from "../../sim/data/companies.ts";
 import { buildLogisticModel, buildLogisticStepGraph } from "../../enclave/index.ts";
-import type { Policy } from "../../protocol/policy.ts";
+import type { Policy } from "../../protocol/governance/policy.ts";
 import type { TaskClass } from "../../protocol/fields.ts";
 import type { DemoPlan, PlannedTask } from "../../sim/network/plan.ts";
 

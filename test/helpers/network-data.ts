@@ -3,8 +3,8 @@ import type { BatchColumn } from "../../protocol/batch-body.ts";
 import { sha256 } from "../../protocol/hash.ts";
 import { concat, utf8 } from "../../protocol/bytes.ts";
 import type { CanonicalRecord } from "../../protocol/record.ts";
-import type { QueryGranularity } from "../../protocol/granularity.ts";
-import type { CanonicalAttribute, SemanticRegistry } from "../../protocol/semantics.ts";
+import type { QueryGranularity } from "../../protocol/semantics/granularity.ts";
+import type { CanonicalAttribute, SemanticRegistry } from "../../protocol/semantics/semantics.ts";
 
 /** The columns of the `customers` scope. */
 export const CUSTOMER_COLUMNS: readonly BatchColumn[] = [

@@ -6,11 +6,11 @@ import { VAULT_DECISION, type VaultDecision } from "../../protocol/vault-decisio
 import { TASK_ENVELOPE, type TaskEnvelope } from "../../protocol/task-envelope.ts";
 import { WORK_ORDER, type WorkOrder } from "../../protocol/work-order.ts";
 import type { TaskParameters } from "../../protocol/task-parameters.ts";
-import { policyDigest } from "../../protocol/policy.ts";
+import { policyDigest } from "../../protocol/governance/policy.ts";
 import { boxKeyPairFromSeed, type BoxKeyPair } from "../../protocol/sealed-box.ts";
 import { NETWORK_TIME_MS, testSeed, type TestActor, type TestNetwork } from "./network.ts";
-import { genesisState } from "../../protocol/governance.ts";
-import { resolveRequest } from "../../protocol/resolution.ts";
+import { genesisState } from "../../protocol/governance/governance.ts";
+import { resolveRequest } from "../../protocol/semantics/resolution.ts";
 import type { VaultData } from "./network-data.ts";
 
 const DAY_MS = 86_400_000;

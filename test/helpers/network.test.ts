@@ -3,7 +3,7 @@ import { expect, test } from "vitest";
 import {
   GOVERNANCE_SNAPSHOT,
   verifyGovernanceSnapshot,
-} from "../../protocol/governance-snapshot.ts";
+} from "../../protocol/governance/governance-snapshot.ts";
 import { openBatch } from "../../protocol/batch.ts";
 import { utf8 } from "../../protocol/bytes.ts";
 import { TASK_REQUEST } from "../../protocol/task-request.ts";

@@ -11,11 +11,14 @@ import {
   type Actor,
   type Genesis,
   type GovernanceStatement,
-} from "../../protocol/governance-objects.ts";
-import { GOVERNANCE_SNAPSHOT, governanceOrigin } from "../../protocol/governance-snapshot.ts";
+} from "../../protocol/governance/governance-objects.ts";
+import {
+  GOVERNANCE_SNAPSHOT,
+  governanceOrigin,
+} from "../../protocol/governance/governance-snapshot.ts";
 import { signingKeyFromSeed, type SigningKey } from "../../protocol/signing.ts";
 import type { ActorRole } from "../../protocol/fields.ts";
-import type { Policy } from "../../protocol/policy.ts";
+import type { Policy } from "../../protocol/governance/policy.ts";
 import { budgetOf } from "../../sim/network/policy.ts";
 import { testSemantics } from "./network-data.ts";
 

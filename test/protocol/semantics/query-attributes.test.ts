@@ -9,11 +9,11 @@ import {
   type Predicate,
   type QueryAttribute,
   type TaskRequest,
-} from "../../protocol/index.ts";
-import { derivedSemantics, granularityOf, ruleNamed } from "../helpers/derived-semantics.ts";
-import { largeResolution, shuffled } from "../helpers/large-registry.ts";
-import { createNetwork } from "../helpers/network.ts";
-import { testRequest } from "../helpers/network-task.ts";
+} from "../../../protocol/index.ts";
+import { derivedSemantics, granularityOf, ruleNamed } from "../../helpers/derived-semantics.ts";
+import { largeResolution, shuffled } from "../../helpers/large-registry.ts";
+import { createNetwork } from "../../helpers/network.ts";
+import { testRequest } from "../../helpers/network-task.ts";
 
 const network = await createNetwork({
   genesis: (genesis) => ({ ...genesis, semantics: derivedSemantics(genesis.semantics) }),

@@ -5,16 +5,16 @@ import {
   queryAttributeSchema,
   type DerivationRule,
 } from "./derivation-rule.ts";
-import { equalBytes, hex } from "./bytes.ts";
-import { VerificationError } from "./errors.ts";
-import { bytes32, bytesUpTo, identifier, natural } from "./fields.ts";
-import { digestOf } from "./hash.ts";
+import { equalBytes, hex } from "../bytes.ts";
+import { VerificationError } from "../errors.ts";
+import { bytes32, bytesUpTo, identifier, natural } from "../fields.ts";
+import { digestOf } from "../hash.ts";
 import {
   CANONICAL_ATTRIBUTE_LIFECYCLE,
   DOMAIN_LIFECYCLE,
   QUERY_ATTRIBUTE_LIFECYCLE,
-} from "./lifecycles.ts";
-import { defineObject } from "./object.ts";
+} from "../lifecycles.ts";
+import { defineObject } from "../object.ts";
 import { incoherent, requireCoherentRegistry } from "./registry-coherence.ts";
 import {
   canonicalAttributeSchema,
@@ -23,7 +23,7 @@ import {
   type CanonicalAttribute,
   type SemanticRegistry,
 } from "./semantics.ts";
-import { parseCose } from "./signing.ts";
+import { parseCose } from "../signing.ts";
 
 /** Entries of one kind that one registration adds or moves at most; its bytes are bounded by the statement it is in. */
 const CHANGES_MAX = 1024;

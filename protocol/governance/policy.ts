@@ -1,6 +1,6 @@
 import { z } from "zod";
 
-import { digestOf } from "./hash.ts";
+import { digestOf } from "../hash.ts";
 import {
   identifier,
   microEpsilon,
@@ -9,7 +9,7 @@ import {
   unixMs,
   usageScope,
   type UsageScope,
-} from "./fields.ts";
+} from "../fields.ts";
 
 const hexPcr = z.string().regex(/^[0-9a-f]{96}$/, { error: "expected 96 lower-case hex digits" });
 

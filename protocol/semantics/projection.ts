@@ -1,8 +1,8 @@
 import type { DerivationRule, QueryAttribute, SourceReference } from "./derivation-rule.ts";
-import { RefusedError } from "./errors.ts";
-import type { UsageScope } from "./fields.ts";
+import { RefusedError } from "../errors.ts";
+import type { UsageScope } from "../fields.ts";
 import { coarsen, type QueryGranularity, type ValueType } from "./granularity.ts";
-import type { Policy } from "./policy.ts";
+import type { Policy } from "../governance/policy.ts";
 import { registryIndex, type RegistryIndex } from "./registry-index.ts";
 import type { CanonicalAttribute, Domain, RecordScope, SemanticRegistry } from "./semantics.ts";
 

@@ -11,9 +11,9 @@ import {
   type SemanticRegistry,
   type TaskParameters,
   type TaskRequest,
-} from "../../protocol/index.ts";
-import { createNetwork } from "../helpers/network.ts";
-import { testRequest } from "../helpers/network-task.ts";
+} from "../../../protocol/index.ts";
+import { createNetwork } from "../../helpers/network.ts";
+import { testRequest } from "../../helpers/network-task.ts";
 
 const network = await createNetwork();
 const state = genesisState(network.genesisBytes);

@@ -10,11 +10,11 @@ import {
   unixMs,
   microEpsilon,
   usageScope,
-} from "./fields.ts";
-import { defineObject } from "./object.ts";
+} from "../fields.ts";
+import { defineObject } from "../object.ts";
 import { policySchema } from "./policy.ts";
-import { semanticRegistrationSchema } from "./registration.ts";
-import { semanticRegistrySchema } from "./semantics.ts";
+import { semanticRegistrationSchema } from "../semantics/registration.ts";
+import { semanticRegistrySchema } from "../semantics/semantics.ts";
 
 /** An actor of the network: who it is, what it may do, and the keys it is known by. */
 export const actorSchema = z.strictObject({

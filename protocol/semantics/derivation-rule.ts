@@ -1,6 +1,6 @@
 import { z } from "zod";
 
-import { identifier, microEpsilon, shortText, usageScope } from "./fields.ts";
+import { identifier, microEpsilon, shortText, usageScope } from "../fields.ts";
 import { queryGranularitySchema } from "./granularity.ts";
 
 const literal = z.union([z.int(), shortText]);

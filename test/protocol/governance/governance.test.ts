@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 
-import { governanceStatementSchema } from "../../protocol/governance-objects.ts";
+import { governanceStatementSchema } from "../../../protocol/governance/governance-objects.ts";
 
 const PCR0 = "ab".repeat(48);
 

@@ -1,7 +1,7 @@
 import type { DerivationRule } from "./derivation-rule.ts";
-import { hex } from "./bytes.ts";
+import { hex } from "../bytes.ts";
 import { coarsen, type ProjectedValue, type QueryGranularity } from "./granularity.ts";
-import { digestOf } from "./hash.ts";
+import { digestOf } from "../hash.ts";
 
 /** Columns that a projection is computed from: one value for each row, the sources in the order of the rule. */
 export interface DerivationInput {

@@ -1,5 +1,5 @@
 import type { DerivationRule } from "./derivation-rule.ts";
-import { MalformedError } from "./errors.ts";
+import { MalformedError } from "../errors.ts";
 import type { CanonicalAttribute } from "./semantics.ts";
 
 /**

@@ -1,5 +1,5 @@
 import type { DerivationRule, QueryAttribute, SourceReference } from "./derivation-rule.ts";
-import { MalformedError } from "./errors.ts";
+import { MalformedError } from "../errors.ts";
 import { isApplicable, isFiner, type QueryGranularity } from "./granularity.ts";
 import { isAllowedAcross } from "./projection.ts";
 import { columnAttribute, registryIndex } from "./registry-index.ts";

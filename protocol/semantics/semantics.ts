@@ -1,7 +1,7 @@
 import { z } from "zod";
 
 import { derivationRuleSchema, queryAttributeSchema } from "./derivation-rule.ts";
-import { identifier, microEpsilon, natural } from "./fields.ts";
+import { identifier, microEpsilon, natural } from "../fields.ts";
 import { queryGranularitySchema } from "./granularity.ts";
 
 const lifecycleStatus = z.enum(["proposed", "registered", "active", "deprecated", "retired"]);

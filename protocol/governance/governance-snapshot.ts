@@ -1,13 +1,13 @@
 import { z } from "zod";
 
-import { bytesUpTo } from "./fields.ts";
-import { equalBytes } from "./bytes.ts";
-import { verifyCheckpoint } from "./checkpoint.ts";
-import { VerificationError } from "./errors.ts";
+import { bytesUpTo } from "../fields.ts";
+import { equalBytes } from "../bytes.ts";
+import { verifyCheckpoint } from "../checkpoint.ts";
+import { VerificationError } from "../errors.ts";
 import { foldGovernance, type GovernanceState } from "./governance.ts";
 import { GENESIS } from "./governance-objects.ts";
-import { leafHash, merkleRoot } from "./merkle.ts";
-import { defineObject } from "./object.ts";
+import { leafHash, merkleRoot } from "../merkle.ts";
+import { defineObject } from "../object.ts";
 
 /** The governance log as a relying party takes it: every event and a cosigned checkpoint over them. */
 export const governanceSnapshotSchema = z.strictObject({

@@ -10,9 +10,9 @@ import {
   type GovernanceDecision,
   type GovernanceState,
   type Policy,
-} from "../../protocol/index.ts";
-import { createGovernanceEvent } from "../../host/governance/index.ts";
-import { NETWORK_TIME_MS, createNetwork } from "../helpers/network.ts";
+} from "../../../protocol/index.ts";
+import { createGovernanceEvent } from "../../../host/governance/index.ts";
+import { NETWORK_TIME_MS, createNetwork } from "../../helpers/network.ts";
 
 const network = await createNetwork();
 const GENESIS_STATE = genesisState(network.genesisBytes);

@@ -1,8 +1,8 @@
-import { equalBytes } from "./bytes.ts";
-import { VerificationError } from "./errors.ts";
+import { equalBytes } from "../bytes.ts";
+import { VerificationError } from "../errors.ts";
 import type { GovernanceState } from "./governance.ts";
 import type { GovernanceDecision } from "./governance-objects.ts";
-import { POLICY_VERSION_LIFECYCLE } from "./lifecycles.ts";
+import { POLICY_VERSION_LIFECYCLE } from "../lifecycles.ts";
 import { policyDigest, type Policy } from "./policy.ts";
 
 /** A state of {@link POLICY_VERSION_LIFECYCLE}. */

@@ -12,17 +12,17 @@ import {
   type DerivationRule,
   type SemanticRegistration,
   type SemanticRegistry,
-} from "../../protocol/index.ts";
+} from "../../../protocol/index.ts";
 import {
   derivedSemantics,
   granularityOf,
   queryAttributeOf,
   registrationOf,
   ruleNamed,
-} from "../helpers/derived-semantics.ts";
-import { testSemantics } from "../helpers/network-data.ts";
-import { createNetwork, governanceEvents } from "../helpers/network.ts";
-import { testRequest } from "../helpers/network-task.ts";
+} from "../../helpers/derived-semantics.ts";
+import { testSemantics } from "../../helpers/network-data.ts";
+import { createNetwork, governanceEvents } from "../../helpers/network.ts";
+import { testRequest } from "../../helpers/network-task.ts";
 
 const network = await createNetwork({
   genesis: (genesis) => ({ ...genesis, semantics: openSemantics() }),

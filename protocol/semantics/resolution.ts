@@ -1,8 +1,8 @@
-import { hex } from "./bytes.ts";
-import { MalformedError, type ErrorCode } from "./errors.ts";
+import { hex } from "../bytes.ts";
+import { MalformedError, type ErrorCode } from "../errors.ts";
 import { coarsen, isAtGranularity } from "./granularity.ts";
-import type { GovernanceState } from "./governance.ts";
-import { digestOf } from "./hash.ts";
+import type { GovernanceState } from "../governance/governance.ts";
+import { digestOf } from "../hash.ts";
 import {
   resolveAttribute,
   resolveDomain,
@@ -13,9 +13,9 @@ import {
 } from "./projection.ts";
 import { registryIndex } from "./registry-index.ts";
 import type { CanonicalAttribute, RecordScope } from "./semantics.ts";
-import type { AttributeComposition } from "./task-envelope.ts";
-import type { Operand, TaskParameters } from "./task-parameters.ts";
-import type { TaskRequest } from "./task-request.ts";
+import type { AttributeComposition } from "../task-envelope.ts";
+import type { Operand, TaskParameters } from "../task-parameters.ts";
+import type { TaskRequest } from "../task-request.ts";
 
 /** The most operands of one composition; the bound of `attributeCompositionSchema`. */
 const OPERANDS_MAX = 64;

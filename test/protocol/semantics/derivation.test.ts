@@ -1,18 +1,18 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 
-import { hex } from "../../protocol/bytes.ts";
-import type { DerivationRule } from "../../protocol/derivation-rule.ts";
-import { derive } from "../../protocol/derivation.ts";
+import { hex } from "../../../protocol/bytes.ts";
+import type { DerivationRule } from "../../../protocol/semantics/derivation-rule.ts";
+import { derive } from "../../../protocol/semantics/derivation.ts";
 import {
   coarsen,
   isAtGranularity,
   isFiner,
   type ProjectedValue,
   type QueryGranularity,
-} from "../../protocol/granularity.ts";
-import { digestOf } from "../../protocol/hash.ts";
-import { granularityOf, ruleNamed } from "../helpers/derived-semantics.ts";
+} from "../../../protocol/semantics/granularity.ts";
+import { digestOf } from "../../../protocol/hash.ts";
+import { granularityOf, ruleNamed } from "../../helpers/derived-semantics.ts";
 
 const EXACT = granularityOf({ categorical_resolution: "exact" });
 const UNITS = granularityOf({ numeric_resolution: { boundaries: [], width: 1 } });

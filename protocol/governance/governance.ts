@@ -1,6 +1,6 @@
-import { hex } from "./bytes.ts";
-import { RefusedError, VerificationError } from "./errors.ts";
-import type { UsageScope } from "./fields.ts";
+import { hex } from "../bytes.ts";
+import { RefusedError, VerificationError } from "../errors.ts";
+import type { UsageScope } from "../fields.ts";
 import {
   GENESIS,
   GOVERNANCE_EVENT,
@@ -11,7 +11,7 @@ import {
   type GovernanceEvent,
   type GovernanceStatement,
 } from "./governance-objects.ts";
-import { digestOfBytes } from "./hash.ts";
+import { digestOfBytes } from "../hash.ts";
 import type { Policy } from "./policy.ts";
 import {
   announcePolicy,
@@ -21,10 +21,10 @@ import {
   type CurrentEpoch,
   type PolicyVersion,
 } from "./policy-versions.ts";
-import { registerVersion, type SemanticRegistration } from "./registration.ts";
-import { incoherent, requireCoherentRegistry } from "./registry-coherence.ts";
-import type { SemanticRegistry } from "./semantics.ts";
-import { keyIdOf, parseCose, verifyCose } from "./signing.ts";
+import { registerVersion, type SemanticRegistration } from "../semantics/registration.ts";
+import { incoherent, requireCoherentRegistry } from "../semantics/registry-coherence.ts";
+import type { SemanticRegistry } from "../semantics/semantics.ts";
+import { keyIdOf, parseCose, verifyCose } from "../signing.ts";
 
 /** Events that one fold takes at most. */
 export const GOVERNANCE_EVENTS_MAX = 10_000;
