@@ -16,8 +16,13 @@ import {
 const [folder = "", ...words] = process.argv.slice(2);
 const [vaults = 0, more = 0, rows = 0, batchRows = 0] = words.map(Number);
 
+/** A pipe that nobody empties in time takes no dot: then the kill comes a little later. */
 function dotted<T>(value: T): T {
-  fs.writeSync(1, ".");
+  try {
+    fs.writeSync(1, ".");
+  } catch (fault) {
+    if (!(fault instanceof Error && "code" in fault && fault.code === "EAGAIN")) throw fault;
+  }
   return value;
 }
 

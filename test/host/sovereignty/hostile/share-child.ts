@@ -46,14 +46,13 @@ const given = parseWith(
 const fixture = await openFixture({ directory });
 const envelope = TASK_ENVELOPE.decode(given.envelope);
 
-/** Another envelope of the same request: fewer Vaults, and a later epoch. */
+/** Another envelope of the same request: fewer Vaults. */
 function another(): TaskEnvelope {
-  const { coordination_envelope: coordination, epoch_id } = envelope;
+  const { coordination_envelope: coordination } = envelope;
   if (coordination === null) throw new Error("expected a task of several Vaults");
   const participating_vault_ids = coordination.participating_vault_ids.slice(0, 2);
   return {
     ...envelope,
-    epoch_id: epoch_id + 1,
     coordination_envelope: { ...coordination, participating_vault_ids },
   };
 }

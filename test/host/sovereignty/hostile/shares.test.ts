@@ -41,11 +41,12 @@ beforeEach(async () => {
     share: finished.sealedShare,
   };
   const asked = await ask(fixture, "admitted");
-  const envelope = TASK_ENVELOPE.encode(envelopeOf(fixture, asked, asked.decision));
+  // The node's governance is in its first epoch.
+  const admitted = { ...envelopeOf(fixture, asked, asked.decision), epoch_id: 0 };
   await fixture.vault.close();
   atRest = {
     directory,
-    admitted: write(folder, "admitted", { ...settled, envelope }),
+    admitted: write(folder, "admitted", { ...settled, envelope: TASK_ENVELOPE.encode(admitted) }),
     settled: write(folder, "settled", settled),
   };
 });
