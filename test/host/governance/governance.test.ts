@@ -250,7 +250,7 @@ test("a relying party takes governance forward only", async () => {
   expect(genesisState(network.genesisBytes).sequence).toBe(0);
 });
 
-test("older governance is accepted as a prefix of what is known, cosigned, and no other", async () => {
+test("[GS-7] older governance is accepted as a prefix of what is known, cosigned, and no other", async () => {
   await governance.submit(eventFor(SUSPEND));
   await cosignByQuorum();
   const older = governance.snapshot();
