@@ -11,10 +11,12 @@ import { openFixture, recordsIn } from "../host/sovereignty/vault-world.ts";
 
 /** Fixes the moments of every kill; a failing run prints the seed it drew. */
 const SEED = Number(process.env["SYMPHONY_SEED"] ?? Date.now() % 1_000_000);
-/** Processes that are killed side by side, Vaults of each, and how often it is killed: 100 moments of some Vault. */
+/** With SYMPHONY_FULL=1 a process is killed 100 times; else 20 times, with five Vaults each. */
+const FULL = process.env["SYMPHONY_FULL"] === "1";
+/** Processes that are killed side by side, Vaults of each, and how often it is killed. */
 const LANES = 2;
-const VAULTS = 5;
-const KILLS = 10;
+const VAULTS = FULL ? 1 : 5;
+const KILLS = FULL ? 50 : 10;
 /** Of one source, and of a batch. */
 const ROWS = 100;
 const BATCH_ROWS = 10;
