@@ -115,6 +115,22 @@ describe("query", () => {
     expect(result.result.kind).toBe("suppressed");
   });
 
+  test("[DS-5] looks at no value of those who do not consent, wherever their records stand", async () => {
+    const [own] = customerData(["vault-1"], 240);
+    if (own === undefined) throw new Error("no data");
+    const people = own.batches.flatMap(({ records }) => records);
+    const withheld = people.flatMap(({ attributes }, row) =>
+      Number(attributes["customer.age"]) >= 40 ? [row] : [],
+    );
+    const data = [vaultData("vault-1", own.batches, withheld)];
+    const older = await testTask(network, { parameters: olderThan(40), data });
+    const { result } = await openResult(older, await runSoleTask(older));
+    expect(result.result.kind).toBe("suppressed");
+    const all = await testTask(network, { parameters: olderThan(0), data });
+    const { result: young } = await openResult(all, await runSoleTask(all));
+    expect(Math.abs(sizeOf(young) - (240 - withheld.length))).toBeLessThan(40);
+  });
+
   test("[MV-4] says partial_coverage at quorum with a Vault missing", async () => {
     const task = await queryTask(olderThan(0));
     const round = await runRound(task, { vaultIds: ["vault-1", "vault-3"] });

@@ -317,6 +317,15 @@ describe("a window of the policy", () => {
     expect(kinds).toEqual(["slice_attested", "failed"]);
   });
 
+  test("[RT-2] evidence grown old while keys are fetched: the enclave gets neither order nor keys", async () => {
+    rig.hooks.releasing = () => {
+      rig.fixture.clock.nowMs += 60_001;
+    };
+    const { failed, last } = await runSlice(SOLE);
+    expect(failed).toMatchObject({ code: "TEE_DOCUMENT_STALE", executing: true });
+    expect(last).toBe("attest");
+  });
+
   test("[RT-2] evidence grown old while its enclave ran ends nothing", async () => {
     rig.hooks.answered = ({ method }) => {
       if (method === "run") rig.fixture.clock.nowMs += 60_001;

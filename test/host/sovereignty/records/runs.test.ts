@@ -228,7 +228,7 @@ test("a signal ends an ingest where it can go on", async () => {
   expect(await ingest(fixture, csv)).toMatchObject({ records: 22, ingest_id: open[0]?.ingest_id });
 });
 
-test("a signal is heeded within 256 KiB of a source, however large its chunks are", async () => {
+test("[PL-7] a signal is heeded within 256 KiB of a source, however large its chunks are", async () => {
   const fixture = await newFixture();
   const controller = new AbortController();
   const csv = customerCsv(20_000);
