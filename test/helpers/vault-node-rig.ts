@@ -73,6 +73,8 @@ export interface NodeHooks {
   }) => Promise<readonly Carried[]> | readonly Carried[];
   /** The key service was asked for a key. */
   releasing?: () => Promise<void> | void;
+  /** The node reads a sealed batch, whose key it has. */
+  reading?: () => Promise<void> | void;
 }
 
 /** A Vault's node at work on messages that a test hands it, as a coordinator would. */
@@ -188,6 +190,10 @@ export function startNodeRig(fixture: Fixture): NodeRig {
               release: async () => {
                 await hooks.releasing?.();
                 return batch.release();
+              },
+              read: async () => {
+                await hooks.reading?.();
+                return batch.read();
               },
             })),
           ),

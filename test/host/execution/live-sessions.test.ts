@@ -317,8 +317,8 @@ describe("a window of the policy", () => {
     expect(kinds).toEqual(["slice_attested", "failed"]);
   });
 
-  test("[RT-2] evidence grown old while keys are fetched: the enclave gets neither order nor keys", async () => {
-    rig.hooks.releasing = () => {
+  test("[RT-2] evidence grown old while batches are read: the enclave gets neither order nor keys", async () => {
+    rig.hooks.reading = () => {
       rig.fixture.clock.nowMs += 60_001;
     };
     const { failed, last } = await runSlice(SOLE);
