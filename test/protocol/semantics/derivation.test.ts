@@ -31,7 +31,7 @@ function results(
 }
 
 describe("[DR-2] transforms", () => {
-  test("passthrough gives the value, held to the output range and coarsened", () => {
+  test("[QG-2] passthrough gives the value, held to the output range and coarsened", () => {
     const granularity = granularityOf({ numeric_resolution: { boundaries: [], width: 10 } });
     const values = results(ruleNamed("age-decade"), [[-5, 0, 39, 120, 500, null]], { granularity });
     expect(values).toEqual([0, 0, 30, 120, 120, null]);

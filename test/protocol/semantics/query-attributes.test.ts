@@ -43,7 +43,7 @@ function permitting(governance: GovernanceState, semantics: Partial<Policy["sema
 const UNRESOLVED = expect.objectContaining({ code: "DERIVATION_UNRESOLVED" });
 
 describe("[QA-1] a query attribute", () => {
-  test("resolves to its rule, class and cost, and says that it is no canonical truth", async () => {
+  test("[DR-5] resolves to its rule, class and cost, and says that it is no canonical truth", async () => {
     const resolution = resolveRequest(await asking([SENIOR, CITY]), state);
     expect(resolution).toMatchObject({
       attribute_ids: ["customer.age", "customer.city"],

@@ -170,7 +170,7 @@ describe("[DR-3] registry versions", () => {
       change: { attributes: [{ ...shoe, status: "proposed" }] },
     },
     { title: "a rule twice", change: { derivation_rules: [rule, rule] } },
-    { title: "a query attribute without rule", change: { query_attributes: [query] } },
+    { title: "a query attribute without rule [QA-3]", change: { query_attributes: [query] } },
     {
       title: "a step of nothing",
       change: {
@@ -185,7 +185,7 @@ describe("[DR-3] registry versions", () => {
       code: "EXECUTION_ILLEGAL_TRANSITION",
     },
     {
-      title: "a finer projection at the class of a coarser one",
+      title: "a finer projection at the class of a coarser one [QG-2]",
       change: {
         attributes: [shoe],
         derivation_rules: [
