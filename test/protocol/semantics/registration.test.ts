@@ -185,7 +185,7 @@ describe("[DR-3] registry versions", () => {
       code: "EXECUTION_ILLEGAL_TRANSITION",
     },
     {
-      title: "a finer projection at the class of a coarser one [QG-2]",
+      title: "[QG-2] a finer projection at a coarser one's class",
       change: {
         attributes: [shoe],
         derivation_rules: [
