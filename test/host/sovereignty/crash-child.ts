@@ -1,22 +1,14 @@
 // Started by crash.test.ts: decides and begins execution, and kills itself at the clock reading it was told.
 import { beginning, envelopeOf, openFixture, requestOf, stocked } from "./vault-world.ts";
+import { die, FatalSteps } from "../../helpers/fatal-steps.ts";
 import { NETWORK_TIME_MS } from "../../helpers/network.ts";
 
 const [directory = "", stage = "", at = "0"] = process.argv.slice(2);
-const fatal = { armed: false, readings: 0 };
+const fatal = new FatalSteps(Number(at));
 
 function nowMs(): number {
-  if (fatal.armed) {
-    fatal.readings += 1;
-    if (fatal.readings === Number(at)) die();
-  }
+  fatal.step();
   return NETWORK_TIME_MS;
-}
-
-function die(): never {
-  process.kill(process.pid, "SIGKILL");
-  // The signal is on its way; nothing more may happen.
-  for (;;);
 }
 
 const fixture = await openFixture({ directory, nowMs });

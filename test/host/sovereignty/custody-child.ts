@@ -2,21 +2,14 @@
 import real from "node:fs";
 import { syncBuiltinESMExports } from "node:module";
 
+import { FatalSteps } from "../../helpers/fatal-steps.ts";
 import { NETWORK_TIME_MS } from "../../helpers/network.ts";
 import { freshRandom, localKeys } from "./sealed-vault.ts";
 import { openFixture } from "./vault-world.ts";
 
 const [directory = "", keyFile = "", job = "", at = "0"] = process.argv.slice(2);
-const fatal = { armed: false, steps: 0 };
-
-function step(): void {
-  if (!fatal.armed) return;
-  fatal.steps += 1;
-  if (fatal.steps !== Number(at)) return;
-  process.kill(process.pid, "SIGKILL");
-  // The signal is on its way; nothing more may happen.
-  for (;;);
-}
+const fatal = new FatalSteps(Number(at));
+const step = (): void => fatal.step();
 
 /** Every change of a file is a step: before it, and after it. */
 const { renameSync, rmSync, fsyncSync } = real;
@@ -71,5 +64,5 @@ if (job === "backup") {
 }
 if (job === "erase") await vault.custody.eraseSubject("c-3");
 fatal.armed = false;
-process.stdout.write(`${fatal.steps}\n`);
+process.stdout.write(`${fatal.taken}\n`);
 await vault.close();

@@ -11,21 +11,14 @@ import {
   type TaskEnvelope,
 } from "../../../../protocol/index.ts";
 import { z } from "zod";
+import { FatalSteps } from "../../../helpers/fatal-steps.ts";
 import { startNodeRig } from "../../../helpers/vault-node-rig.ts";
 import { openFixture } from "../vault-world.ts";
 import { onStatement } from "./statements.ts";
 
 const [directory = "", file = "", jobs = "", at = "0"] = process.argv.slice(2);
-const fatal = { armed: false, steps: 0 };
-
-function step(): void {
-  if (!fatal.armed) return;
-  fatal.steps += 1;
-  if (fatal.steps !== Number(at)) return;
-  process.kill(process.pid, "SIGKILL");
-  // The signal is on its way; nothing more may happen.
-  for (;;);
-}
+const fatal = new FatalSteps(Number(at));
+const step = (): void => fatal.step();
 
 onStatement((sql) => {
   if (sql.toLowerCase() === "commit") step();

@@ -1,19 +1,15 @@
 // Started by kill.test.ts: cosigns or thaws in an existing world and kills itself before the write it was told.
 import { DatabaseSync, StatementSync } from "node:sqlite";
 
+import { FatalSteps } from "../../../helpers/fatal-steps.ts";
 import { WitnessWorld } from "./witness-world.ts";
 
 const [folder = "", job = "", at = "0"] = process.argv.slice(2);
 const A = "vault-1";
-const fatal = { armed: false, steps: 0 };
+const fatal = new FatalSteps(Number(at));
 
 function step(statement: string): void {
-  if (!fatal.armed || !/^(insert|update|delete|commit)\b/i.test(statement)) return;
-  fatal.steps += 1;
-  if (fatal.steps !== Number(at)) return;
-  process.kill(process.pid, "SIGKILL");
-  // The signal is on its way; nothing more may happen.
-  for (;;);
+  if (/^(insert|update|delete|commit)\b/i.test(statement)) fatal.step();
 }
 
 /** Every statement that writes is a step: before it, which is after the one before; and after a COMMIT. */
