@@ -44,18 +44,27 @@ export function requireNothingWithdrawn(older: GovernanceState, newest: Governan
 }
 
 /**
- * Refuses to admit a task under `older` governance when another policy version has become active since: a succeeded
- * version admits nothing new (PV-2).
+ * Refuses to admit a task under `older` governance when another policy version or another version of the semantic
+ * registry has become active since: what has been succeeded admits nothing new (PV-2, CA-4).
  *
- * @throws {@link RefusedError} POLICY_NOT_ACTIVE
+ * @throws {@link RefusedError} POLICY_NOT_ACTIVE, DERIVATION_UNRESOLVED
  */
-export function requireActivePolicy(older: GovernanceState, newest: GovernanceState): void {
+export function requireActiveVersions(older: GovernanceState, newest: GovernanceState): void {
+  if (older.sequence >= newest.sequence) return;
   const { policy_version_id: actual } = older.policy;
   const { policy_version_id: expected } = newest.policy;
-  if (older.sequence >= newest.sequence || actual === expected) return;
+  if (actual !== expected) {
+    throw new RefusedError(
+      { code: "POLICY_NOT_ACTIVE", expected, actual },
+      `governance: expected policy version ${expected}, which is active, got ${actual}`,
+    );
+  }
+  const { semantic_version: meant } = older.semantics;
+  const { semantic_version: active } = newest.semantics;
+  if (meant === active) return;
   throw new RefusedError(
-    { code: "POLICY_NOT_ACTIVE", expected, actual },
-    `governance: expected policy version ${expected}, which is active, got ${actual}`,
+    { code: "DERIVATION_UNRESOLVED", expected: active, actual: meant },
+    `governance: expected semantic version ${active}, which is active, got ${meant}`,
   );
 }
 

@@ -17,7 +17,7 @@ import { acceptOlder, acceptSnapshot, extendHead } from "../governance/index.ts"
 import type { Release, Vault } from "../sovereignty/index.ts";
 import type { EnclaveLauncher } from "./enclave-launcher.ts";
 import {
-  requireActivePolicy,
+  requireActiveVersions,
   requireNothingWithdrawn,
   type HeldGovernance,
 } from "./held-governance.ts";
@@ -127,7 +127,7 @@ async function admit(
   context: Node,
 ): Promise<Uint8Array> {
   const governance = await accept(work.governance, context);
-  requireActivePolicy(governance, context.held.newest);
+  requireActiveVersions(governance, context.held.newest);
   return context.vault.decide(work.signed_request, governance);
 }
 

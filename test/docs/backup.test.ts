@@ -4,7 +4,8 @@ import path from "node:path";
 import { expect, test } from "vitest";
 
 import { hex } from "../../protocol/index.ts";
-import { operate, symphony } from "../host/http/vault/operated.ts";
+import { symphony } from "../helpers/spoken.ts";
+import { operate } from "../host/http/vault/operated.ts";
 import { freshRandom, localKeys } from "../host/sovereignty/sealed-vault.ts";
 import { newFixture, newFolder, stocked } from "../host/sovereignty/vault-fixture.ts";
 import { testSeed } from "../helpers/network.ts";

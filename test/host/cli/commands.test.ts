@@ -1,20 +1,18 @@
 import * as fs from "node:fs";
-import os from "node:os";
 import path from "node:path";
 
-import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
+import { afterAll, beforeAll, expect, test } from "vitest";
 
-import { runCommand } from "../../../host/cli/commands.ts";
-import { EXIT, UsageError, reportError } from "../../../host/cli/io.ts";
+import { EXIT, UsageError } from "../../../host/cli/io.ts";
 import {
   ConflictError,
   LimitError,
   RefusedError,
   UnavailableError,
-  hex,
 } from "../../../protocol/index.ts";
 import { startCoordinator, type LiveCoordinator } from "../../helpers/live-coordinator.ts";
-import { createNetwork, testSeed } from "../../helpers/network.ts";
+import { createNetwork } from "../../helpers/network.ts";
+import { spoken, submitterFolder, symphony as speak } from "../../helpers/spoken.ts";
 
 let live: LiveCoordinator;
 let folder: string;
@@ -23,26 +21,7 @@ beforeAll(async () => {
   const network = await createNetwork();
   live = await startCoordinator(network);
   await live.cosign();
-  folder = fs.mkdtempSync(path.join(os.tmpdir(), "symphony-cli-"));
-  const submitter = path.join(folder, "submitter");
-  fs.mkdirSync(submitter);
-  for (const [name, label] of [
-    ["signing.seed", "analyst signing"],
-    ["delivery.seed", "delivery"],
-  ] as const) {
-    fs.writeFileSync(path.join(submitter, name), hex(testSeed(label)));
-  }
-  fs.writeFileSync(
-    path.join(folder, "network.json"),
-    JSON.stringify({
-      network: "test",
-      simulated: true,
-      coordinator_url: live.publicUrl,
-      genesis_digest: hex(network.genesisDigest),
-      submitter_id: "analyst",
-      vaults: [],
-    }),
-  );
+  folder = submitterFolder(live);
 });
 
 afterAll(async () => {
@@ -50,25 +29,13 @@ afterAll(async () => {
   for (const each of [folder, live.folder]) fs.rmSync(each, { recursive: true, force: true });
 });
 
-let out: string;
-let err: string;
-const io = {
-  stdout: (text: string): void => void (out += text),
-  stderr: (text: string): void => void (err += text),
-};
+let out = "";
+let err = "";
 
-beforeEach(() => {
-  out = "";
-  err = "";
-});
-
-/** One command as `host/main.ts` runs it. */
 async function symphony(...words: string[]): Promise<number> {
-  try {
-    return await runCommand(words, io);
-  } catch (error) {
-    return reportError(error, io, words.includes("--json"));
-  }
+  const said = await speak(...words);
+  ({ out, err } = said);
+  return said.exit;
 }
 
 function requestFile(changes: Record<string, unknown> = {}): string {
@@ -107,8 +74,9 @@ const COMMANDS = [
 test("without words it says what there is, and exits as wrongly called", async () => {
   expect(await symphony()).toBe(EXIT.usage);
   for (const command of COMMANDS) expect(err).toContain(command);
+  const usage = err;
   expect(await symphony("--help")).toBe(EXIT.ok);
-  expect(out).toBe(err);
+  expect(out).toBe(usage);
 });
 
 test.for(COMMANDS)("%s --help says how it is called, and exits 0", async (command) => {
@@ -147,7 +115,6 @@ test.for([
 test("with --json an error is one object on standard error", async () => {
   expect(await symphony("status", "--json")).toBe(EXIT.usage);
   expect(JSON.parse(err)).toEqual({ error: "usage", message: expect.any(String) });
-  err = "";
   expect(await symphony("status", "t-9", "--dir", folder, "--json")).toBe(EXIT.refused);
   expect(JSON.parse(err)).toEqual({
     error: "EXECUTION_TASK_UNKNOWN",
@@ -159,10 +126,8 @@ test("a task is submitted, and its status told in words and as JSON", async () =
   expect(await symphony("submit", requestFile(), "--dir", folder)).toBe(EXIT.ok);
   const [taskId = ""] = out.split(" ");
   expect(taskId).toMatch(/^t-[0-9a-f]{32}$/);
-  out = "";
   expect(await symphony("status", taskId, "--dir", folder)).toBe(EXIT.ok);
   expect(out).toMatch(new RegExp(`^${taskId} query (accepted|resolving) SIMULATED\n$`));
-  out = "";
   expect(await symphony("status", taskId, "--dir", folder, "--json")).toBe(EXIT.ok);
   expect(JSON.parse(out)).toMatchObject({ task_id: taskId, task_class: "query", simulated: true });
   expect(await symphony("export", taskId, "--dir", folder)).toBe(EXIT.unavailable);
@@ -200,19 +165,19 @@ test("a coordinator that does not answer is exit code 3", async () => {
   expect(err).toContain("COORDINATION_UNAVAILABLE");
 });
 
-test("each kind of error has its exit code, and only a bug shows where it was", () => {
+test("each kind of error has its exit code, and only a bug shows where it was", async () => {
   const refused = new RefusedError({ code: "POLICY_DECLINED" }, "a: expected b");
-  const cases: readonly (readonly [unknown, number])[] = [
+  const cases: readonly (readonly [Error, number])[] = [
     [new UsageError("a: expected b"), 2],
     [refused, 1],
     [new ConflictError({ code: "COORDINATION_CONFLICT" }, "a: expected b"), 1],
     [new LimitError({ code: "SCHEMA_TOO_LARGE" }, "a: expected b"), 1],
     [new UnavailableError({ code: "COORDINATION_UNAVAILABLE" }, "a: expected b"), 3],
     [new TypeError("a bug"), 70],
-    ["thrown", 70],
   ];
-  for (const [error, exit] of cases) expect(reportError(error, io, false)).toBe(exit);
-  err = "";
-  reportError(refused, io, false);
-  expect(err).toBe("symphony: POLICY_DECLINED: a: expected b\n");
+  for (const [error, exit] of cases) {
+    expect((await spoken(() => Promise.reject(error))).exit).toBe(exit);
+  }
+  const { err: told } = await spoken(() => Promise.reject(refused));
+  expect(told).toBe("symphony: POLICY_DECLINED: a: expected b\n");
 });

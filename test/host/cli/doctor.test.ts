@@ -6,7 +6,7 @@ import { afterAll, expect, test } from "vitest";
 
 import { thisMachine, type Machine } from "../../../host/cli/doctor/machine.ts";
 import { runDoctor } from "../../../host/cli/doctor/command.ts";
-import { reportError } from "../../../host/cli/io.ts";
+import { spoken } from "../../helpers/spoken.ts";
 import { runSymphony } from "../../helpers/symphony-process.ts";
 
 const folder = fs.mkdtempSync(path.join(os.tmpdir(), "symphony-doctor-"));
@@ -59,15 +59,8 @@ function machineOf(
 }
 
 async function doctor(machine: Machine, ...words: string[]) {
-  const ran = { stdout: "", stderr: "" };
-  const io = {
-    stdout: (text: string): void => void (ran.stdout += text),
-    stderr: (text: string): void => void (ran.stderr += text),
-  };
-  const exit = await runDoctor(words, io, machine).catch((error: unknown) =>
-    reportError(error, io, false),
-  );
-  return { exit, ...ran };
+  const { exit, out: stdout, err: stderr } = await spoken((io) => runDoctor(words, io, machine));
+  return { exit, stdout, stderr };
 }
 
 test("a machine that has everything is ready for every role", async () => {

@@ -1,15 +1,14 @@
 import * as fs from "node:fs";
-import os from "node:os";
 import path from "node:path";
 
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
 
-import { runCommand } from "../../../host/cli/commands.ts";
-import { EXIT, reportError } from "../../../host/cli/io.ts";
-import { hex, type QueryAttribute } from "../../../protocol/index.ts";
+import { EXIT } from "../../../host/cli/io.ts";
+import type { QueryAttribute } from "../../../protocol/index.ts";
 import { granularityOf, queryAttributeOf, ruleNamed } from "../../helpers/derived-semantics.ts";
 import { startCoordinator, type LiveCoordinator } from "../../helpers/live-coordinator.ts";
-import { createNetwork, openedNow, testSeed } from "../../helpers/network.ts";
+import { createNetwork, openedNow } from "../../helpers/network.ts";
+import { submitterFolder, symphony as speak, writeSeed } from "../../helpers/spoken.ts";
 
 let live: LiveCoordinator;
 let folder: string;
@@ -33,27 +32,10 @@ beforeAll(async () => {
   });
   live = await startCoordinator(network);
   await live.cosign();
-  folder = fs.mkdtempSync(path.join(os.tmpdir(), "symphony-registry-"));
-  fs.mkdirSync(path.join(folder, "submitter"));
-  const seeds = {
-    "submitter/signing.seed": "analyst signing",
-    "submitter/delivery.seed": "delivery",
-    "key-1.seed": "governance 1",
-    "key-2.seed": "governance 2",
-    "authority.seed": "vault-1 signing",
-  };
-  for (const [name, label] of Object.entries(seeds)) {
-    fs.writeFileSync(path.join(folder, name), hex(testSeed(label)));
-  }
-  const file = {
-    network: "test",
-    simulated: true,
-    coordinator_url: live.publicUrl,
-    genesis_digest: hex(network.genesisDigest),
-    submitter_id: "analyst",
-    vaults: [],
-  };
-  fs.writeFileSync(path.join(folder, "network.json"), JSON.stringify(file));
+  folder = submitterFolder(live);
+  writeSeed(inFolder("key-1.seed"), "governance 1");
+  writeSeed(inFolder("key-2.seed"), "governance 2");
+  writeSeed(inFolder("authority.seed"), "vault-1 signing");
 });
 
 afterAll(async () => {
@@ -68,27 +50,13 @@ async function sequence(): Promise<number> {
   return (await live.client.governance(live.network.genesisDigest)).sequence;
 }
 
-let out: string;
-let err: string;
-const io = {
-  stdout: (text: string): void => void (out += text),
-  stderr: (text: string): void => void (err += text),
-};
-
-beforeEach(() => {
-  out = "";
-  err = "";
-});
+let out = "";
+let err = "";
 
 async function symphony(...words: string[]): Promise<number> {
-  out = "";
-  err = "";
-  const argv = [...words, "--dir", folder];
-  try {
-    return await runCommand(argv, io);
-  } catch (error) {
-    return reportError(error, io, words.includes("--json"));
-  }
+  const spoken = await speak(...words, "--dir", folder);
+  ({ out, err } = spoken);
+  return spoken.exit;
 }
 
 function inFolder(name: string): string {

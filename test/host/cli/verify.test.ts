@@ -8,6 +8,7 @@ import { runVerify } from "../../../host/cli/verify.ts";
 import { formatTrust, parseTrust } from "../../../host/evidence/index.ts";
 import { EVIDENCE_BYTES_MAX } from "../../../protocol/index.ts";
 import { closeRun, runTask, settleRun, type SettledRun } from "../../helpers/evidence-rig.ts";
+import { spoken } from "../../helpers/spoken.ts";
 
 const directory = mkdtempSync(join(tmpdir(), "symphony-verify-"));
 const file = join(directory, "task.symphony");
@@ -32,12 +33,8 @@ beforeAll(async () => {
 afterAll(() => closeRun(settled.run));
 
 async function verify(...argv: string[]) {
-  const written = { stdout: "", stderr: "" };
-  const exit = await runVerify(argv, {
-    stdout: (text) => (written.stdout += text),
-    stderr: (text) => (written.stderr += text),
-  });
-  return { exit, ...written };
+  const { exit, out: stdout, err: stderr } = await spoken((io) => runVerify(argv, io));
+  return { exit, stdout, stderr };
 }
 
 function written(name: string, content: string | Uint8Array): string {

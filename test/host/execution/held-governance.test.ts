@@ -2,7 +2,7 @@ import { expect, test } from "vitest";
 
 import {
   HeldGovernance,
-  requireActivePolicy,
+  requireActiveVersions,
   requireNothingWithdrawn,
 } from "../../../host/execution/held-governance.ts";
 import { genesisState, type GovernanceState } from "../../../protocol/index.ts";
@@ -29,9 +29,16 @@ test("a node learns forward only", () => {
 test("[PV-2] a version that has been succeeded admits nothing new", () => {
   const policy = { ...OLDER.policy, policy_version_id: "policy-2" };
   const refused = expect.objectContaining({ code: "POLICY_NOT_ACTIVE" });
-  expect(() => requireActivePolicy(OLDER, later({ policy }))).toThrow(refused);
-  expect(() => requireActivePolicy(OLDER, later({}))).not.toThrow();
-  expect(() => requireActivePolicy(later({ policy }), OLDER)).not.toThrow();
+  expect(() => requireActiveVersions(OLDER, later({ policy }))).toThrow(refused);
+  expect(() => requireActiveVersions(OLDER, later({}))).not.toThrow();
+  expect(() => requireActiveVersions(later({ policy }), OLDER)).not.toThrow();
+});
+
+test("[CA-4] a registry that has been succeeded admits nothing new", () => {
+  const semantics = { ...OLDER.semantics, semantic_version: "semantics-2" };
+  const refused = expect.objectContaining({ code: "DERIVATION_UNRESOLVED" });
+  expect(() => requireActiveVersions(OLDER, later({ semantics }))).toThrow(refused);
+  expect(() => requireActiveVersions(later({ semantics }), OLDER)).not.toThrow();
 });
 
 test("[TT-5] an older state lacks no revocation", () => {

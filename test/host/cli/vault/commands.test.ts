@@ -5,7 +5,8 @@ import { beforeEach, expect, test } from "vitest";
 
 import { ask, begin } from "../../sovereignty/operator/run-task.ts";
 import { EXIT } from "../../../../host/cli/io.ts";
-import { operate, symphony, type Operated } from "../../http/vault/operated.ts";
+import { symphony } from "../../../helpers/spoken.ts";
+import { operate, type Operated } from "../../http/vault/operated.ts";
 import {
   customerCsv,
   bytesIn,

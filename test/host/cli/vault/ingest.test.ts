@@ -5,7 +5,8 @@ import { parquetWriteBuffer } from "hyparquet-writer";
 import { beforeEach, expect, test } from "vitest";
 
 import { runIngest } from "../../../../host/cli/vault/ingest.ts";
-import { reportError, type CliIo } from "../../../../host/cli/io.ts";
+import type { CliIo } from "../../../../host/cli/io.ts";
+import { spoken, type Spoken } from "../../../helpers/spoken.ts";
 import { operate, type Operated } from "../../http/vault/operated.ts";
 import {
   CUSTOMER_HEADER,
@@ -310,17 +311,9 @@ async function watched(
   file: string,
   watcher: NonNullable<CliIo["watcher"]>,
   ...words: string[]
-): Promise<{ exit: number; out: string; err: string }> {
-  let out = "";
-  let err = "";
-  const io: CliIo = {
-    stdout: (text) => void (out += text),
-    stderr: (text) => void (err += text),
-    watcher,
-  };
+): Promise<Spoken> {
   const all = [file, "--scope", "customers", "--vault", fixture.directory, ...words];
-  const exit = await runIngest(all, io).catch((error: unknown) => reportError(error, io, false));
-  return { exit, out, err };
+  return await spoken((io) => runIngest(all, io), { watcher });
 }
 
 test("on a terminal one line says how far it is; elsewhere nothing, unless it is asked for", async () => {

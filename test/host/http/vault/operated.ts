@@ -3,8 +3,6 @@ import path from "node:path";
 
 import { afterEach, expect } from "vitest";
 
-import { runCommand } from "../../../../host/cli/commands.ts";
-import { reportError } from "../../../../host/cli/io.ts";
 import {
   VaultClient,
   addVaultRoutes,
@@ -14,16 +12,10 @@ import {
   type VaultRoutesContext,
 } from "../../../../host/http/index.ts";
 import { RefusedError } from "../../../../protocol/index.ts";
+import { symphony, type Spoken } from "../../../helpers/spoken.ts";
 import { targetOf, type Fixture } from "../../sovereignty/vault-fixture.ts";
 
 export const TOKEN = "5".repeat(64);
-
-/** What a command of the command line did. */
-export interface Spoken {
-  readonly exit: number;
-  readonly out: string;
-  readonly err: string;
-}
 
 /** A Vault whose operator's listener answers, and the ways to it: HTTP, the client and the command line. */
 export interface Operated {
@@ -105,20 +97,4 @@ function scopesOf(fixture: Fixture) {
       "scope: expected one",
     );
   };
-}
-
-/** One command as `host/main.ts` runs it. */
-export async function symphony(...words: string[]): Promise<Spoken> {
-  let out = "";
-  let err = "";
-  const io = {
-    stdout: (text: string): void => void (out += text),
-    stderr: (text: string): void => void (err += text),
-  };
-  try {
-    return { exit: await runCommand(words, io), out, err };
-  } catch (error) {
-    const exit = reportError(error, io, words.includes("--json"));
-    return { exit, out, err };
-  }
 }

@@ -11,7 +11,8 @@ import {
 import { testSeed } from "../../../helpers/network.ts";
 import { freezeVault } from "../../../helpers/witnesses.ts";
 import { newFixture, stocked, type Fixture } from "../../sovereignty/vault-fixture.ts";
-import { operate, symphony, type Operated } from "./operated.ts";
+import { symphony } from "../../../helpers/spoken.ts";
+import { operate, type Operated } from "./operated.ts";
 
 let fixture: Fixture;
 let operated: Operated;
