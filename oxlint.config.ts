@@ -61,6 +61,7 @@ const TABLE = {
     pg: ["host/store/**"],
     "shamir-secret-sharing": ["protocol/shamir.ts"],
     "tesseract.js-core": ["enclave/adapters/ocr.ts"],
+    yaml: ["host/adapters/yaml.ts"],
   },
 };
 

@@ -1,25 +1,9 @@
 import { MalformedError, utf8Text } from "#protocol";
 import type { z } from "zod";
 
-import { readBoundedFile, type FileBound } from "./bounded-file.ts";
-import { lineOfPath } from "./json-line.ts";
+import type { PlacedValue } from "../adapters/yaml.ts";
 
 const SHOWN_CHARACTERS_MAX = 120;
-
-/**
- * A JSON file that the user wrote, of a strict shape. The message names the path of the first field at fault, what
- * was expected there and what came, so it is for files without secrets only.
- *
- * @throws {@link MalformedError} SCHEMA_JSON_MALFORMED, SCHEMA_CONFIG_MALFORMED; and as `readBoundedFile`
- */
-export async function readStrictJson<T>(
-  path: string,
-  schema: z.ZodType<T>,
-  bound: FileBound,
-): Promise<T> {
-  const value = parseJsonText(await readBoundedFile(path, bound), `${bound.subject} ${path}`);
-  return parseStrict(schema, value, `${bound.subject} ${path}`);
-}
 
 /** JSON of `bytes`. @throws {@link MalformedError} SCHEMA_JSON_MALFORMED */
 export function parseJsonText(bytes: Uint8Array, subject: string): unknown {
@@ -35,21 +19,32 @@ export function parseJsonText(bytes: Uint8Array, subject: string): unknown {
   }
 }
 
-/** What a value was read from: its name, and with the text the message names the line, too. */
-export type ValueSource = string | { readonly subject: string; readonly text: string };
+/** What a value was read from: its name, and where its parts stand if the message is to say so. */
+export type ValueSource =
+  string | { readonly subject: string; readonly placeOf: PlacedValue["placeOf"] };
 
-/** As {@link readStrictJson}, of a value. @throws {@link MalformedError} SCHEMA_CONFIG_MALFORMED */
+/**
+ * A value that the user wrote, of a strict shape. The message names the path of the first field at fault, what was
+ * expected there and what came, so it is for files without secrets only.
+ *
+ * @throws {@link MalformedError} SCHEMA_CONFIG_MALFORMED
+ */
 export function parseStrict<T>(schema: z.ZodType<T>, value: unknown, source: ValueSource): T {
   const parsed = schema.safeParse(value);
   if (parsed.success) return parsed.data;
   const { path, message } = faultOf(parsed.error.issues);
   const field = path.join(".");
-  const subject =
-    typeof source === "string" ? source : `${source.subject} line ${lineOfPath(source.text, path)}`;
+  const subject = subjectAt(source, path);
   throw new MalformedError(
     { code: "SCHEMA_CONFIG_MALFORMED", field },
     `${subject}${field === "" ? "" : `, ${field}`}: ${message}, got ${shown(value, path)}`,
   );
+}
+
+function subjectAt(source: ValueSource, path: readonly PropertyKey[]): string {
+  if (typeof source === "string") return source;
+  const { line, column } = source.placeOf(path);
+  return `${source.subject} line ${line} column ${column}`;
 }
 
 interface Fault {

@@ -4,15 +4,15 @@ import { parseArgs } from "node:util";
 
 import { TASK_REQUEST, type TaskResult } from "#protocol";
 import { openDelivery } from "../delivery/index.ts";
-import { TaskClient, requestFileSchema, requestOf, type TaskEventView } from "../http/index.ts";
-import { readJsonFile } from "../run/config.ts";
+import { TaskClient, requestOf, type TaskEventView } from "../http/index.ts";
 import { EXIT, UsageError, type CliIo } from "./io.ts";
 import { readSubmitter } from "./network-files.ts";
+import { readRequestFile } from "./request-reader.ts";
 import { resultLine, resultView } from "./result-view.ts";
 
-export const SUBMIT_HELP = `symphony submit REQUEST.json [--dir DIR] [--wait] [--out FILE] [--json]
+export const SUBMIT_HELP = `symphony submit REQUEST [--dir DIR] [--wait] [--out FILE] [--json]
 
-Signs the task in REQUEST.json with the submitter's key in DIR/submitter and sends it to the network of DIR.
+Signs the task in REQUEST, a file in YAML or JSON, with the submitter's key in DIR/submitter and sends it to the network of DIR.
 
   --dir DIR    folder of the network (default symphony-demo)
   --wait       follow the task to its end and open the result
@@ -39,9 +39,9 @@ export async function runSubmit(argv: readonly string[], io: CliIo): Promise<num
   });
   const [path] = positionals;
   if (path === undefined || positionals.length !== 1) {
-    throw new UsageError("submit: expected one REQUEST.json");
+    throw new UsageError("submit: expected one REQUEST file");
   }
-  const file = await readJsonFile(path, requestFileSchema);
+  const file = await readRequestFile(path);
   const submitter = await readSubmitter(values.dir);
   const request = requestOf(file, {
     actorId: submitter.network.submitter_id,

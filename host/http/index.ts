@@ -11,4 +11,9 @@ export {
   type TaskRoutesContext,
   type TaskView,
 } from "./task-routes.ts";
-export { requestFileSchema, requestOf } from "./request-file.ts";
+export {
+  parametersFileSchema,
+  requestFileSchema,
+  requestOf,
+  type RequestFile,
+} from "./request-file.ts";

@@ -30,15 +30,19 @@ export type RequestFile = z.infer<typeof requestFileSchema>;
 
 const DIGEST_FIELDS = new Set(["model_digest", "record_commitment"]);
 
+/** Parameters as a file has them: their digests and commitments in hex. */
+export const parametersFileSchema = z.preprocess((value) => {
+  if (typeof value !== "object" || value === null) return value;
+  const fields = Object.entries(value).map(([name, field]: [string, unknown]) => [
+    name,
+    DIGEST_FIELDS.has(name) && typeof field === "string" ? fromHex(field) : field,
+  ]);
+  return Object.fromEntries(fields);
+}, taskParametersSchema);
+
 /** Parameters with their hex fields as bytes. @throws MalformedError SCHEMA_MALFORMED naming the field */
 export function readParameters(parameters: Readonly<Record<string, unknown>>): TaskParameters {
-  const converted = Object.fromEntries(
-    Object.entries(parameters).map(([name, value]) => [
-      name,
-      DIGEST_FIELDS.has(name) && typeof value === "string" ? fromHex(value) : value,
-    ]),
-  );
-  return parseWith(taskParametersSchema, converted, "parameters");
+  return parseWith(parametersFileSchema, parameters, "parameters");
 }
 
 /** The request of a file, for one submitter and one network. */

@@ -14,7 +14,7 @@ import { orderEndorsements } from "./endorsements.ts";
 import { readBoundedFile } from "../bounded-file.ts";
 import { readCertificates } from "./certificate-file.ts";
 import { UsageError } from "../io.ts";
-import { readStrictJson } from "../json-file.ts";
+import { readAuthored } from "../authored-file.ts";
 
 /** The largest file of evidence: an archive with all its collateral, or a quote as text. */
 export const ATTEST_FILE_BYTES_MAX = 4 * 1024 * 1024;
@@ -153,5 +153,5 @@ function parseArchive(bytes: Uint8Array, path: string): AttestationReport {
 
 async function readBinding(path: string | undefined): Promise<ReportBinding | null> {
   if (path === undefined) return null;
-  return readStrictJson(path, bindingSchema, { subject: "binding", bytesMax: 64 * 1024 });
+  return readAuthored(path, bindingSchema, { subject: "binding", bytesMax: 64 * 1024 });
 }

@@ -9,7 +9,7 @@ import { z } from "zod";
 import { expected, hexBytes, maximum, policyText, register, whole } from "./expected.ts";
 import { snpSection } from "./policy-snp.ts";
 import { tdxSection } from "./policy-tdx.ts";
-import { readStrictJson } from "../json-file.ts";
+import { readAuthored } from "../authored-file.ts";
 
 /** The largest policy file. */
 export const POLICY_FILE_BYTES_MAX = 1024 * 1024;
@@ -77,7 +77,7 @@ export type PolicyFile = Omit<AppraisalPolicy, "judgedAtMs">;
  */
 export async function readPolicy(path: string, nonce: Uint8Array | null): Promise<PolicyFile> {
   const bound = { subject: "policy", bytesMax: POLICY_FILE_BYTES_MAX };
-  const file: PolicyFile = await readStrictJson(path, policyFileSchema, bound);
+  const file: PolicyFile = await readAuthored(path, policyFileSchema, bound);
   const expectedNonce: Expected<Uint8Array> = nonce === null ? file.nonce : { equals: nonce };
   const policy = { ...file, nonce: expectedNonce };
   verifyPolicy({ ...policy, judgedAtMs: 0 });

@@ -26,9 +26,9 @@ import { changeLine, planRegistration, type RegistryPlan } from "./plan.ts";
 
 export const REGISTRY_HELP = `symphony registry COMMAND FILE [...] [--dir DIR] [--json]
 
-FILE is a registry document in JSON: the semantic_version to register and the entries it adds or moves, in the lists
+FILE is a registry document in YAML or JSON: the semantic_version to register and the entries it adds or moves, in the lists
 domains, attributes, query_attributes, derivation_rules and record_scopes. Entries that it does not name stay as they
-are. Of a registered entry only the status can differ. Faults are named with their line.
+are. Of a registered entry only the status can differ. Faults are named with their line and column.
 
   plan     say what FILE changes of the version in force, and whether governance could take it
   apply    the same, then register it, approved by the governance keys given

@@ -9,8 +9,8 @@ import {
 } from "#protocol";
 import { z } from "zod";
 
-import { readBoundedText } from "../bounded-file.ts";
-import { parseJsonText, parseStrict } from "../json-file.ts";
+import { readAuthoredText } from "../authored-file.ts";
+import { parseStrict } from "../json-file.ts";
 
 const DOCUMENT_BYTES_MAX = 4 * 1024 * 1024;
 const ENTRIES_MAX = 1024;
@@ -42,10 +42,10 @@ const documentSchema = z.strictObject({
 export type RegistryDocument = z.infer<typeof documentSchema>;
 
 /**
- * Reads a registry document: JSON with the version to register and, of each kind, the entries it names.
+ * Reads a registry document: YAML or JSON with the version to register and, of each kind, the entries it names.
  *
  * `semantic_version` and the `…_from` fields of entries may be left out: they are those of the registered entry, or of
- * the version to register. What is at fault is named with its line.
+ * the version to register. What is at fault is named with its place.
  *
  * @throws MalformedError SCHEMA_JSON_MALFORMED, SCHEMA_CONFIG_MALFORMED; LimitError SCHEMA_TOO_LARGE
  */
@@ -54,11 +54,9 @@ export async function readRegistryDocument(
   registry: SemanticRegistry,
 ): Promise<RegistryDocument> {
   const bound = { subject: "registry document", bytesMax: DOCUMENT_BYTES_MAX };
-  const text = await readBoundedText(path, bound);
-  const subject = `${bound.subject} ${path}`;
-  const value = parseJsonText(new TextEncoder().encode(text), subject);
-  const outline = parseStrict(outlineSchema, value, { subject, text });
-  return parseStrict(documentSchema, completed(outline, registry), { subject, text });
+  const text = await readAuthoredText(path, bound);
+  const outline = parseStrict(outlineSchema, text.value, text);
+  return parseStrict(documentSchema, completed(outline, registry), text);
 }
 
 type Outline = z.infer<typeof outlineSchema>;

@@ -1,8 +1,7 @@
 import { identifier, usageScope } from "#protocol";
 import { z } from "zod";
 
-import { requestFileSchema } from "../../http/index.ts";
-import { readJsonFile } from "../../run/config.ts";
+import { readRequestFile } from "../request-reader.ts";
 import { EXIT } from "../io.ts";
 import type { VaultCall, VaultCommand, VaultOption } from "./command.ts";
 
@@ -114,12 +113,12 @@ been charged lack budget or are frozen.`,
   {
     name: "dry-run",
     summary: "what a request would cost and whether it would be admitted; costs nothing",
-    help: `Judges the task in REQUEST.json as if ACTOR had just sent it: its price, whom it would charge, whether it would be
+    help: `Judges the task in REQUEST, YAML or JSON, as if ACTOR had just sent it: its price, whom it would charge, whether it would be
 admitted and why not. Nothing is reserved and nothing is written. Exit code 0 when it would be admitted, 1 when not.`,
-    words: ["REQUEST.json"],
+    words: ["REQUEST"],
     options: { actor: { value: "ID", summary: "who would send it", required: true } },
     run: async (call) => {
-      const request = await readJsonFile(call.words[0] ?? "", requestFileSchema);
+      const request = await readRequestFile(call.words[0] ?? "");
       const actor_id = identifier.parse(call.required("actor"));
       const client = await call.client();
       const answer = await client.post("/v1/vault/ledger/dry-run", { actor_id, request });

@@ -95,7 +95,7 @@ test.for([
   { words: ["status"], expected: "one task identifier" },
   { words: ["status", "a", "b"], expected: "one task identifier" },
   { words: ["export"], expected: "one task identifier" },
-  { words: ["submit"], expected: "one REQUEST.json" },
+  { words: ["submit"], expected: "one REQUEST file" },
   { words: ["ingest"], expected: "one file or folder" },
   { words: ["ingest", "x.csv"], expected: "--scope" },
   { words: ["ingest", "x.csv", "--scope", "s"], expected: "--vault" },
@@ -142,17 +142,17 @@ test.for([
   { changes: { usage_scope: "fun" }, code: "SCHEMA_CONFIG_MALFORMED" },
   { changes: { shoe: 42 }, code: "SCHEMA_CONFIG_MALFORMED" },
   { changes: { parameters: { task_class: "guess" } }, code: "SCHEMA_CONFIG_MALFORMED" },
-  { changes: { parameters: { task_class: "query" } }, code: "SCHEMA_MALFORMED" },
+  { changes: { parameters: { task_class: "query" } }, code: "SCHEMA_CONFIG_MALFORMED" },
 ])("[CB-2] a refused request exits 1 with $code", async ({ changes, code }) => {
   expect(await symphony("submit", requestFile(changes), "--dir", folder)).toBe(EXIT.refused);
   expect(err).toContain(code);
 });
 
-test("a file that is no JSON is refused by its name", async () => {
+test("a file that is neither YAML nor JSON is refused by its name and place", async () => {
   const file = path.join(folder, "broken.json");
   fs.writeFileSync(file, "{");
   expect(await symphony("submit", file, "--dir", folder)).toBe(EXIT.refused);
-  expect(err).toContain(`SCHEMA_JSON_MALFORMED: ${file}`);
+  expect(err).toContain(`SCHEMA_JSON_MALFORMED: request ${file} line 1 column `);
 });
 
 test("a coordinator that does not answer is exit code 3", async () => {

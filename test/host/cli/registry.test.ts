@@ -239,23 +239,23 @@ describe("a registry over HTTP and the command line", () => {
   });
 
   test.for([
-    { title: "no JSON", content: "{,}", expected: "expected JSON" },
+    { title: "no JSON", content: "{,}", expected: "line 1 column 2: expected YAML or JSON" },
     {
       title: "a field of another kind",
       content:
         '{\n  "semantic_version": "s",\n  "domains": [\n    {"domain_id": "a",\n     "domain_version": "1"}\n  ]\n}',
-      expected: "line 5, domains.0.domain_version: ",
+      expected: "line 5 column 24, domains.0.domain_version: ",
     },
     {
       title: "a field that is missing",
       content:
         '{\n  "semantic_version": "s",\n  "domains": [\n    {"domain_id": "a", "domain_version": 1}\n  ]\n}',
-      expected: "line 4, domains.0.",
+      expected: "line 4 column 5, domains.0.",
     },
     {
       title: "a field that there is not",
       content: '{\n  "semantic_version": "s",\n  "shoes": []\n}',
-      expected: "line 3, shoes: expected no such field",
+      expected: "line 3 column 12, shoes: expected no such field",
     },
   ])("a document with $title is refused by line", async ({ content, expected }) => {
     expect(await symphony("registry", "plan", documentOf(content))).toBe(EXIT.refused);
