@@ -58,6 +58,7 @@ export const actorRole = z.enum([
   "submitter",
   "verifier",
   "auditor",
+  "governance",
 ]);
 export type ActorRole = z.infer<typeof actorRole>;
 

@@ -61,6 +61,7 @@ export {
   policyDigest,
   policySchema,
   type Budget,
+  type GovernanceProcess,
   type Policy,
   type ReferenceValue,
 } from "./governance/policy.ts";

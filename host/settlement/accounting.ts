@@ -79,6 +79,7 @@ export function isStaked(actor: Actor, { economics }: Policy): boolean {
     submitter: Infinity,
     verifier: Infinity,
     auditor: Infinity,
+    governance: Infinity,
   }[actor.role];
   return actor.stake_minor > 0 && actor.stake_minor >= minimum;
 }

@@ -39,8 +39,8 @@ export const genesisSchema = z.strictObject({
   version: z.literal(1),
   network: identifier,
   simulated: z.boolean(),
+  /** Who decides until there are governance actors: by the processes of the policy in force. */
   governance_keys: z.array(bytes32).min(1).max(32),
-  governance_quorum: natural,
   coordinator_id: identifier,
   aggregator_id: identifier,
   actors: z.array(actorSchema).min(1).max(1024),

@@ -1,14 +1,13 @@
+import { verifyApprovals } from "./approvals.ts";
 import { hex } from "../bytes.ts";
 import { RefusedError, VerificationError } from "../errors.ts";
 import type { UsageScope } from "../fields.ts";
 import {
   GENESIS,
   GOVERNANCE_EVENT,
-  GOVERNANCE_STATEMENT,
   type Actor,
   type Artifact,
   type Genesis,
-  type GovernanceEvent,
   type GovernanceStatement,
 } from "./governance-objects.ts";
 import { digestOfBytes } from "../hash.ts";
@@ -24,7 +23,6 @@ import {
 import { registerVersion, type SemanticRegistration } from "../semantics/registration.ts";
 import { incoherent, requireCoherentRegistry } from "../semantics/registry-coherence.ts";
 import type { SemanticRegistry } from "../semantics/semantics.ts";
-import { keyIdOf, parseCose, verifyCose } from "../signing.ts";
 
 /** Events that one fold takes at most. */
 export const GOVERNANCE_EVENTS_MAX = 10_000;
@@ -58,7 +56,7 @@ export interface GovernanceState {
   readonly sequence: number;
 }
 
-/** A budget that governance gave back, see {@link GOVERNANCE_STATEMENT}. */
+/** A budget that governance gave back, see `budget_replenished`. */
 export interface Replenishment {
   readonly usageScope: UsageScope;
   readonly epochId: number;
@@ -98,7 +96,7 @@ export function genesisState(genesisBytes: Uint8Array): GovernanceState {
 /**
  * Folds one event into the state.
  *
- * @throws {@link RefusedError} GOVERNANCE_QUORUM_NOT_MET when fewer distinct governance keys than the quorum approve.
+ * @throws {@link RefusedError} GOVERNANCE_QUORUM_NOT_MET, GOVERNANCE_PROPOSAL_REQUIRED as {@link verifyApprovals}
  * @throws {@link VerificationError} GOVERNANCE_EVENT_INVALID when the event does not follow the state.
  */
 export function applyGovernanceEvent(
@@ -122,55 +120,6 @@ export function applyGovernanceEvent(
     head: digestOfBytes("governance-event", eventBytes),
     sequence: state.sequence + 1,
   };
-}
-
-function verifyApprovals(state: GovernanceState, event: GovernanceEvent): GovernanceStatement {
-  const { keys, quorum } = authorityOf(state, event);
-  const approvers = new Set<string>();
-  let payload: Uint8Array | undefined;
-  for (const approval of event.approvals) {
-    const { keyId } = parseCose(approval);
-    const publicKey = keys.get(keyId);
-    if (publicKey === undefined) continue;
-    const signed = verifyCose(approval, { contentType: GOVERNANCE_STATEMENT.name, publicKey });
-    if (payload !== undefined && hex(payload) !== hex(signed)) {
-      throw new VerificationError(
-        { code: "GOVERNANCE_EVENT_INVALID" },
-        "governance event: expected approvals of one statement, got several",
-      );
-    }
-    payload = signed;
-    approvers.add(keyId);
-  }
-  const statement = payload === undefined ? undefined : GOVERNANCE_STATEMENT.decode(payload);
-  if (statement === undefined || approvers.size < quorum) {
-    throw new RefusedError(
-      { code: "GOVERNANCE_QUORUM_NOT_MET", expected: quorum, actual: approvers.size },
-      `governance event: expected approval by ${quorum} keys that decide this, got ${approvers.size}`,
-    );
-  }
-  return statement;
-}
-
-/**
- * Whose approval an event needs: the coordinator's for the boundary of an epoch, a quorum of governance for all else.
- * What the first approval claims to be about says which; that it is about that is verified with the keys it leads to.
- */
-function authorityOf(
-  { genesis, actors }: GovernanceState,
-  event: GovernanceEvent,
-): { readonly keys: ReadonlyMap<string, Uint8Array>; readonly quorum: number } {
-  const [first = new Uint8Array(0)] = event.approvals;
-  const { decision } = GOVERNANCE_STATEMENT.decode(parseCose(first).payload);
-  const byKeyId = (keys: readonly Uint8Array[]) => new Map(keys.map((key) => [keyIdOf(key), key]));
-  if (decision.type !== "epoch_closed") {
-    return {
-      keys: byKeyId(genesis.governance_keys),
-      quorum: Math.max(1, genesis.governance_quorum),
-    };
-  }
-  const coordinator = actors.get(genesis.coordinator_id);
-  return { keys: byKeyId(coordinator === undefined ? [] : [coordinator.signing_key]), quorum: 1 };
 }
 
 function decide(state: GovernanceState, statement: GovernanceStatement): GovernanceState {

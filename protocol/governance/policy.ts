@@ -11,6 +11,12 @@ import {
   type UsageScope,
 } from "../fields.ts";
 
+/** Those who may vote in one network, at most: their votes fit into one event. */
+export const VOTERS_MAX = 128;
+
+/** A year: longer windows are mistakes. */
+const WINDOW_MS_MAX = 366 * 24 * 60 * 60 * 1000;
+
 const hexPcr = z.string().regex(/^[0-9a-f]{96}$/, { error: "expected 96 lower-case hex digits" });
 
 /** A reference value: one enclave image, and when it is accepted. `[valid_from_ms, valid_until_ms)`. */
@@ -52,6 +58,43 @@ export const budgetSchema = z.strictObject({
   record_scope_epsilon_micro: natural.nullable(),
   /** The most that governance may give back to each subject at one epoch boundary; null for never. */
   replenish_epsilon_micro_max: microEpsilon.nullable(),
+});
+
+/** How many tasks of one class an actor may have accepted within any `window_ms`. */
+const rateLimitSchema = z.strictObject({
+  actor_tasks_max: natural,
+  window_ms: z.int().min(1).max(WINDOW_MS_MAX),
+});
+
+/**
+ * How governance decides one kind of thing (GS-7).
+ *
+ * Approval takes `quorum` voters who voted, one way or the other, and approval by `threshold_basis_points` of the weight
+ * of all who may vote: whose vote is withheld counts as not approving.
+ */
+const processSchema = z.strictObject({
+  quorum: z.int().min(1).max(VOTERS_MAX),
+  /** Of 10 000. */
+  threshold_basis_points: z.int().min(1).max(10_000),
+  /** How long a proposal takes votes. 0: there is none, and who decides signs the decision itself. */
+  window_ms: z.int().min(0).max(WINDOW_MS_MAX),
+  /** Each voter weighs one, or its stake. */
+  weight: z.enum(["actor", "stake"]),
+});
+
+/** What governance decides about, one process each. */
+const processesSchema = z.strictObject({
+  policy_change: processSchema,
+  attribute_promotion: processSchema,
+  challenge_adjudication: processSchema,
+  protocol_upgrade: processSchema,
+  /** Measurements and platforms, accepted and revoked. */
+  measurement: processSchema,
+  actor: processSchema,
+  artifact: processSchema,
+  semantics: processSchema,
+  budget_replenishment: processSchema,
+  epoch_boundary: processSchema,
 });
 
 /**
@@ -97,7 +140,16 @@ export const policySchema = z.strictObject({
   }),
   admission: z.strictObject({
     resolving_timeout_ms: natural,
+    /** Of the network. */
     concurrent_tasks_max: natural,
+    /** Of one actor. */
+    actor_concurrent_tasks_max: natural,
+    rate_limits: z.strictObject({
+      parse: rateLimitSchema,
+      query: rateLimitSchema,
+      compute: rateLimitSchema,
+      train: rateLimitSchema,
+    }),
     task_timeout_ms_max: natural,
     request_age_ms_max: natural,
   }),
@@ -113,6 +165,7 @@ export const policySchema = z.strictObject({
     challenge_bond_minor: natural,
     challenge_deadline_ms: natural,
     checkpoint_quorum: natural,
+    processes: processesSchema,
   }),
   epoch: z.strictObject({ time_ms_max: natural, settlement_volume_max: natural }),
   attestation: z.strictObject({
@@ -123,6 +176,7 @@ export const policySchema = z.strictObject({
 });
 
 export type Budget = z.infer<typeof budgetSchema>;
+export type GovernanceProcess = z.infer<typeof processSchema>;
 export type Policy = z.infer<typeof policySchema>;
 export type ReferenceValue = z.infer<typeof referenceValueSchema>;
 

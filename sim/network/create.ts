@@ -19,7 +19,6 @@ import { simulatedPolicy } from "./policy.ts";
 
 const SEMANTIC_VERSION = "semantics-1";
 const GOVERNANCE_KEYS = 3;
-const GOVERNANCE_QUORUM = 2;
 
 /** Actors of a simulated network besides its Vaults. */
 export const SIM_ACTORS = {
@@ -61,7 +60,6 @@ export async function createSimNetwork(args: {
     network: plan.network,
     simulated: true,
     governance_keys: await createGovernanceKeys(directory),
-    governance_quorum: GOVERNANCE_QUORUM,
     coordinator_id: SIM_ACTORS.coordinator,
     aggregator_id: SIM_ACTORS.aggregator,
     actors,

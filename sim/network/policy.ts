@@ -1,5 +1,5 @@
 import type { NitroMeasurement } from "#attestation";
-import type { Budget, Policy, UsageScope } from "#protocol";
+import type { Budget, GovernanceProcess, Policy, UsageScope } from "#protocol";
 
 const SECOND = 1_000;
 const MINUTE = 60 * SECOND;
@@ -41,6 +41,41 @@ export function budgetOf(usage_scope: UsageScope, epsilon_micro: number): Budget
   };
 }
 
+/** One process for everything that governance decides. */
+export function processesOf(process: GovernanceProcess): Policy["governance"]["processes"] {
+  return {
+    policy_change: process,
+    attribute_promotion: process,
+    challenge_adjudication: process,
+    protocol_upgrade: process,
+    measurement: process,
+    actor: process,
+    artifact: process,
+    semantics: process,
+    budget_replenishment: process,
+    epoch_boundary: process,
+  };
+}
+
+type RateLimits = Policy["admission"]["rate_limits"];
+
+/** One limit for every class. */
+export function rateLimitsOf(limit: RateLimits["query"]): RateLimits {
+  return { parse: limit, query: limit, compute: limit, train: limit };
+}
+
+/** Two of the three founding keys decide; what changes the rules is proposed and voted on. */
+function simulatedProcesses(): Policy["governance"]["processes"] {
+  const atOnce = {
+    quorum: 2,
+    threshold_basis_points: 6_600,
+    window_ms: 0,
+    weight: "actor",
+  } as const;
+  const voted = { ...atOnce, window_ms: 10 * MINUTE };
+  return { ...processesOf(atOnce), policy_change: voted, protocol_upgrade: voted };
+}
+
 /** The policy of a simulated network: every number written down, small enough to watch. */
 export function simulatedPolicy(measurement: NitroMeasurement, nowMs: number): Policy {
   return {
@@ -72,6 +107,8 @@ export function simulatedPolicy(measurement: NitroMeasurement, nowMs: number): P
     admission: {
       resolving_timeout_ms: 20 * SECOND,
       concurrent_tasks_max: 16,
+      actor_concurrent_tasks_max: 16,
+      rate_limits: rateLimitsOf({ actor_tasks_max: 120, window_ms: MINUTE }),
       task_timeout_ms_max: 10 * MINUTE,
       request_age_ms_max: 5 * MINUTE,
     },
@@ -87,6 +124,7 @@ export function simulatedPolicy(measurement: NitroMeasurement, nowMs: number): P
       challenge_bond_minor: 1_000,
       challenge_deadline_ms: MINUTE,
       checkpoint_quorum: 2,
+      processes: simulatedProcesses(),
     },
     epoch: { time_ms_max: MINUTE, settlement_volume_max: 1 },
     attestation: {

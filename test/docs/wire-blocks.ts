@@ -135,6 +135,8 @@ const COMPOUND: Named = [
   ["delivery", deliverySchema],
   ["reference-value", referenceValueSchema],
   ["class-constraints", policySchema.shape.classes.shape.parse],
+  ["rate-limit", policySchema.shape.admission.shape.rate_limits.shape.parse],
+  ["governance-process", policySchema.shape.governance.shape.processes.shape.actor],
   ["policy", policySchema],
   ["query-granularity", queryGranularitySchema],
   ["domain", semantics.domainSchema],

@@ -19,7 +19,7 @@ import {
 import { signingKeyFromSeed, type SigningKey } from "../../protocol/signing.ts";
 import type { ActorRole } from "../../protocol/fields.ts";
 import type { Policy } from "../../protocol/governance/policy.ts";
-import { budgetOf } from "../../sim/network/policy.ts";
+import { budgetOf, processesOf, rateLimitsOf } from "../../sim/network/policy.ts";
 import { testSemantics } from "./network-data.ts";
 
 /** The time every generated object is from: 2026-01-01T00:00:00Z. */
@@ -104,7 +104,6 @@ export async function createNetwork(options: NetworkOptions = {}): Promise<TestN
     network: "test",
     simulated: true,
     governance_keys: governanceKeys.map((key) => key.publicKey),
-    governance_quorum: 2,
     coordinator_id: coordinator.actorId,
     aggregator_id: aggregator.actorId,
     actors: [coordinator, aggregator, submitter, ...vaults].map(actorEntry),
@@ -185,6 +184,8 @@ export function testPolicy(measurement: Measurement, vaultCount: number): Policy
     admission: {
       resolving_timeout_ms: 10_000,
       concurrent_tasks_max: 16,
+      actor_concurrent_tasks_max: 16,
+      rate_limits: rateLimitsOf({ actor_tasks_max: 1_000, window_ms: 60_000 }),
       task_timeout_ms_max: 600_000,
       request_age_ms_max: 600_000,
     },
@@ -200,6 +201,12 @@ export function testPolicy(measurement: Measurement, vaultCount: number): Policy
       challenge_bond_minor: 100,
       challenge_deadline_ms: 60_000,
       checkpoint_quorum: Math.min(2, vaultCount),
+      processes: processesOf({
+        quorum: 2,
+        threshold_basis_points: 6_600,
+        window_ms: 0,
+        weight: "actor",
+      }),
     },
     epoch: { time_ms_max: 60_000, settlement_volume_max: 1_000_000 },
     attestation: {
