@@ -56,7 +56,7 @@ test("[GS-7] exactly the threshold is enough, in whole numbers of any size", () 
   const half = { threshold_basis_points: 5_000 };
   expect(outcomeOf({ a: yes, b: yes }, undefined, half)).toBe("approved");
   const huge = { a: 9_007_199_254_740_991n, b: 9_007_199_254_740_992n };
-  expect(outcomeOf({ a: yes, b: no }, huge, half)).toBe("undecided");
+  expect(outcomeOf({ a: yes, b: no }, huge, half)).toBe("rejected");
 });
 
 test("[GS-7] voters without any weight approve nothing", () => {
