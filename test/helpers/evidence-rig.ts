@@ -2,39 +2,23 @@ import { randomBytes } from "node:crypto";
 import { mkdtempSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-
 import {
   openActorLog,
   actorLogStatements,
   type ActorLog,
   type ActorLogSchema,
 } from "../../host/evidence/actor-log.ts";
-import { assembleBundle, excerptOf } from "../../host/evidence/index.ts";
 import {
-  governanceStatements,
-  createGovernanceEvent,
-  openEpochRegister,
-  openGovernance,
-  type EpochRegister,
-} from "../../host/governance/index.ts";
-import {
-  settlementStatements,
   collectRounds,
-  openSettlement,
   reduceMessage,
   verifyExecution,
   type RoundEvidence,
-  type Settlement,
-  type SettlementStore,
   type VerifiedExecution,
 } from "../../host/settlement/index.ts";
 import { openStore, type Store } from "../../host/store/index.ts";
 import type { TrustAnchor } from "../../attestation/index.ts";
 import {
-  CONSUMPTION_RECORD,
-  DELIVERY_SHARE,
   GOVERNANCE_SNAPSHOT,
-  LOG_EXCERPT,
   ROUND_MESSAGE,
   SEALED_OUTCOME,
   TASK_REQUEST,
@@ -43,8 +27,6 @@ import {
   resolveRequest,
   vaultNonce,
   verifyGovernanceSnapshot,
-  verifySettlementProof,
-  type ConsumptionRecord,
   type QueryParameters,
   type GovernanceState,
   type RoundMessage,
@@ -61,7 +43,6 @@ import {
 } from "./enclave-rig.ts";
 import { customerData } from "./network-data.ts";
 import { testTask, type TestTask } from "./network-task.ts";
-import { cosignedHead } from "./witnesses.ts";
 import {
   NETWORK_TIME_MS,
   createNetwork,
@@ -347,204 +328,6 @@ export function verifyRun(
 ): VerifiedExecution {
   const { governance, anchors, rounds } = run;
   return verifyExecution({ envelope: run.task.envelope, governance, anchors, rounds, ...changes });
-}
-
-/** The coordinator's settlement over a store of its own, with a clock that a test moves. */
-export interface SettlementRig {
-  readonly settlement: Settlement;
-  readonly epochs: EpochRegister;
-  readonly store: Store<SettlementStore>;
-  readonly file: string;
-  readonly log: ActorLog;
-  readonly clock: { ms: number };
-  /** What governance says; a test may replace it. */
-  readonly governance: { state: GovernanceState };
-  /** Governance asks for the epoch to close. */
-  requestBoundary(): Promise<void>;
-}
-
-/** Opens settlement for `network`; `file` reopens an earlier store. */
-export async function openSettlementRig(
-  network: TestNetwork,
-  state: GovernanceState,
-  file: string = join(mkdtempSync(join(tmpdir(), "symphony-settlement-")), "coordinator.db"),
-): Promise<SettlementRig> {
-  const store = await openStore<SettlementStore>({
-    at: { kind: "sqlite", file },
-    migrations: [
-      {
-        version: 1,
-        statements: (words) => [
-          ...actorLogStatements(words),
-          ...governanceStatements(words),
-          ...settlementStatements(words),
-        ],
-      },
-    ],
-  });
-  const clock = { ms: NETWORK_TIME_MS };
-  const governance = { state };
-  const { coordinator } = network;
-  const log = await openActorLog({
-    store,
-    actorId: coordinator.actorId,
-    key: coordinator.signing,
-    origin: actorLogOrigin(network.genesis.network, coordinator.actorId),
-    nowMs: () => clock.ms,
-  });
-  const own = await openGovernance({
-    store,
-    genesisBytes: network.genesisBytes,
-    signingKey: coordinator.signing,
-    nowMs: () => clock.ms,
-  });
-  const epochs = await openEpochRegister({ store, governance: own });
-  await epochs.assign("t-waiting");
-  const settlement = openSettlement({
-    store,
-    log,
-    epochs,
-    governance: () => governance.state,
-    signingKey: coordinator.signing,
-    nowMs: () => clock.ms,
-  });
-  const requestBoundary = async (): Promise<void> => {
-    const decision = { type: "epoch_boundary_requested", reason: "a test" } as const;
-    const keys = network.governanceKeys.slice(0, 2);
-    const timeMs = clock.ms;
-    await own.submit(createGovernanceEvent({ state: own.state(), decision, keys, timeMs }));
-  };
-  return { settlement, epochs, store, file, log, clock, governance, requestBoundary };
-}
-
-/** A Vault's signed consumption record for a run: what its slices were charged. */
-export async function consumptionRecord(
-  run: TestRun,
-  vaultId: string,
-  changes: Partial<ConsumptionRecord> = {},
-): Promise<Uint8Array> {
-  const { envelope } = run.task;
-  const vault = run.network.vaults.find((each) => each.actorId === vaultId);
-  const reservation = envelope.privacy_budget_reservation.find((each) => each.vault_id === vaultId);
-  if (vault === undefined || reservation === undefined) throw new Error("no such vault");
-  const { reservation_id } = reservation;
-  const epsilon_micro = changes.consumed_epsilon_micro ?? envelope.epsilon_micro;
-  const body = { reservation_id, epsilon_micro };
-  const committed = { type: "budget.committed", taskId: envelope.task_id, body };
-  const head = await logEvent(run.logs, vaultId, committed);
-  return CONSUMPTION_RECORD.sign(
-    {
-      version: 1,
-      envelope_digest: run.task.envelopeDigest,
-      vault_id: vaultId,
-      record_scope: envelope.record_scope,
-      usage_scope: envelope.usage_scope,
-      reservation_id: reservation.reservation_id,
-      consumed_epsilon_micro: envelope.epsilon_micro,
-      reserved_epsilon_micro: reservation.epsilon_micro,
-      flagged: false,
-      epoch_id: envelope.epoch_id,
-      ...head,
-      ...changes,
-    },
-    vault.signing,
-  );
-}
-
-/** A run, settled, with its evidence file. */
-export interface SettledRun {
-  readonly run: TestRun;
-  readonly execution: VerifiedExecution;
-  readonly consumption: readonly Uint8Array[];
-  readonly settlement: Uint8Array;
-  readonly file: Uint8Array;
-}
-
-const HISTORY = ["resolving", "dispatched", "verifying", "awaiting_settlement", "completed"];
-
-/** Verifies, settles and exports a run; `later` is the cosigned snapshot when it settles, `exported` what is shown. */
-export async function settleRun(
-  run: TestRun,
-  { later, exported }: { readonly later?: Uint8Array; readonly exported?: Uint8Array } = {},
-): Promise<SettledRun> {
-  const execution = verifyRun(run);
-  const consumption: Uint8Array[] = [];
-  for (const vaultId of execution.participants) {
-    consumption.push(await consumptionRecord(run, vaultId));
-  }
-  const rig = await openSettlementRig(run.network, run.governance);
-  await rig.settlement.candidate(execution, consumption);
-  if (later !== undefined) {
-    const { genesisDigest } = run.network;
-    rig.governance.state = verifyGovernanceSnapshot(
-      GOVERNANCE_SNAPSHOT.decode(later),
-      genesisDigest,
-    );
-  }
-  rig.clock.ms += 60_000;
-  await rig.settlement.finalizeDue();
-  const settlement = await rig.settlement.proofFor(run.task.envelope.task_id);
-  await rig.store.close();
-  const shown = exported ?? later ?? run.snapshotBytes;
-  const { file } = await exportRun(run, { execution, consumption, settlement }, shown);
-  return { run, execution, consumption, settlement, file };
-}
-
-/** Writes the evidence file of a settled run. */
-export async function exportRun(
-  run: TestRun,
-  settled: Pick<SettledRun, "execution" | "consumption" | "settlement">,
-  governance: Uint8Array = run.snapshotBytes,
-): Promise<{ readonly file: Uint8Array }> {
-  const { network, task } = run;
-  const taskId = task.envelope.task_id;
-  let from = "accepted";
-  for (const to of HISTORY) {
-    const event = { type: "task_transition", taskId, body: { task_id: taskId, from, to } };
-    await logEvent(run.logs, network.coordinator.actorId, event);
-    from = to;
-  }
-  const logs = [];
-  for (const { log } of run.logs.values()) {
-    const [witness] = network.vaults.filter(({ actorId }) => actorId !== log.actorId);
-    const isVault = log.actorId !== network.coordinator.actorId;
-    const cosigned = isVault && witness ? cosignedHead(log, [witness]) : undefined;
-    logs.push(LOG_EXCERPT.encode(await excerptOf(log, taskId, cosigned)));
-  }
-  const { rootDigest, entry } = verifySettlementProof(settled.settlement, {
-    coordinatorKey: network.coordinator.signing.publicKey,
-    genesisDigest: network.genesisDigest,
-  });
-  const delivery = network.vaults
-    .filter((vault) => settled.execution.participants.includes(vault.actorId))
-    .map((vault) =>
-      DELIVERY_SHARE.sign(
-        {
-          version: 1,
-          envelope_digest: task.envelopeDigest,
-          vault_id: vault.actorId,
-          output_commitment: entry.output_commitment,
-          settlement_root: rootDigest,
-          sealed_share: new Uint8Array(randomBytes(64)),
-        },
-        vault.signing,
-      ),
-    );
-  const file = assembleBundle(
-    {
-      governance: GOVERNANCE_SNAPSHOT.decode(governance),
-      envelope: task.envelope,
-      decisions: task.signedDecisions,
-      messages: run.messages,
-      consumption: settled.consumption,
-      challenges: [],
-      settlement: settled.settlement,
-      delivery,
-      logs,
-    },
-    network.coordinator.signing,
-  );
-  return { file };
 }
 
 /** Closes the stores of a run. */

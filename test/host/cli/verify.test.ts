@@ -7,7 +7,8 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { runVerify } from "../../../host/cli/verify.ts";
 import { formatTrust, parseTrust } from "../../../host/evidence/index.ts";
 import { EVIDENCE_BYTES_MAX } from "../../../protocol/index.ts";
-import { closeRun, runTask, settleRun, type SettledRun } from "../../helpers/evidence-rig.ts";
+import { closeRun, runTask } from "../../helpers/evidence-rig.ts";
+import { settleRun, type SettledRun } from "../../helpers/settlement-rig.ts";
 import { spoken } from "../../helpers/spoken.ts";
 
 const directory = mkdtempSync(join(tmpdir(), "symphony-verify-"));

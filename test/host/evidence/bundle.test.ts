@@ -28,14 +28,8 @@ import {
   type Evidence,
 } from "../../../protocol/index.ts";
 import { createInsecureSimPlatform } from "../../../sim/platform.ts";
-import {
-  closeRun,
-  consumptionRecord,
-  runTask,
-  settleRun,
-  verifyRun,
-  type SettledRun,
-} from "../../helpers/evidence-rig.ts";
+import { closeRun, runTask, verifyRun } from "../../helpers/evidence-rig.ts";
+import { consumptionRecord, settleRun, type SettledRun } from "../../helpers/settlement-rig.ts";
 import { cosignedHead } from "../../helpers/witnesses.ts";
 import { someDigest } from "../../helpers/synthetic-round.ts";
 import {

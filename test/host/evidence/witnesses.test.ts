@@ -11,13 +11,8 @@ import {
   type Evidence,
   type LogExcerpt,
 } from "../../../protocol/index.ts";
-import {
-  closeRun,
-  logEvent,
-  runTask,
-  settleRun,
-  type SettledRun,
-} from "../../helpers/evidence-rig.ts";
+import { closeRun, logEvent, runTask } from "../../helpers/evidence-rig.ts";
+import { settleRun, type SettledRun } from "../../helpers/settlement-rig.ts";
 import { createNetwork, testActor, testSeed, type TestActor } from "../../helpers/network.ts";
 import { cosignedHead } from "../../helpers/witnesses.ts";
 

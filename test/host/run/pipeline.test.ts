@@ -35,7 +35,8 @@ import {
   type TaskParameters,
   type WorkItem,
 } from "../../../protocol/index.ts";
-import { closeRun, consumptionRecord, runTask, type TestRun } from "../../helpers/evidence-rig.ts";
+import { closeRun, runTask, type TestRun } from "../../helpers/evidence-rig.ts";
+import { consumptionRecord } from "../../helpers/settlement-rig.ts";
 import {
   NETWORK_TIME_MS,
   artifactRegistered,

@@ -28,14 +28,12 @@ import {
   type SettlementEntry,
 } from "../../../protocol/index.ts";
 import { z } from "zod";
+import { runTask, verifyRun, type TestRun } from "../../helpers/evidence-rig.ts";
 import {
   consumptionRecord,
   openSettlementRig,
-  runTask,
-  verifyRun,
   type SettlementRig,
-  type TestRun,
-} from "../../helpers/evidence-rig.ts";
+} from "../../helpers/settlement-rig.ts";
 import { someDigest } from "../../helpers/synthetic-round.ts";
 import {
   NETWORK_TIME_MS,
