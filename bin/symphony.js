@@ -26,6 +26,11 @@ const entry = path.join(root, folder, "main.ts");
 // The HPKE package announces that Node calls its algorithms experimental; that is known (docs/dependencies.md).
 const child = spawn(node, ["--disable-warning=ExperimentalWarning", entry, ...words], {
   stdio: "inherit",
+  // Node keeps what it has compiled there, and starts in half the time from then on. No enclave is given it.
+  env: {
+    NODE_COMPILE_CACHE: path.join(root, "node_modules", ".cache", "symphony"),
+    ...process.env,
+  },
 });
 // A terminal sends its Ctrl-C to the whole group: the child has it already.
 process.on("SIGINT", () => process.stdin.isTTY || child.kill("SIGINT"));

@@ -40,7 +40,8 @@ beforeAll(() => {
 afterAll(() => fs.rmSync(folder, { recursive: true, force: true }));
 
 function symphony(file: string, ...args: string[]) {
-  const run = spawnSync(process.execPath, [file, ...args], { cwd: "/", encoding: "utf8" });
+  const { NODE_COMPILE_CACHE: _, ...env } = process.env;
+  const run = spawnSync(process.execPath, [file, ...args], { cwd: "/", encoding: "utf8", env });
   return { code: run.status, out: run.stdout, err: run.stderr };
 }
 
@@ -60,6 +61,11 @@ test.for([
 
 test("no word at all runs host/main.ts", () => {
   expect(JSON.parse(symphony(bin).out)).toEqual(["host", process.version]);
+});
+
+test("keeps compiled code beside the modules it comes from", () => {
+  symphony(bin);
+  expect(fs.readdirSync(path.join(root, "node_modules/.cache/symphony"))).not.toEqual([]);
 });
 
 test("works through a symbolic link from any folder", () => {
