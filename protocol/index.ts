@@ -377,4 +377,5 @@ export {
   type RestartStatement,
   type WitnessAnswer,
   type WitnessQuestion,
+  type WitnessRules,
 } from "./witness.ts";

@@ -56,7 +56,6 @@ const CONFIRMED_WORK: ReadonlySet<WorkItem["work"]["kind"]> = new Set([
   "settle",
   "release",
   "abort",
-  "witness",
 ]);
 
 /** Runs a Vault's node until `stop` aborts. The Vault decides; the node carries. */
@@ -109,10 +108,10 @@ async function perform(item: WorkItem, context: Node): Promise<Uint8Array | null
       });
       return null;
     case "witness":
-      return vault.witness.cosignHead(work.question, context.held.newest);
+      return cosignHead(work.question, context, item.deadline_ms);
     case "witnessed":
       // Whoever asks has just started and may have forgotten what it cosigned for this Vault.
-      void keeper.refresh();
+      void keeper.renew();
       return vault.witness.tellHead(work.question, context.held.newest);
     case "aggregate":
       throw new RefusedError(
@@ -120,6 +119,23 @@ async function perform(item: WorkItem, context: Node): Promise<Uint8Array | null
         "work: expected work of a Vault, got an aggregation",
       );
   }
+}
+
+/** Only a Vault that knows its store to be the newest cosigns, but for one that declares a restart to another. */
+async function cosignHead(
+  question: Uint8Array,
+  { vault, keeper, held }: Node,
+  deadlineMs: number,
+): Promise<Uint8Array> {
+  const { witness } = vault;
+  if (!witness.declared) await keeper.whenConfirmed(deadlineMs);
+  const cosigned = await witness.cosignHead(question, held.newest).catch(async (error: unknown) => {
+    if (witness.standing !== "unconfirmed") throw error;
+    await keeper.whenConfirmed(deadlineMs);
+    return witness.cosignHead(question, held.newest);
+  });
+  if (cosigned.followed) void keeper.renew();
+  return cosigned.answer;
 }
 
 async function admit(

@@ -97,7 +97,20 @@ export class WitnessKeeper {
     }
   }
 
-  /** Tries to have the head cosigned; for after a start, this Vault's or another's, that may have forgotten. */
+  /**
+   * Has the head cosigned anew, whether it is or not: for another Vault that may have forgotten it, and that vouches for
+   * this one again only once it has cosigned its head.
+   */
+  async renew(): Promise<void> {
+    await this.#flight;
+    const { witness, newest } = this.#context;
+    if (witness.standing !== "confirmed") return;
+    if (newest().policy.multi_vault.witness_quorum === 0) return;
+    this.#flight ??= this.#askOnce().finally(() => (this.#flight = undefined));
+    await this.#flight;
+  }
+
+  /** Tries to have the head cosigned, for after a start. */
   async refresh(): Promise<void> {
     if (this.#context.witness.standing !== "confirmed") return;
     try {
@@ -119,9 +132,16 @@ export class WitnessKeeper {
   }
 
   async #confirm(): Promise<void> {
-    const { witness, newest, nowMs, random, signal } = this.#context;
+    const { witness } = this.#context;
     await this.#learn();
     if (!this.#learned) return;
+    // What it has declared gives up all that others may have forgotten: their cosignatures of it confirm it too.
+    if (witness.declared) await this.#askOnce();
+    if (witness.standing === "unconfirmed") await this.#askHeads();
+  }
+
+  async #askHeads(): Promise<void> {
+    const { witness, newest, nowMs, random, signal } = this.#context;
     try {
       const nonce = random(32);
       const askId = random(16);
@@ -129,7 +149,11 @@ export class WitnessKeeper {
       const untilMs = nowMs() + QUESTION_MS;
       const answers: Carried[] = [];
       await witness.confirm(answers, { nonce, governance: newest() });
-      while (witness.standing === "unconfirmed" && nowMs() < untilMs && !signal.aborted) {
+      const { declared } = witness;
+      // Its operator may declare a restart meanwhile, which is another question.
+      const isOpen = (): boolean =>
+        witness.standing === "unconfirmed" && witness.declared === declared;
+      while (isOpen() && nowMs() < untilMs && !signal.aborted) {
         const ask = { askId, about: "witnessed", question, after: answers.length } as const;
         answers.push(...(await this.#poll({ ...ask, untilMs })));
         await witness.confirm(answers, { nonce, governance: newest() });
@@ -150,7 +174,8 @@ export class WitnessKeeper {
     let untilMs = nowMs() + QUESTION_MS;
     let after = 0;
     try {
-      while (nowMs() < untilMs && !signal.aborted && witness.standing === "confirmed") {
+      const mayAsk = (): boolean => witness.standing === "confirmed" || witness.declared;
+      while (nowMs() < untilMs && !signal.aborted && mayAsk()) {
         const ask = { askId, about: "witness", question: asked.question, after } as const;
         for (const answer of await this.#poll({ ...ask, untilMs })) {
           after += 1;

@@ -61,6 +61,8 @@ export interface Replenishment {
   readonly usageScope: UsageScope;
   readonly epochId: number;
   readonly epsilonMicro: number;
+  /** When governance decided it, by its own clock. */
+  readonly decidedMs: number;
 }
 
 /** How governance ended a challenge. */
@@ -144,7 +146,10 @@ function decide(state: GovernanceState, statement: GovernanceStatement): Governa
     case "budget_replenished":
       return {
         ...state,
-        replenishments: [...state.replenishments, replenishmentOf(state, decision)],
+        replenishments: [
+          ...state.replenishments,
+          replenishmentOf(state, decision, statement.time_ms),
+        ],
       };
     case "semantics_registered":
       return { ...state, ...registerSemantics(state, decision.registration) };
@@ -203,12 +208,15 @@ export function registerSemantics(
 function replenishmentOf(
   { policy, replenishments }: GovernanceState,
   decision: Extract<GovernanceStatement["decision"], { type: "budget_replenished" }>,
+  decidedMs: number,
 ): Replenishment {
   const { usage_scope: usageScope, epoch_id: epochId, epsilon_micro: epsilonMicro } = decision;
   const budget = policy.privacy.budgets.find((each) => each.usage_scope === usageScope);
   const max = budget?.replenish_epsilon_micro_max ?? 0;
   const last = replenishments.findLast((each) => each.usageScope === usageScope)?.epochId ?? -1;
-  if (epsilonMicro <= max && epochId > last) return { usageScope, epochId, epsilonMicro };
+  if (epsilonMicro <= max && epochId > last) {
+    return { usageScope, epochId, epsilonMicro, decidedMs };
+  }
   throw new VerificationError(
     {
       code: "GOVERNANCE_EVENT_INVALID",

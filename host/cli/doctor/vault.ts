@@ -42,7 +42,8 @@ function standingOf(witness: VaultStanding): Finding {
     case "unconfirmed":
       return wanting("warning", {
         ...{ role, check, detail },
-        remedy: "start the other Vaults and the coordinator, and wait",
+        remedy:
+          "start the other Vaults and the coordinator, and wait; if one of them was thawed while this one was down, symphony vault thaw --write-off --confirm goes on without its word and gives up the whole budget",
       });
     case "frozen":
       return wanting("missing", { role, check, detail, remedy: FROZEN_REMEDY });

@@ -39,7 +39,8 @@ other Vaults have not answered yet, or hold a head of its log that it signed and
     name: "thaw",
     summary: "go on from an older copy, giving up the whole budget",
     help: `Ends the freeze of a Vault whose newest store is lost. Every subject's and record scope's budget counts as consumed
-from then on, for every purpose, and the log says so for ever. Put the newest store back instead where you can.`,
+from then on, for every purpose, and the log says so for ever. Put the newest store back instead where you can. It is also
+the way on for a Vault that stays unconfirmed because another, thawed while it was down, does not vouch for it any more.`,
     options: {
       "write-off": { value: null, summary: "give up the whole budget" },
       confirm: { value: null, summary: "there is no way back from it" },

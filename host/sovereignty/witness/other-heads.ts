@@ -22,7 +22,7 @@ import {
 
 import type { Reading, Writing } from "../queries.ts";
 import type { VaultContext } from "../vault-context.ts";
-import { givesUp, verifyRestarts, type Head } from "./restarts.ts";
+import { giveUp, verifyRestarts, type Head } from "./restarts.ts";
 
 /** Another Vault's question, verified: its checkpoint and restarts are signed by it. */
 interface Asked extends Head {
@@ -38,24 +38,42 @@ interface Held extends Head {
   readonly stale: number;
 }
 
+/** What {@link cosignHead} came to. */
+export interface Cosigned {
+  /** A WitnessAnswer. */
+  readonly answer: Uint8Array;
+  /** The asker declared a restart that this Vault follows from now on: it may have forgotten what it cosigned. */
+  readonly followed: boolean;
+}
+
 /**
  * Cosigns the head of another Vault's log when it extends the last one cosigned, which is kept first.
  *
  * Never goes back and never to another branch: for an older or unproven head the answer is the one held. A fork that
  * the asker has signed is kept and answered from then on, until the asker declares a restart.
  *
- * @returns A WitnessAnswer.
+ * @param args - `confirmed`: whether this Vault is. One that is not follows restarts only, which give up whatever it
+ * may have forgotten.
  * @throws {@link RefusedError} AUTH_UNKNOWN_ACTOR, AUTH_ROLE_REFUSED; PRIVACY_BUDGET_FROZEN for a restart that knew
- * less of governance than the head it gives up. VerificationError, MalformedError for what the asker did not sign.
+ * less of governance than the head it gives up. {@link UnavailableError} PRIVACY_BUDGET_FROZEN from a Vault that is not
+ * confirmed. VerificationError, MalformedError for what the asker did not sign.
  */
 export async function cosignHead(
   context: VaultContext,
   signed: Uint8Array,
-  governance: GovernanceState,
-): Promise<Uint8Array> {
-  const asked = verifyQuestion(context, signed, governance);
-  const other = await context.store.write((trx) => judge(context, trx, asked));
-  return WITNESS_ANSWER.encode(other ?? { result: "cosigned", checkpoint: cosign(context, asked) });
+  args: { readonly governance: GovernanceState; readonly confirmed: boolean },
+): Promise<Cosigned> {
+  const asked = verifyQuestion(context, signed, args.governance);
+  const { other, followed } = await context.store.write(async (trx) => {
+    const held = await heldHead(trx, asked.vaultId);
+    const declares = asked.restarts.length > (held?.generation ?? 0);
+    // Its restart has marked every head as stale: one that is not was given up by its Vault since.
+    if (!args.confirmed && !declares && held?.stale !== 0) throw forgetful(asked.vaultId);
+    const refused = await judge(context, trx, { asked, held });
+    return { other: refused, followed: declares && refused === null };
+  });
+  const answer = other ?? { result: "cosigned", checkpoint: cosign(context, asked) };
+  return { answer: WITNESS_ANSWER.encode(answer), followed };
 }
 
 /**
@@ -75,12 +93,7 @@ export async function tellHead(
   const { db } = context.store;
   const held = await heldHead(db, vaultId);
   const restarted = (await restartsOf(db, context.vaultId)).length > 0;
-  if (held === undefined ? restarted : held.stale === 1) {
-    throw new UnavailableError(
-      { code: "PRIVACY_BUDGET_FROZEN" },
-      `head of ${vaultId}: expected to know all that was cosigned, got an older copy of this Vault`,
-    );
-  }
+  if (held === undefined ? restarted : held.stale === 1) throw forgetful(vaultId);
   return HEAD_STATEMENT.sign(
     {
       version: 1,
@@ -92,6 +105,13 @@ export async function tellHead(
       restarts: await restartsOf(db, vaultId),
     },
     context.signingKey,
+  );
+}
+
+function forgetful(vaultId: string): UnavailableError {
+  return new UnavailableError(
+    { code: "PRIVACY_BUDGET_FROZEN" },
+    `head of ${vaultId}: expected to know all that was cosigned, got an older copy of this Vault`,
   );
 }
 
@@ -141,9 +161,8 @@ function requireNetwork(digest: Uint8Array, governance: GovernanceState): void {
 async function judge(
   context: VaultContext,
   trx: Writing,
-  asked: Asked,
+  { asked, held }: { readonly asked: Asked; readonly held: Held | undefined },
 ): Promise<WitnessAnswer | null> {
-  const held = await heldHead(trx, asked.vaultId);
   if (held === undefined) {
     await keepRestarts(context, trx, { asked, after: 0, abandoned: null });
     return keep(trx, asked);
@@ -200,9 +219,8 @@ async function restart(
   trx: Writing,
   { asked, held }: { readonly asked: Asked; readonly held: Held },
 ): Promise<WitnessAnswer | null> {
-  const first = asked.restarts[held.generation];
   const last = asked.restarts.at(-1);
-  if (first === undefined || last === undefined || !givesUp(first, held)) {
+  if (last === undefined || !giveUp(asked.restarts.slice(held.generation), held)) {
     const restarts = await restartsOf(trx, asked.vaultId);
     return { result: "held", checkpoint: held.note, restarts };
   }

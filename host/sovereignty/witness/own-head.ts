@@ -1,25 +1,21 @@
 import {
   HEAD_QUESTION,
-  HEAD_STATEMENT,
-  SymphonyError,
   UnavailableError,
-  WITNESS_ANSWER,
   WITNESS_PROOFS_MAX,
   WITNESS_QUESTION,
   equalBytes,
   parseCheckpoint,
-  verifyCheckpoint,
   witnessRulesOf,
   type GovernanceState,
-  type HeadStatement,
   type RestartStatement,
-  type WitnessAnswer,
+  type WitnessRules,
 } from "#protocol";
 
 import { metaOf } from "../queries.ts";
 import type { VaultContext } from "../vault-context.ts";
 import { restartsOf } from "./other-heads.ts";
-import { givesUp, verifyRestarts, type Head } from "./restarts.ts";
+import { giveUp, verifyRestarts, type Head } from "./restarts.ts";
+import { cosignatureOf, decodedAnswer, headStatementOf, holds, verifyNote } from "./told.ts";
 
 /** Whether this Vault knows that its store is no older copy. */
 export type Standing = "unconfirmed" | "confirmed" | "frozen";
@@ -53,6 +49,8 @@ export interface HeadAsked {
   readonly question: Uint8Array;
   readonly note: string;
   readonly size: number;
+  /** Restarts that the question declares. */
+  readonly generation: number;
   /** Cosignature lines so far, by witness. */
   readonly cosignatures: Map<string, string>;
 }
@@ -83,6 +81,9 @@ export class OwnHead {
   #restarts: readonly Uint8Array[] = [];
   #cosigned: CosignedHead | undefined;
   #restored = false;
+  #declared = false;
+  /** Witnesses that have cosigned a head with the restart that this process declared. */
+  readonly #following = new Set<string>();
 
   private constructor(context: VaultContext) {
     this.#context = context;
@@ -114,7 +115,15 @@ export class OwnHead {
       .executeTakeFirst();
     this.#restored = (await metaOf(db, RESTORED)) !== undefined;
     this.#confirmed = false;
+    this.#declared = false;
     this.#held.clear();
+    this.#following.clear();
+  }
+
+  /** Reads what a restart left in the store, which this process has just written: no older copy can say that. */
+  async restarted(): Promise<void> {
+    await this.reload();
+    this.#declared = true;
   }
 
   get standing(): Standing {
@@ -128,6 +137,14 @@ export class OwnHead {
 
   get restarts(): readonly Uint8Array[] {
     return this.#restarts;
+  }
+
+  /**
+   * This process has written the whole budget off. So nothing that others have forgotten of this Vault, or this one of
+   * them, gives any of it back: it may have its head cosigned, and follow others' restarts, before it is confirmed.
+   */
+  get declared(): boolean {
+    return this.#declared && this.#frozen === undefined;
   }
 
   /** The newest head that a quorum cosigned. */
@@ -161,21 +178,26 @@ export class OwnHead {
 
   /**
    * Takes signed HeadStatements over `nonce`. One newer head freezes this Vault, durably; enough statements that know
-   * none confirm it. Whatever does not verify is passed over.
+   * none confirm it, and so do witnesses that follow a restart which this process declared. Whatever does not verify is
+   * passed over.
    */
   async confirm(
     statements: readonly Carried[],
     args: { readonly nonce: Uint8Array; readonly governance: GovernanceState },
   ): Promise<void> {
     const rules = witnessRulesOf(args.governance, this.#context.vaultId);
-    const confirming = new Set<string>();
+    const confirming = this.#followers(rules);
     for (const { answer } of statements) {
       for (const { name, publicKey } of rules.witnesses) {
-        const statement = this.#statement(answer, { name, publicKey, ...args });
+        const statement = headStatementOf(this.#context, answer, { name, publicKey, ...args });
         if (statement === undefined) continue;
         if (await this.#takeHead(name, statement, args.governance)) confirming.add(name);
       }
     }
+    await this.#confirmBy(confirming, rules);
+  }
+
+  async #confirmBy(confirming: ReadonlySet<string>, rules: WitnessRules): Promise<void> {
     if (this.#frozen !== undefined || confirming.size < rules.confirm) return;
     if (rules.confirm === 0 && this.#restored) {
       await this.#freeze({ reason: "restored", note: this.#context.log.checkpoint(), unknown: [] });
@@ -183,6 +205,11 @@ export class OwnHead {
     }
     if (this.#restored) await this.#forgetRestored();
     this.#confirmed = true;
+  }
+
+  #followers({ witnesses }: WitnessRules): Set<string> {
+    const names = witnesses.map(({ name }) => name);
+    return new Set(names.filter((name) => this.#following.has(name)));
   }
 
   /** Witnesses have said that nothing is missing: what came back was the newest. */
@@ -219,7 +246,7 @@ export class OwnHead {
       },
       signingKey,
     );
-    return { question, note, size, cosignatures: new Map() };
+    return { question, note, size, generation: this.#restarts.length, cosignatures: new Map() };
   }
 
   /**
@@ -235,7 +262,7 @@ export class OwnHead {
   ): Promise<"waiting" | "again" | "cosigned"> {
     const rules = witnessRulesOf(governance, this.#context.vaultId);
     const witness = rules.witnesses.find(({ name }) => name === actorId);
-    const taken = decoded(answer);
+    const taken = decodedAnswer(answer);
     if (witness === undefined || taken === undefined) return "waiting";
     if (taken.result === "forked") {
       for (const checkpoint of [taken.held, taken.other]) {
@@ -248,10 +275,14 @@ export class OwnHead {
       const ours = await this.#takeHead(actorId, taken, governance);
       return ours && this.#held.get(actorId) !== before ? "again" : "waiting";
     }
-    const line = this.#cosignature(asked, taken.checkpoint, witness);
+    const line = cosignatureOf(this.#context, { asked, checkpoint: taken.checkpoint, witness });
     if (line === undefined) return "waiting";
     asked.cosignatures.set(actorId, line);
     this.#held.set(actorId, asked.size);
+    if (this.declared && asked.generation === this.#restarts.length) {
+      this.#following.add(actorId);
+      await this.#confirmBy(this.#followers(rules), rules);
+    }
     if (asked.cosignatures.size < rules.cosign || this.standing !== "confirmed") return "waiting";
     await this.#keepCosigned(asked);
     return "cosigned";
@@ -275,41 +306,6 @@ export class OwnHead {
     if (size >= (this.#cosigned?.size ?? 0)) this.#cosigned = kept;
   }
 
-  /** The line that the witness added to the asked checkpoint; undefined when it is not its cosignature of it. */
-  #cosignature(
-    asked: HeadAsked,
-    checkpoint: string,
-    witness: { readonly name: string; readonly publicKey: Uint8Array },
-  ): string | undefined {
-    const line = checkpoint.slice(asked.note.length);
-    const added = checkpoint.startsWith(asked.note) && line.indexOf("\n") === line.length - 1;
-    const isSigned = holds(() => this.#verifyNote(checkpoint, [witness]));
-    return added && isSigned ? line : undefined;
-  }
-
-  #statement(
-    answer: Uint8Array,
-    args: {
-      readonly name: string;
-      readonly publicKey: Uint8Array;
-      readonly nonce: Uint8Array;
-      readonly governance: GovernanceState;
-    },
-  ): HeadStatement | undefined {
-    try {
-      const statement = HEAD_STATEMENT.verify(answer, args.publicKey);
-      const isAnswer =
-        statement.witness_id === args.name &&
-        statement.vault_id === this.#context.vaultId &&
-        equalBytes(statement.genesis_digest, args.governance.genesisDigest) &&
-        equalBytes(statement.nonce, args.nonce);
-      return isAnswer ? statement : undefined;
-    } catch (error) {
-      if (error instanceof SymphonyError) return undefined;
-      throw error;
-    }
-  }
-
   /** Takes a head that `witness` holds. @returns whether this Vault's log has it, or it holds none. */
   async #takeHead(
     witness: string,
@@ -319,7 +315,7 @@ export class OwnHead {
     if (told.checkpoint === null) return true;
     const { checkpoint: note, restarts } = told;
     const signed = holds(() => {
-      this.#verifyNote(note, []);
+      verifyNote(this.#context, note, []);
       this.#verified(restarts, governance.genesisDigest);
     });
     if (!signed) return false;
@@ -337,8 +333,8 @@ export class OwnHead {
   #faultOf(head: Head, generation: number, governance: GovernanceState): FreezeReason | null {
     const { log } = this.#context;
     if (generation > this.#restarts.length) return "restarted";
-    const ended = this.#verified(this.#restarts, governance.genesisDigest)[generation];
-    if (ended !== undefined) return givesUp(ended, head) ? null : "behind";
+    const since = this.#verified(this.#restarts, governance.genesisDigest).slice(generation);
+    if (since.length > 0) return giveUp(since, head) ? null : "behind";
     if (head.size > log.size) return "behind";
     return equalBytes(log.root(head.size), head.root) ? null : "forked";
   }
@@ -372,42 +368,8 @@ export class OwnHead {
     this.#restarts = [...this.#restarts, ...unknown];
   }
 
-  /** @throws VerificationError for a checkpoint that this Vault, or one of `witnesses`, did not sign */
-  #verifyNote(
-    note: string,
-    witnesses: readonly { readonly name: string; readonly publicKey: Uint8Array }[],
-  ): void {
-    const { log, vaultId, signingKey } = this.#context;
-    const own = { name: vaultId, publicKey: signingKey.publicKey };
-    verifyCheckpoint(note, {
-      origin: log.origin,
-      log: own,
-      witnesses,
-      quorum: witnesses.length,
-    });
-  }
-
   #verified(restarts: readonly Uint8Array[], genesisDigest: Uint8Array): RestartStatement[] {
     const { vaultId, signingKey } = this.#context;
     return verifyRestarts(restarts, { vaultId, publicKey: signingKey.publicKey, genesisDigest });
-  }
-}
-
-function decoded(answer: Uint8Array): WitnessAnswer | undefined {
-  try {
-    return WITNESS_ANSWER.decode(answer);
-  } catch (error) {
-    if (error instanceof SymphonyError) return undefined;
-    throw error;
-  }
-}
-
-function holds(verify: () => void): boolean {
-  try {
-    verify();
-    return true;
-  } catch (error) {
-    if (error instanceof SymphonyError) return false;
-    throw error;
   }
 }

@@ -33,8 +33,19 @@ export function verifyRestarts(
   });
 }
 
+/**
+ * Whether restarts give up a head: the ones declared after it, oldest first. The first gives up every head up to the one
+ * it names; a later one, of a Vault that learned of the head only then, the one it names.
+ */
+export function giveUp([next, ...later]: readonly RestartStatement[], head: Head): boolean {
+  if (next !== undefined && givesUp(next, head)) return true;
+  return later.some(
+    ({ abandoned: { size, root } }) => size === head.size && equalBytes(root, head.root),
+  );
+}
+
 /** Whether a restart gives up `head`: it is no newer than the one it names, and not another of that size. */
-export function givesUp({ abandoned }: RestartStatement, head: Head): boolean {
+function givesUp({ abandoned }: RestartStatement, head: Head): boolean {
   if (head.size < abandoned.size) return true;
   return head.size === abandoned.size && equalBytes(head.root, abandoned.root);
 }

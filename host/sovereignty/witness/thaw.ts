@@ -11,13 +11,13 @@ import {
 import type { Writing } from "../queries.ts";
 import { governanceHead } from "../tasks/governance-head.ts";
 import type { VaultContext } from "../vault-context.ts";
-import { RESTORED, type Freeze, type OwnHead } from "./own-head.ts";
+import { RESTORED, type OwnHead } from "./own-head.ts";
 
 /** What a thaw gave up. */
 export interface Thawed {
   /** Counts the restarts of this Vault from 1. */
   readonly generation: number;
-  /** Events of the newest head known that this store does not hold. */
+  /** Events of the newest head known, which this store may not hold. */
   readonly abandoned_size: number;
   readonly log_size: number;
 }
@@ -25,12 +25,13 @@ export interface Thawed {
 /**
  * Ends a freeze by giving everything up that the lost log may have spent: the whole budget of every purpose, of the
  * subjects known and to come and of every record scope, with what governance had given back. The log goes on from this
- * store and says so, and a signed statement tells the witnesses; all of it in one write.
+ * store and says so, and a signed statement tells the witnesses; all of it in one write. So too where nobody has frozen
+ * it and too few others confirm it, since some have forgotten what they cosigned: what it may lack then is as much.
  *
  * The Vault is unconfirmed afterwards. What it cosigned for others after the copy was made it has forgotten: it vouches
  * for nobody's head until it is asked to cosign it again.
  *
- * @throws {@link ConflictError} PRIVACY_BUDGET_STATE_CONFLICT when it is not frozen; {@link LimitError}
+ * @throws {@link ConflictError} PRIVACY_BUDGET_STATE_CONFLICT when it is confirmed; {@link LimitError}
  * POLICY_LIMIT_EXCEEDED after {@link RESTARTS_MAX} restarts; {@link UnavailableError} COORDINATION_UNAVAILABLE while
  * less of governance is known than this store has seen.
  */
@@ -39,13 +40,13 @@ export async function thaw(
   own: OwnHead,
   governance: GovernanceState,
 ): Promise<Thawed> {
-  const { frozen } = own;
-  if (frozen === undefined) {
+  if (own.standing === "confirmed") {
     throw new ConflictError(
       { code: "PRIVACY_BUDGET_STATE_CONFLICT", standing: own.standing },
-      `thaw: expected a frozen Vault, got one ${own.standing}`,
+      "thaw: expected a Vault that is frozen or that others do not confirm, got one confirmed",
     );
   }
+  const abandoned = own.frozen?.note ?? context.log.checkpoint();
   const generation = own.restarts.length + 1;
   if (generation > RESTARTS_MAX) {
     throw new LimitError(
@@ -62,9 +63,9 @@ export async function thaw(
   }
   const thawed = await context.store.write(async (trx) => {
     await writeOff(context, trx, governance);
-    return restart(context, trx, { frozen, generation, governance });
+    return restart(context, trx, { abandoned, generation, governance });
   });
-  await own.reload();
+  await own.restarted();
   return thawed;
 }
 
@@ -75,9 +76,9 @@ async function writeOff(
   { policy, replenishments }: GovernanceState,
 ): Promise<void> {
   const atMs = nowMs();
-  for (const given of replenishments) {
-    const isNew = given.epochId > books.ledger.replenishedEpoch(given.usageScope);
-    if (isNew) await books.replenish(trx, { ...given, atMs });
+  for (const { usageScope, epochId, epsilonMicro } of replenishments) {
+    if (epochId <= books.ledger.replenishedEpoch(usageScope)) continue;
+    await books.replenish(trx, { usageScope, epochId, epsilonMicro, atMs });
   }
   for (const { usage_scope, epsilon_micro, record_scope_epsilon_micro } of policy.privacy.budgets) {
     await books.writeOff(trx, {
@@ -93,13 +94,14 @@ async function restart(
   { log, nowMs, signingKey, vaultId }: VaultContext,
   trx: Writing,
   args: {
-    readonly frozen: Freeze;
+    /** The newest head known, signed by this Vault. */
+    readonly abandoned: string;
     readonly generation: number;
     readonly governance: GovernanceState;
   },
 ): Promise<Thawed> {
-  const { frozen, generation, governance } = args;
-  const { size, root } = parseCheckpoint(frozen.note);
+  const { abandoned, generation, governance } = args;
+  const { size, root } = parseCheckpoint(abandoned);
   const atMs = nowMs();
   const governance_size = governance.sequence;
   const restarted = await log.append(trx, {
@@ -124,7 +126,7 @@ async function restart(
     .insertInto("witness_restart")
     .values({
       ...{ vault_id: vaultId, generation, statement },
-      ...{ abandoned_note: frozen.note, at_ms: atMs },
+      ...{ abandoned_note: abandoned, at_ms: atMs },
     })
     .execute();
   await trx.updateTable("witness_head").set({ stale: 1 }).execute();

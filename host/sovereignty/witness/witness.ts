@@ -7,7 +7,7 @@ import {
   type ForkEvidence,
   type RestartEvidence,
 } from "./evidence.ts";
-import { cosignHead, tellHead } from "./other-heads.ts";
+import { cosignHead, tellHead, type Cosigned } from "./other-heads.ts";
 import {
   OwnHead,
   type Carried,
@@ -49,6 +49,8 @@ export interface WitnessStatus {
  */
 export interface WitnessApi {
   readonly standing: Standing;
+  /** See {@link OwnHead.declared}. */
+  readonly declared: boolean;
   readonly cosigned: CosignedHead | undefined;
   /** @throws UnavailableError PRIVACY_BUDGET_FROZEN until enough Vaults have confirmed this one */
   requireConfirmed(): void;
@@ -65,11 +67,14 @@ export interface WitnessApi {
     governance: GovernanceState,
   ): Promise<"waiting" | "again" | "cosigned">;
   covers(size: number): boolean;
-  /** See `cosignHead`. Only a confirmed Vault cosigns: another may have forgotten what it cosigned. */
-  cosignHead(question: Uint8Array, governance: GovernanceState): Promise<Uint8Array>;
+  /**
+   * See `cosignHead`. Only a confirmed Vault cosigns, since another may have forgotten what it cosigned; and one that has
+   * declared a restart, for such as declare one too.
+   */
+  cosignHead(question: Uint8Array, governance: GovernanceState): Promise<Cosigned>;
   /** See `tellHead`. A frozen Vault tells nothing. */
   tellHead(question: Uint8Array, governance: GovernanceState): Promise<Uint8Array>;
-  /** The operator's way out of a freeze. See `thaw`. */
+  /** The operator's way out of a freeze, or where nobody confirms this Vault any more. See `thaw`. */
   thaw(governance: GovernanceState): Promise<Thawed>;
   status(): Promise<WitnessStatus>;
 }
@@ -81,6 +86,9 @@ export async function openWitness(context: VaultContext): Promise<WitnessApi> {
     get standing() {
       return own.standing;
     },
+    get declared() {
+      return own.declared;
+    },
     get cosigned() {
       return own.cosigned;
     },
@@ -91,8 +99,11 @@ export async function openWitness(context: VaultContext): Promise<WitnessApi> {
     take: (asked, answer, governance) => own.take(asked, answer, governance),
     covers: (size) => own.covers(size),
     cosignHead: async (question, governance) => {
-      own.requireConfirmed();
-      return cosignHead(context, question, governance);
+      if (!own.declared) own.requireConfirmed();
+      return cosignHead(context, question, {
+        governance,
+        confirmed: own.standing === "confirmed",
+      });
     },
     tellHead: async (question, governance) => {
       if (own.standing === "frozen") own.requireConfirmed();

@@ -159,7 +159,7 @@ test("[PB-2] a witness cosigns no older head and no other branch, and says what 
   await spend(A, 2);
   const { witness } = await world.restore(A, copy);
   const behind = witness.ask(world.governance);
-  const answer = await world.vault(B).witness.cosignHead(behind.question, world.governance);
+  const { answer } = await world.vault(B).witness.cosignHead(behind.question, world.governance);
   expect(WITNESS_ANSWER.decode(answer)).toMatchObject({ result: "held" });
   // An older copy that is asked about nothing and goes on aside learns it as soon as it has to be cosigned.
   for (let event = 0; event < 3; event += 1) await world.grow(A, `aside-${event}`);
@@ -183,15 +183,16 @@ test("[PB-2] a witness keeps the two heads of a fork that it is shown, and cosig
     ...{ origin, size, root: testSeed("another past"), signerName: A, key: signing },
   });
   const forked = WITNESS_QUESTION.sign({ ...claimed, checkpoint }, signing);
-  const answer = WITNESS_ANSWER.decode(await witness.cosignHead(forked, world.governance));
+  const told = await witness.cosignHead(forked, world.governance);
+  const answer = WITNESS_ANSWER.decode(told.answer);
   expect(answer).toMatchObject({ result: "forked", other: checkpoint });
   expect((await witness.status()).forks).toMatchObject([
     { vault_id: A, generation: 0, held: { size }, other: { size, root: testSeed("another past") } },
   ]);
   await world.grow(A, "after-the-fork");
   const asked = world.vault(A).witness.ask(world.governance);
-  const again = WITNESS_ANSWER.decode(await witness.cosignHead(asked.question, world.governance));
-  expect(again).toMatchObject({ result: "forked" });
+  const again = await witness.cosignHead(asked.question, world.governance);
+  expect(WITNESS_ANSWER.decode(again.answer)).toMatchObject({ result: "forked" });
 });
 
 test("[PL-7] a witness keeps what it cosigned over a restart, and cosigns the same head again", async () => {

@@ -6,6 +6,7 @@ import {
   WITNESS_QUESTION,
   parseCose,
   type GovernanceState,
+  type Replenishment,
   type WitnessQuestion,
 } from "../../../../protocol/index.ts";
 import { WitnessWorld } from "./witness-world.ts";
@@ -126,7 +127,9 @@ test("a thawed Vault vouches for nobody's head until it is asked to cosign it ag
 test("[PB-5] what governance gave back before the thaw is written off with the rest, once for all", async () => {
   const vault = await frozenVault();
   const { governance } = world;
-  const given = { usageScope: "marketing", epochId: 7, epsilonMicro: 5_000_000 } as const;
+  const given: Replenishment = {
+    ...{ usageScope: "marketing", epochId: 7, epsilonMicro: 5_000_000, decidedMs: 1 },
+  };
   const later: GovernanceState = { ...governance, sequence: 1, replenishments: [given] };
   await vault.witness.thaw(later);
   expect(Object.fromEntries(await consumedMax(A))).toMatchObject({ marketing: ALLOWANCE });
@@ -199,7 +202,7 @@ test.for<{
   const question = await thawedQuestion(change);
   const told = world.vault(B).witness.cosignHead(question, world.governance);
   const result = await told.then(
-    (bytes) => WITNESS_ANSWER.decode(bytes).result,
+    (cosigned) => WITNESS_ANSWER.decode(cosigned.answer).result,
     () => "refused",
   );
   expect(result).toBe(answer);

@@ -115,9 +115,10 @@ export class WitnessWorld {
     const { witness } = this.vault(vaultId);
     for (let flight = 0; flight < 3; flight += 1) {
       const asked = witness.ask(this.governance);
-      const answers = await this.#askOthers(vaultId, (other) =>
-        other.witness.cosignHead(asked.question, this.governance),
-      );
+      const answers = await this.#askOthers(vaultId, async (other) => {
+        const { answer } = await other.witness.cosignHead(asked.question, this.governance);
+        return answer;
+      });
       const outcomes = [];
       for (const answer of carry(answers)) {
         outcomes.push(await witness.take(asked, answer, this.governance));
