@@ -1,5 +1,7 @@
 import { z } from "zod";
 
+import { bytesBounds } from "./bytes-bounds.ts";
+
 /** What `z.toJSONSchema` gives, as far as it is read here. */
 interface Shape {
   readonly type?: string | undefined;
@@ -68,18 +70,13 @@ export function cddlOf(schema: z.ZodType, names: NamedTypes): string {
   return textOf(shapeSchema.parse(json), "", names);
 }
 
-/** The size a byte-string schema asks for, read off its own refusals. */
+/** The size a byte-string schema asks for. */
 function bytesIn(schema: z.core.$ZodType): string | undefined {
-  const huge: unknown = Object.defineProperty(Object.create(Uint8Array.prototype), "length", {
-    value: Number.MAX_SAFE_INTEGER,
-  });
-  const refusal = z.core.safeParse(schema, huge);
-  const message = refusal.success ? "" : (refusal.error.issues[0]?.message ?? "");
-  const atMost = /^expected at most (\d+) bytes$/.exec(message)?.[1];
-  if (atMost !== undefined) return `bstr .size (0..${atMost})`;
-  const exactly = /^expected (\d+) bytes$/.exec(message)?.[1];
-  if (exactly !== undefined) return `bstr .size ${exactly}`;
-  return refusal.success ? "any" : undefined;
+  const bounds = bytesBounds(schema);
+  if (bounds === undefined) return undefined;
+  const { min, max } = bounds;
+  if (max === null) return "any";
+  return min === max ? `bstr .size ${max}` : `bstr .size (${min}..${max})`;
 }
 
 function textOf(shape: Shape, indent: string, names: NamedTypes): string {

@@ -162,12 +162,15 @@ const COMPOUND: Named = [
   ["log-excerpt", logExcerptSchema],
 ];
 
+/** Everything that crosses a boundary, by the name that the pages give it. */
+export const WIRE_SCHEMAS: Named = [...SIMPLE, ...COMPOUND];
+
 /** `name = type` for everything that crosses a boundary, as `docs/wire.md` has to have it. */
 export function wireBlocks(): ReadonlyMap<string, string> {
   const codes = ERROR_CODES.map((code) => JSON.stringify(code)).join(" / ");
   const names = new Map([[codes, "error-code"]]);
   const blocks = new Map<string, string>();
-  for (const [name, schema] of [...SIMPLE, ...COMPOUND]) {
+  for (const [name, schema] of WIRE_SCHEMAS) {
     const text = cddlOf(schema, names);
     blocks.set(name, `${name} = ${text}`);
     names.set(text.replaceAll(/\s+/g, " "), name);
