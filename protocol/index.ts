@@ -93,7 +93,13 @@ export {
   type TaskParameters,
   type TrainParameters,
 } from "./task-parameters.ts";
-export { TASK_REQUEST, isSortedSet, taskRequestSchema, type TaskRequest } from "./task-request.ts";
+export {
+  TASK_DRY_RUN,
+  TASK_REQUEST,
+  isSortedSet,
+  taskRequestSchema,
+  type TaskRequest,
+} from "./task-request.ts";
 export {
   GENESIS,
   GOVERNANCE_EVENT,

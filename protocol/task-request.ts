@@ -46,6 +46,12 @@ export type TaskRequest = z.infer<typeof taskRequestSchema>;
 /** The signed request object. */
 export const TASK_REQUEST = defineObject("task-request", taskRequestSchema, 64 * 1024);
 
+/**
+ * The question what would become of a request: the same fields under another name, so that whoever sees it signed has no
+ * request to submit.
+ */
+export const TASK_DRY_RUN = defineObject("task-dry-run", taskRequestSchema, 64 * 1024);
+
 /** Whether `names` is strictly ascending by UTF-16 code unit. */
 export function isSortedSet(names: readonly string[]): boolean {
   return names.every((name, index) => index === 0 || (names[index - 1] ?? "") < name);

@@ -2,14 +2,18 @@ import {
   GOVERNANCE_SNAPSHOT,
   RefusedError,
   SymphonyError,
+  TASK_REQUEST,
   policyVersionIn,
   type GovernanceSnapshot,
   type GovernanceState,
 } from "#protocol";
 import type { Queue, WorkIssuer } from "../queue/index.ts";
-import { taskIdOf, type TaskRegister, type TaskRow } from "../tasks/index.ts";
+import { judgeRequest, taskIdOf, verifyRequest } from "../requests/index.ts";
+import type { TaskRegister, TaskRow, TaskTransaction } from "../tasks/index.ts";
+import { controlsOf } from "./controls.ts";
+import { dryRunAdmission, type AdmissionDryRun } from "./dry-run.ts";
 import { assembleEnvelope, readDecisions } from "./envelope.ts";
-import { planAdmission, type AdmissionPlan } from "./plan.ts";
+import { planAdmission } from "./plan.ts";
 
 /** What the Admission Plane needs of the rest of the coordinator. */
 export interface AdmissionContext {
@@ -19,8 +23,8 @@ export interface AdmissionContext {
   readonly issuer: WorkIssuer;
   readonly governanceState: () => GovernanceState;
   readonly governanceSnapshot: () => GovernanceSnapshot;
-  /** The epoch a task or sub-task belongs to: the one open when first asked. */
-  readonly assignEpoch: (taskId: string) => Promise<number>;
+  /** The epoch a task or sub-task belongs to: the one open in the write that takes it. */
+  readonly assignEpoch: (trx: TaskTransaction, taskId: string) => Promise<number>;
   readonly nowMs: () => number;
 }
 
@@ -37,38 +41,40 @@ export class AdmissionPlane {
   }
 
   /**
-   * Takes a request. Sending the same bytes again names the same task.
+   * Takes a request. Sending the same bytes again names the same task, however old they are; other bytes under its
+   * request identifier are a replay.
    *
-   * @throws SymphonyError as {@link planAdmission}; LimitError POLICY_LIMIT_EXCEEDED when too many tasks run.
+   * @throws SymphonyError as `verifyRequest`, `judgeRequest` and `takeTask`
    */
   async submit(signedRequest: Uint8Array): Promise<{ readonly taskId: string }> {
     const { register, nowMs } = this.#context;
     const state = this.#context.governanceState();
-    const plan = this.#plan(signedRequest, state);
-    const taskId = taskIdOf(plan.requestDigest);
-    if ((await register.find(taskId)) !== undefined) return { taskId };
-    const { concurrent_tasks_max: runningMax, resolving_timeout_ms: timeoutMs } =
-      state.policy.admission;
-    await register.requireRoom(runningMax);
-    const epochId = await this.#context.assignEpoch(taskId);
+    const { request, requestDigest } = verifyRequest(signedRequest, state, TASK_REQUEST);
+    const taskId = taskIdOf(requestDigest);
+    if (await register.has(taskId)) return { taskId };
+    judgeRequest({ request, governance: state, nowMs: nowMs(), vaultId: null });
     await register.create({
       taskId,
       parentTaskId: null,
       round: 0,
-      taskClass: plan.request.task_class,
+      taskClass: request.task_class,
       signedRequest,
-      requestDigest: plan.requestDigest,
-      epochId,
-      policyVersion: policyVersionOf(this.#context.governanceState(), epochId),
-      deadlineMs: nowMs() + timeoutMs,
-      runningMax,
+      requestDigest,
+      place: async (trx) => {
+        const epochId = await this.#context.assignEpoch(trx, taskId);
+        const policyVersion = policyVersionOf(this.#context.governanceState(), epochId);
+        return { epochId, policyVersion };
+      },
+      deadlineMs: nowMs() + state.policy.admission.resolving_timeout_ms,
+      controls: controlsOf(request, state),
     });
     return { taskId };
   }
 
-  /** A request known by its identifier is not judged for age again. */
-  #plan(signedRequest: Uint8Array, state: GovernanceState, atMs?: number): AdmissionPlan {
-    return planAdmission(signedRequest, state, atMs ?? this.#context.nowMs());
+  /** What would come of a request; see {@link AdmissionDryRun}. @throws as `dryRunAdmission` */
+  async dryRun(signedQuestion: Uint8Array): Promise<AdmissionDryRun> {
+    const { register, governanceState, nowMs } = this.#context;
+    return dryRunAdmission(signedQuestion, { state: governanceState(), nowMs: nowMs(), register });
   }
 
   /** Moves a task in `accepted` or `resolving` as far as it can go now. */
@@ -109,7 +115,7 @@ export class AdmissionPlane {
     const state = governanceState();
     // A Vault decides by the active version alone: one that has been succeeded admits nothing new.
     if (state.policy.policy_version_id !== row.policy_version) throw superseded(row.policy_version);
-    const plan = this.#plan(row.signed_request, state, row.created_ms);
+    const plan = planAdmission(row.signed_request, state, row.created_ms);
     const governance = GOVERNANCE_SNAPSHOT.encode(governanceSnapshot());
     for (const vaultId of plan.request.vault_ids) {
       await issuer.issue({
@@ -125,7 +131,7 @@ export class AdmissionPlane {
   async #resolve(row: TaskRow): Promise<void> {
     const { queue, register, coordinatorId, nowMs } = this.#context;
     const state = governanceUnder(row.policy_version, this.#context.governanceState());
-    const plan = this.#plan(row.signed_request, state, row.created_ms);
+    const plan = planAdmission(row.signed_request, state, row.created_ms);
     const asked = await queue.workOf(row.task_id, "admit");
     if (asked.length < plan.request.vault_ids.length) await this.#askVaults(row);
     const late = nowMs() >= row.deadline_ms;

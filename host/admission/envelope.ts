@@ -10,6 +10,7 @@ import {
   type TaskEnvelope,
   type VaultDecision,
 } from "#protocol";
+import { lockReference } from "../tasks/index.ts";
 import type { AdmissionPlan } from "./plan.ts";
 
 type Reserved = Extract<VaultDecision["outcome"], { decision: "reserved" }>;
@@ -169,10 +170,6 @@ function requireQuorum(plan: AdmissionPlan, state: GovernanceState, decisions: D
     },
     `task: expected ${quorum} Vaults to admit it, got ${count}`,
   );
-}
-
-function lockReference(taskId: string, amountMinor: number): string {
-  return `lock-${taskId}-${amountMinor}`;
 }
 
 function coordinationOf(args: {

@@ -20,7 +20,12 @@ import {
   type TaskEnvelope,
 } from "#protocol";
 import type { Queue, WorkIssuer } from "../queue/index.ts";
-import { subTaskId, type TaskRegister, type TaskRow } from "../tasks/index.ts";
+import {
+  subTaskId,
+  type TaskRegister,
+  type TaskRow,
+  type TaskTransaction,
+} from "../tasks/index.ts";
 import { readRoundMessage } from "./round-board.ts";
 
 /** The only attempt of a round: a new one would need new budget, so a failed round fails its task. */
@@ -36,7 +41,7 @@ export interface ExecutionContext {
   readonly governanceSnapshot: () => GovernanceSnapshot;
   /** Bytes of a registered model or step graph. @throws when it was never uploaded. */
   readonly artifact: (digest: Uint8Array) => Promise<Uint8Array>;
-  readonly assignEpoch: (taskId: string) => Promise<number>;
+  readonly assignEpoch: (trx: TaskTransaction, taskId: string) => Promise<number>;
   readonly nowMs: () => number;
 }
 
@@ -258,10 +263,12 @@ export class ExecutionPlane {
       taskClass: row.task_class,
       signedRequest: row.signed_request,
       requestDigest: row.request_digest,
-      epochId: await this.#context.assignEpoch(taskId),
-      policyVersion: row.policy_version,
+      place: async (trx) => ({
+        epochId: await this.#context.assignEpoch(trx, taskId),
+        policyVersion: row.policy_version,
+      }),
       deadlineMs: nowMs() + this.#executionMs(envelope),
-      runningMax: null,
+      controls: null,
       envelope,
     });
     for (const to of ["resolving", "dispatched"] as const) {

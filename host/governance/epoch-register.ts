@@ -44,12 +44,12 @@ export interface EpochRegister {
   /** The open epoch. */
   current(): Epoch;
   /**
-   * Assigns a task, or the sub-task of one round, to the open epoch. Asked again it answers the same: in-flight work
-   * keeps its epoch (EP-4).
+   * Assigns a task, or the sub-task of one round, to the open epoch, in the caller's transaction, so that nothing belongs
+   * to an epoch that is not there. Asked again it answers the same: in-flight work keeps its epoch (EP-4).
    *
    * @param memberId - Task or sub-task identifier.
    */
-  assign(memberId: string): Promise<number>;
+  assign(trx: Transaction<GovernanceSchema>, memberId: string): Promise<number>;
   /** Members of an epoch, in order: the same whenever it is asked once the epoch is closed (EP-3). */
   members(epochId: number): Promise<readonly string[]>;
   /** Records that a member ended without a result, so that it is not deferred. */
@@ -124,15 +124,12 @@ class StoredEpochs implements EpochRegister {
     return this.#current;
   }
 
-  async assign(memberId: string): Promise<number> {
-    return await this.#write(async (trx) => {
-      const known = await readMember(trx, memberId);
-      if (known !== undefined) return known.epoch_id;
-      const { epoch_id } = this.#current;
-      const row = { member_id: memberId, epoch_id, deferred_to: null, resolved: 0 };
-      await insertMember(trx, row);
-      return epoch_id;
-    });
+  async assign(trx: Transaction<GovernanceSchema>, memberId: string): Promise<number> {
+    const known = await readMember(trx, memberId);
+    if (known !== undefined) return known.epoch_id;
+    const { epoch_id } = this.#current;
+    await insertMember(trx, { member_id: memberId, epoch_id, deferred_to: null, resolved: 0 });
+    return epoch_id;
   }
 
   async members(epochId: number): Promise<readonly string[]> {

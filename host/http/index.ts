@@ -4,7 +4,7 @@ export { VaultClient, type IngestAnswer, type VaultQuery } from "./vault/client.
 export { addVaultRoutes, type VaultRoutesContext } from "./vault/index.ts";
 export { plainJson } from "./plain-json.ts";
 export { createServer, listen, type Listen, type RunningServer } from "./server.ts";
-export { RemoteProblem, TaskClient } from "./task-client.ts";
+export { RemoteProblem, TaskClient, type TaskDryRun } from "./task-client.ts";
 export {
   addTaskRoutes,
   type TaskEventView,

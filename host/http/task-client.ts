@@ -29,6 +29,46 @@ const taskViewSchema = z.object({
   simulated: z.boolean(),
 });
 
+const dryRunSchema = z.object({
+  outcome: z.enum(["admissible", "refused"]),
+  faults: z.array(z.object({ step: z.string(), code: z.string(), detail: z.string() })),
+  not_judged: z.array(z.string()),
+  policy_version: z.string(),
+  semantic_version: z.string(),
+  epoch_id: z.number(),
+  meaning: z
+    .object({
+      operator: z.string(),
+      attribute_ids: z.array(z.string()),
+      operands: z.array(
+        z.object({
+          kind: z.string(),
+          domain_id: z.string(),
+          id: z.string(),
+          semantic_version: z.string(),
+          rule_id: z.string().nullable(),
+          epsilon_micro: z.number(),
+        }),
+      ),
+      derivation_rule_refs: z.array(z.string()),
+      combined_privacy_class: z.number(),
+      minimum_result_cardinality: z.number(),
+    })
+    .nullable(),
+  cost: z
+    .object({
+      price_micro: z.number(),
+      charged_micro: z.number(),
+      rounds: z.number(),
+      reward_max_minor: z.number(),
+      lock_minor: z.number(),
+    })
+    .nullable(),
+});
+
+/** What would come of a request, as the coordinator answers a `task-dry-run`. */
+export type TaskDryRun = z.infer<typeof dryRunSchema>;
+
 const eventSchema = z.object({
   sequence: z.number(),
   time_ms: z.number(),
@@ -64,6 +104,11 @@ export class TaskClient {
 
   async submit(signedRequest: Uint8Array): Promise<TaskView> {
     return taskViewSchema.parse(await this.#postSigned("/v1/tasks", signedRequest));
+  }
+
+  /** What would come of a request, asked with a signed `task-dry-run`. Changes nothing. */
+  async dryRun(signedQuestion: Uint8Array): Promise<TaskDryRun> {
+    return dryRunSchema.parse(await this.#postSigned("/v1/tasks/dry-run", signedQuestion));
   }
 
   async status(taskId: string): Promise<TaskView> {

@@ -28,6 +28,8 @@ export interface TaskEventView {
 /** What the public routes need of the coordinator. */
 export interface TaskRoutesContext {
   readonly submit: (signedRequest: Uint8Array) => Promise<{ readonly taskId: string }>;
+  /** What would come of a request; a JSON object. */
+  readonly dryRun: (signedQuestion: Uint8Array) => Promise<unknown>;
   readonly view: (taskId: string) => Promise<TaskView>;
   readonly events: (taskId: string, after: number) => Promise<readonly TaskEventView[]>;
   /** Resolves when something changed for a task, or after `waitMs`. */
@@ -65,6 +67,10 @@ export function addTaskRoutes(server: FastifyInstance, context: TaskRoutesContex
     const { signed } = parseWith(signedBody, request.body, "body");
     const { taskId } = await context.submit(fromBase64(signed));
     await reply.code(202).send(await context.view(taskId));
+  });
+  server.post("/v1/tasks/dry-run", async (request) => {
+    const { signed } = parseWith(signedBody, request.body, "body");
+    return context.dryRun(fromBase64(signed));
   });
   server.get("/v1/tasks/:id", async (request) => context.view(taskIdIn(request.params)));
   server.get("/v1/tasks/:id/result", async (request) => ({

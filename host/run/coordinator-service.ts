@@ -39,6 +39,7 @@ import type { RunEnvironment } from "./environment.ts";
 import type { Footing } from "./files.ts";
 import { eventView } from "./event-view.ts";
 import type { Pipeline } from "./pipeline.ts";
+import { answersOf } from "./pipeline/context.ts";
 
 /** All tables of a coordinator. Each belongs to one service. */
 export type CoordinatorSchema = ActorLogSchema &
@@ -185,6 +186,7 @@ export class CoordinatorService {
         void pipeline.visit(accepted.taskId);
         return accepted;
       },
+      dryRun: (signedQuestion) => admission.dryRun(signedQuestion),
       view: (taskId) => this.#view(taskId),
       events: (taskId, after) => this.#events(taskId, after),
       wait: (taskId, waitMs) => queue.signals.wait(`task:${taskId}`, waitMs),
@@ -324,8 +326,4 @@ function settledConsumption(proof: Uint8Array, records: readonly Uint8Array[]): 
       throw error;
     }
   });
-}
-
-function answersOf(work: readonly { readonly answer: Uint8Array | null }[]): Uint8Array[] {
-  return work.flatMap(({ answer }) => (answer === null ? [] : [answer]));
 }

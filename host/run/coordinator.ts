@@ -8,39 +8,26 @@ import {
   type SigningKey,
 } from "#protocol";
 import { AdmissionPlane } from "../admission/index.ts";
-import { actorLogStatements, openActorLog, type ActorLog } from "../evidence/actor-log.ts";
+import { openActorLog, type ActorLog } from "../evidence/actor-log.ts";
 import { ExecutionPlane } from "../execution/index.ts";
 import {
-  governanceStatements,
   openEpochRegister,
   openGovernance,
   type EpochRegister,
   type Governance,
 } from "../governance/index.ts";
 import { addNodeRoutes, addTaskRoutes, createServer, listen } from "../http/index.ts";
-import { queueStatements, Queue, WitnessRelay, WorkIssuer } from "../queue/index.ts";
-import { settlementStatements, openSettlement, type Settlement } from "../settlement/index.ts";
-import { openStore, type Migration, type Store } from "../store/index.ts";
-import { taskStatements, TaskBlobs, TaskRegister } from "../tasks/index.ts";
+import { Queue, WitnessRelay, WorkIssuer } from "../queue/index.ts";
+import { openSettlement, type Settlement } from "../settlement/index.ts";
+import { openStore, type Store } from "../store/index.ts";
+import { TaskBlobs, TaskRegister, type TaskTransaction } from "../tasks/index.ts";
 import { readSeed, storePlaceOf, type CoordinatorConfig } from "./config.ts";
+import { COORDINATOR_MIGRATIONS } from "./coordinator-migrations.ts";
 import { CoordinatorService, type CoordinatorSchema } from "./coordinator-service.ts";
 import type { RunEnvironment } from "./environment.ts";
 import { readFooting, writeWhole, type Footing } from "./files.ts";
 import { Pipeline } from "./pipeline.ts";
 import { unexpected } from "./vault.ts";
-
-const MIGRATIONS: readonly Migration[] = [
-  {
-    version: 1,
-    statements: (words) => [
-      ...actorLogStatements(words),
-      ...taskStatements(words),
-      ...queueStatements(words),
-      ...governanceStatements(words),
-      ...settlementStatements(words),
-    ],
-  },
-];
 
 /** Milliseconds between visits of everything that may be due. */
 const TICK_MS = 100;
@@ -60,7 +47,7 @@ export async function runCoordinator(
   const key = signingKeyFromSeed(await readSeed(config.signing_seed_file));
   const store = await openStore<CoordinatorSchema>({
     at: await storePlaceOf(config, "coordinator.db"),
-    migrations: MIGRATIONS,
+    migrations: COORDINATOR_MIGRATIONS,
   });
   try {
     const service = await openService({ store, footing, key, config, environment });
@@ -128,7 +115,7 @@ function openPlanes(args: {
     governanceState: () => governance.state(),
     governanceSnapshot: () => wholeSnapshot(governance),
     governanceAt: (size: number) => governance.stateAt(size),
-    assignEpoch: (taskId: string) => epochs.assign(taskId),
+    assignEpoch: (trx: TaskTransaction, taskId: string) => epochs.assign(trx, taskId),
     nowMs,
   };
   const admission = new AdmissionPlane(common);

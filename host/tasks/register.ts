@@ -1,45 +1,29 @@
 import {
-  LimitError,
   RefusedError,
   TASK_ENVELOPE,
   TASK_LIFECYCLE,
   UnavailableError,
   assertTaskTransition,
-  hex,
   type CborValue,
   type ChallengeState,
   type ErrorCode,
-  type TaskClass,
   type TaskEnvelope,
   type TaskState,
   identifier,
 } from "#protocol";
 import type { ActorLog, ActorLogSchema } from "../evidence/actor-log.ts";
 import type { Store, Transaction } from "../store/index.ts";
-import type { StoredTask, TaskSchema } from "./queries.ts";
+import type { GovernanceSchema } from "../governance/index.ts";
+import { endLock } from "./budget-lock.ts";
+import { requireControls, type AdmissionControls } from "./controls.ts";
+import { ACTIVE_STATES, type StoredTask, type TaskSchema } from "./queries.ts";
+import { takeTask, type NewTask } from "./take-task.ts";
 
 /** What the register needs in its store: its own table and the log it writes in the same transaction. */
-type RegisterSchema = TaskSchema & ActorLogSchema;
+type RegisterSchema = TaskSchema & ActorLogSchema & GovernanceSchema;
 
 /** A task as the register keeps it. */
 export type TaskRow = Omit<StoredTask, "state"> & { readonly state: TaskState };
-
-/** What is known of a task when it is first taken. */
-export interface NewTask {
-  readonly taskId: string;
-  readonly parentTaskId: string | null;
-  readonly round: number;
-  readonly taskClass: TaskClass;
-  readonly signedRequest: Uint8Array;
-  readonly requestDigest: Uint8Array;
-  readonly epochId: number;
-  readonly policyVersion: string;
-  readonly deadlineMs: number;
-  /** How many tasks may run, this one with them; null for a sub-task, which runs within its parent. */
-  readonly runningMax: number | null;
-  /** The frozen envelope, for a sub-task, which shares its parent's. */
-  readonly envelope?: TaskEnvelope;
-}
 
 /** A move along the task lifecycle. */
 export interface Transition {
@@ -53,18 +37,11 @@ export interface Transition {
   readonly deadlineMs?: number;
   /** Governance events the result was verified under. */
   readonly governanceSize?: number;
+  /** What settlement awarded for the task, minor units: taken from its lock when it completes. */
+  readonly rewardedMinor?: number;
   /** Freezes the envelope; allowed once, on the way to `dispatched`. */
   readonly envelope?: TaskEnvelope;
 }
-
-const ACTIVE_STATES = [
-  "accepted",
-  "resolving",
-  "dispatched",
-  "verifying",
-  "awaiting_settlement",
-  "challenged",
-] as const;
 
 /**
  * Every task the coordinator knows and where it stands in the one task lifecycle.
@@ -83,53 +60,20 @@ export class TaskRegister {
   }
 
   /**
-   * Takes a task once, if there is room: counted in the write that takes it, so that of many at once no more are taken.
+   * Takes a task once, with its epoch, its place within the controls and its lock: all of it or nothing, in one write.
    *
    * @returns whether it is new.
-   * @throws {@link LimitError} POLICY_LIMIT_EXCEEDED
+   * @throws as `takeTask`
    */
   async create(task: NewTask): Promise<boolean> {
-    return this.#store.write(async (trx) => {
-      const known = await trx
-        .selectFrom("task")
-        .select("task_id")
-        .where("task_id", "=", task.taskId)
-        .executeTakeFirst();
-      if (known !== undefined) return false;
-      if (task.runningMax !== null) await requireRoom(trx, task.runningMax);
-      await trx
-        .insertInto("task")
-        .values({
-          task_id: task.taskId,
-          parent_task_id: task.parentTaskId,
-          round: task.round,
-          task_class: task.taskClass,
-          state: TASK_LIFECYCLE.initial,
-          signed_request: task.signedRequest,
-          request_digest: task.requestDigest,
-          envelope: task.envelope === undefined ? null : TASK_ENVELOPE.encode(task.envelope),
-          envelope_digest: task.envelope === undefined ? null : TASK_ENVELOPE.digest(task.envelope),
-          epoch_id: task.epochId,
-          policy_version: task.policyVersion,
-          reason: null,
-          created_ms: this.#nowMs(),
-          deadline_ms: task.deadlineMs,
-          delivered: 0,
-          governance_size: null,
-        })
-        .execute();
-      await this.#log.append(trx, {
-        type: "task_accepted",
-        taskId: task.parentTaskId ?? task.taskId,
-        body: {
-          task_id: task.taskId,
-          round: task.round,
-          request_digest: task.requestDigest,
-          epoch_id: task.epochId,
-        },
-      });
-      return true;
-    });
+    return this.#store.write((trx) =>
+      takeTask(trx, task, { log: this.#log, nowMs: this.#nowMs() }),
+    );
+  }
+
+  /** What a task would meet if it were taken now; changes nothing. @throws as `requireControls` */
+  async requireControls(controls: AdmissionControls): Promise<void> {
+    await requireControls(this.#store.db, controls, this.#nowMs());
   }
 
   /**
@@ -163,6 +107,10 @@ export class TaskRegister {
         ...(row.envelope === null ? frozen : {}),
       };
       await trx.updateTable("task").set(change).where("task_id", "=", taskId).execute();
+      if (TASK_LIFECYCLE.isTerminal(move.to)) {
+        const chargedMinor = move.to === "completed" ? (move.rewardedMinor ?? 0) : 0;
+        await endLock(trx, taskId, { chargedMinor, nowMs: this.#nowMs() });
+      }
       await this.#log.append(trx, {
         type: "task_transition",
         taskId: row.parent_task_id ?? taskId,
@@ -210,13 +158,13 @@ export class TaskRegister {
     return this.#require(this.#store.db, taskId);
   }
 
-  async find(taskId: string): Promise<TaskRow | undefined> {
+  async has(taskId: string): Promise<boolean> {
     const row = await this.#store.db
       .selectFrom("task")
-      .selectAll()
+      .select("task_id")
       .where("task_id", "=", taskId)
       .executeTakeFirst();
-    return row === undefined ? undefined : { ...row, state: stateOf(row.state) };
+    return row !== undefined;
   }
 
   /** Tasks that still have something to do: not terminal, or completed and still to be delivered. */
@@ -239,15 +187,6 @@ export class TaskRegister {
       .orderBy("task_id")
       .execute();
     return rows.map((row) => row.task_id);
-  }
-
-  /**
-   * Refuses a task that there is no room for now, before anything is written for it; {@link create} decides.
-   *
-   * @throws {@link LimitError} POLICY_LIMIT_EXCEEDED
-   */
-  async requireRoom(runningMax: number): Promise<void> {
-    await requireRoom(this.#store.db, runningMax);
   }
 
   /** Tasks that ended without a result, parents and atomic ones only, oldest first. */
@@ -301,30 +240,6 @@ export class TaskRegister {
     }
     return { ...row, state: stateOf(row.state) };
   }
-}
-
-/** Counts what runs: parents and atomic tasks that have not ended. */
-async function requireRoom(
-  db: Store<RegisterSchema>["db"] | Transaction<RegisterSchema>,
-  runningMax: number,
-): Promise<void> {
-  const row = await db
-    .selectFrom("task")
-    .select((select) => select.fn.countAll<number>().as("count"))
-    .where("parent_task_id", "is", null)
-    .where("state", "in", [...ACTIVE_STATES])
-    .executeTakeFirst();
-  const running = row?.count ?? 0;
-  if (running < runningMax) return;
-  throw new LimitError(
-    { code: "POLICY_LIMIT_EXCEEDED", running, tasksMax: runningMax },
-    `tasks: expected fewer than ${runningMax} running, got ${running}`,
-  );
-}
-
-/** The identifier the protocol assigns to the task of a request: from its digest, so equal requests are one task. */
-export function taskIdOf(requestDigest: Uint8Array): string {
-  return `t-${hex(requestDigest.subarray(0, 16))}`;
 }
 
 /** The identifier of one round's sub-task. */

@@ -60,7 +60,10 @@ export const budgetSchema = z.strictObject({
   replenish_epsilon_micro_max: microEpsilon.nullable(),
 });
 
-/** How many tasks of one class an actor may have accepted within any `window_ms`. */
+/**
+ * How fast an actor's tasks of one class are taken: a store of `actor_tasks_max` tokens, one for each task, that fills
+ * evenly, all of it in `window_ms`.
+ */
 const rateLimitSchema = z.strictObject({
   actor_tasks_max: natural,
   window_ms: z.int().min(1).max(WINDOW_MS_MAX),

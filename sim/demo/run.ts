@@ -141,7 +141,7 @@ async function runTask(
     vault_ids: [...task.vaultIds],
     parameters: task.parameters(context),
     epsilon_micro: task.epsilonMicro,
-    budget_lock_minor: task.taskClass === "parse" ? 0 : 10_000,
+    budget_lock_minor: task.taskClass === "parse" ? 0 : 20_000,
     delivery_key: deliveryKey.publicKey,
     created_ms: sim.nowMs(),
     task_timeout_ms: 5 * 60_000,

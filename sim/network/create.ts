@@ -94,7 +94,7 @@ async function createActor(
     role,
     signing_key: signingKeyFromSeed(signing).publicKey,
     box_key: (await boxKeyPairFromSeed(box)).publicKey,
-    stake_minor: role === "submitter" ? 0 : 1_000_000,
+    stake_minor: 1_000_000,
     status: "active",
   };
 }

@@ -93,6 +93,7 @@ const COMPOUND: Named = [
   ["train-parameters", parameters.trainParametersSchema],
   ["task-parameters", parameters.taskParametersSchema],
   ["task-request", taskRequestSchema],
+  ["task-dry-run", taskRequestSchema],
   ["vault-decision", vaultDecisionSchema],
   ["attribute-composition", envelope.attributeCompositionSchema],
   ["coordination-envelope", envelope.coordinationEnvelopeSchema],

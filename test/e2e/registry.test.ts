@@ -104,7 +104,7 @@ test("[QA-1][QA-3][QA-4][DR-2][DR-3] a derived attribute is registered and queri
       audience_cap: 1_000,
     },
     epsilon_micro: 8_000_000,
-    budget_lock_minor: 1_000,
+    budget_lock_minor: 10_000,
   });
   const text = await symphony("submit", request, "--wait", "--json");
   const ended = endedSchema.parse(JSON.parse(text));

@@ -3,12 +3,18 @@ import os from "node:os";
 import path from "node:path";
 
 import { AdmissionPlane } from "../../host/admission/index.ts";
-import { actorLogStatements, openActorLog, type ActorLog } from "../../host/evidence/actor-log.ts";
+import { openActorLog, type ActorLog } from "../../host/evidence/actor-log.ts";
 import { ExecutionPlane } from "../../host/execution/index.ts";
-import { queueStatements, Queue, WorkIssuer } from "../../host/queue/index.ts";
+import { Queue, WorkIssuer } from "../../host/queue/index.ts";
+import { COORDINATOR_MIGRATIONS } from "../../host/run/coordinator-migrations.ts";
 import type { CoordinatorSchema } from "../../host/run/coordinator-service.ts";
-import { openStore, type Migration, type Store, type StorePlace } from "../../host/store/index.ts";
-import { taskStatements, TaskBlobs, TaskRegister } from "../../host/tasks/index.ts";
+import { openStore, type Store, type StorePlace } from "../../host/store/index.ts";
+import {
+  TaskBlobs,
+  TaskRegister,
+  type AdmissionControls,
+  type NewTask,
+} from "../../host/tasks/index.ts";
 import {
   GOVERNANCE_SNAPSHOT,
   parseEvent,
@@ -20,6 +26,7 @@ import {
   NETWORK_TIME_MS,
   createNetwork,
   governanceSnapshot,
+  testSeed,
   type NetworkOptions,
   type TestNetwork,
 } from "./network.ts";
@@ -46,17 +53,6 @@ export interface CoordinatorRig {
   close(): Promise<void>;
 }
 
-const MIGRATIONS: readonly Migration[] = [
-  {
-    version: 1,
-    statements: (words) => [
-      ...actorLogStatements(words),
-      ...taskStatements(words),
-      ...queueStatements(words),
-    ],
-  },
-];
-
 /** Opens a coordinator's planes in a new folder, or in the `folder` of an earlier rig. */
 export async function openCoordinatorRig(
   options: NetworkOptions & {
@@ -78,7 +74,7 @@ export async function openCoordinatorRig(
   };
   const store = await openStore<CoordinatorSchema>({
     at,
-    migrations: MIGRATIONS,
+    migrations: COORDINATOR_MIGRATIONS,
   });
   const { actorId, signing: key } = network.coordinator;
   const log = await openActorLog({ store, actorId, key, origin: "symphony.test/log", nowMs });
@@ -91,7 +87,7 @@ export async function openCoordinatorRig(
     ...{ coordinatorId: actorId, register, queue, issuer, nowMs },
     governanceState: () => state,
     governanceSnapshot: () => snapshot,
-    assignEpoch: (taskId: string) => Promise.resolve(assigned.push(taskId)),
+    assignEpoch: (_: unknown, taskId: string) => Promise.resolve(assigned.push(taskId)),
   };
   return {
     ...{ at, network, state, clock, store, log, register, queue, issuer, blobs, nowMs, folder },
@@ -100,6 +96,28 @@ export async function openCoordinatorRig(
     execution: new ExecutionPlane({ ...common, artifact: (digest) => blobs.artifact(digest) }),
     events: async () => (await log.entries(0, 1000)).map(({ event }) => parseEvent(event)),
     close: () => store.close(),
+  };
+}
+
+/** A place that depends on nothing. */
+export function placedIn(epochId: number): NewTask["place"] {
+  return () => Promise.resolve({ epochId, policyVersion: "policy-1" });
+}
+
+/** Controls that hold nobody up, of a request of its own for each `name`. */
+export function easyControls(
+  name: string,
+  changes: Partial<AdmissionControls> = {},
+): AdmissionControls {
+  return {
+    actorId: "analyst",
+    requestId: testSeed(name).slice(0, 16),
+    taskClass: "query",
+    rate: { tasksMax: 1_000, windowMs: 1_000 },
+    runningMax: 1_000,
+    actorRunningMax: 1_000,
+    lock: null,
+    ...changes,
   };
 }
 

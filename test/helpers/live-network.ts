@@ -167,7 +167,7 @@ class Live implements LiveNetwork {
       vault_ids: [...task.vaultIds],
       parameters: task.parameters(this.context),
       epsilon_micro: task.epsilonMicro,
-      budget_lock_minor: task.taskClass === "parse" ? 0 : 10_000,
+      budget_lock_minor: task.taskClass === "parse" ? 0 : 20_000,
       delivery_key: deliveryKey.publicKey,
       created_ms: Date.now(),
       task_timeout_ms: 5 * 60_000,

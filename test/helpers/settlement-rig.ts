@@ -84,7 +84,7 @@ export async function openSettlementRig(
     nowMs: () => clock.ms,
   });
   const epochs = await openEpochRegister({ store, governance: own });
-  await epochs.assign("t-waiting");
+  await store.write((trx) => epochs.assign(trx, "t-waiting"));
   const settlement = openSettlement({
     store,
     log,

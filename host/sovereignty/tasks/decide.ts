@@ -1,24 +1,27 @@
 import {
+  SEAL_INFO,
+  TASK_REQUEST,
   VAULT_DECISION,
   encodeCbor,
+  seal,
   shareCommitment,
   type GovernanceState,
   type SemanticResolution,
+  type TaskRequest,
   type VaultDecision,
 } from "#protocol";
 
+import {
+  judgeRequest,
+  taskIdOf,
+  verifyRequest,
+  type AuthenticRequest,
+} from "../../requests/index.ts";
 import { endOverdue, reserveBudget } from "../ledger/reservations.ts";
 import { decisionOf, type Writing } from "../queries.ts";
 import type { VaultContext } from "../vault-context.ts";
 import type { DecisionPlan } from "./decision-plan.ts";
 import { judge, type Admitted, type Declined, type Judgement } from "./judge.ts";
-import {
-  requireAdmissible,
-  requireDeliveryKey,
-  taskIdOf,
-  verifyRequest,
-  type AuthenticRequest,
-} from "./request-rules.ts";
 
 /**
  * Decides on a request by this Vault's own rules and reserves its budget (AP-1, AP-2, AP-4, DS-7).
@@ -29,21 +32,20 @@ import {
  * scope of more rows than the class takes is declined the same way.
  *
  * @returns A signed VaultDecision. Decision, reservation and events are durable.
- * @throws RefusedError, VerificationError, LimitError or MalformedError as `verifyRequest` and `requireAdmissible`,
- * for reasons that depend on no data subject.
+ * @throws RefusedError, VerificationError, LimitError or MalformedError as `verifyRequest` and `judgeRequest`, for reasons that depend on no data subject.
  */
 export async function decide(
   context: VaultContext,
   signedRequest: Uint8Array,
   governance: GovernanceState,
 ): Promise<Uint8Array> {
-  const authentic = verifyRequest(signedRequest, governance);
+  const authentic = verifyRequest(signedRequest, governance, TASK_REQUEST);
   const { request, requestDigest } = authentic;
   const known = await decisionOf(context.store.db, requestDigest);
   if (known !== undefined) return known.signed;
   const { vaultId } = context;
   const nowMs = context.nowMs();
-  const resolution = requireAdmissible(request, governance, { vaultId, nowMs });
+  const resolution = judgeRequest({ request, governance, nowMs, vaultId });
   await requireDeliveryKey(request);
   return await context.store.write(async (trx) => {
     const meanwhile = await decisionOf(trx, requestDigest);
@@ -53,6 +55,16 @@ export async function decide(
     const policyVersion = governance.policy.policy_version_id;
     return await record(context, trx, { authentic, judged, resolution, policyVersion, nowMs });
   });
+}
+
+/**
+ * Seals nothing to the request's delivery key, so that a key that takes no result is refused before it costs any budget.
+ *
+ * @throws MalformedError SCHEMA_MALFORMED
+ */
+async function requireDeliveryKey({ delivery_key: to }: TaskRequest): Promise<void> {
+  const nothing = new Uint8Array(0);
+  await seal({ to, info: SEAL_INFO.deliveryShare, aad: nothing, plaintext: nothing });
 }
 
 interface Recording {

@@ -2,6 +2,7 @@ import {
   ConflictError,
   RefusedError,
   TASK_ENVELOPE,
+  TASK_REQUEST,
   VerificationError,
   encodeCbor,
   equalBytes,
@@ -16,16 +17,16 @@ import {
   type TaskRequest,
 } from "#protocol";
 
-import { shareCommitmentsOf } from "./decide.ts";
-import { decodePlan, type DecisionPlan } from "./decision-plan.ts";
-import { findGrant } from "../access/grants.ts";
-import { decisionOf, executionsOf, type Reading } from "../queries.ts";
 import {
   roundsOfRequest,
   taskIdOf,
   verifyRequest,
   type AuthenticRequest,
-} from "./request-rules.ts";
+} from "../../requests/index.ts";
+import { shareCommitmentsOf } from "./decide.ts";
+import { decodePlan, type DecisionPlan } from "./decision-plan.ts";
+import { findGrant } from "../access/grants.ts";
+import { decisionOf, executionsOf, type Reading } from "../queries.ts";
 import type { VaultContext } from "../vault-context.ts";
 
 /** How far the coordinator's clock may be from the Vault's own. */
@@ -96,7 +97,7 @@ export async function requireDispatchable(
 ): Promise<Dispatch> {
   const { envelope, reference } = args;
   const governance = governanceFor(args.governance, envelope);
-  const authentic = verifyRequest(envelope.caller_context.signed_request, governance);
+  const authentic = verifyRequest(envelope.caller_context.signed_request, governance, TASK_REQUEST);
   const { request, requestDigest } = authentic;
   requireEqual(
     "caller_context.request_digest",

@@ -1,18 +1,16 @@
 import {
-  RefusedError,
   SymphonyError,
   TASK_REQUEST,
-  activeActor,
   allowanceMicro,
   type GovernanceState,
   type SemanticResolution,
   type TaskRequest,
 } from "#protocol";
 
+import { judgeRequest, priceMicro, rewardMaxMinor, roundsOfRequest } from "../../requests/index.ts";
 import { endOverdue } from "../ledger/reservations.ts";
 import type { VaultContext } from "../vault-context.ts";
 import { judge, type DeclineReason, type Judgement } from "./judge.ts";
-import { priceMicro, requireAdmissible, roundsOfRequest } from "./request-rules.ts";
 
 /** A task that somebody might ask for: what of its request matters before it is signed. */
 export type DraftRequest = Pick<
@@ -73,7 +71,7 @@ export async function dryRun(
   const none = { code: null, reason: null, message: null, governance_size };
   try {
     const request = requestOf(context, draft, { governance, nowMs });
-    const resolution = requireAdmissible(request, governance, { vaultId: context.vaultId, nowMs });
+    const resolution = judgeRequest({ request, governance, nowMs, vaultId: context.vaultId });
     const requestDigest = TASK_REQUEST.digest(request);
     const judging = { request, requestDigest, resolution, governance, nowMs };
     const judged = await undone(context, judging);
@@ -96,26 +94,19 @@ const OF_THE_REQUEST: ReadonlySet<string> = new Set([
   "limit",
 ]);
 
-/** What is missing in a draft: none of it decides anything, but an actor has to be a submitter. */
+/** What is missing in a draft: none of it decides anything here, and the money is what the policy asks for. */
 function requestOf(
   { boxKey }: VaultContext,
   draft: DraftRequest,
   { governance, nowMs }: { readonly governance: GovernanceState; readonly nowMs: number },
 ): TaskRequest {
-  const { role } = activeActor(governance, draft.actor_id);
-  if (role !== "submitter") {
-    throw new RefusedError(
-      { code: "AUTH_ROLE_REFUSED", expected: "submitter", actual: role },
-      `actor_id: expected an actor in role submitter, got ${role}`,
-    );
-  }
   const request: TaskRequest = {
     ...draft,
     version: 1,
     request_id: new Uint8Array(16),
     genesis_digest: governance.genesisDigest,
     task_class: draft.parameters.task_class,
-    budget_lock_minor: 0,
+    budget_lock_minor: rewardMaxMinor(draft, governance),
     delivery_key: boxKey.publicKey,
     created_ms: nowMs,
   };

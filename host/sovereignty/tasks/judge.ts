@@ -6,12 +6,12 @@ import {
   type TaskRequest,
 } from "#protocol";
 
+import { firstFault, roundsOfRequest } from "../../requests/index.ts";
 import { findGrant } from "../access/grants.ts";
 import { subjectSetOf, type SubjectSet } from "../ledger/subject-set.ts";
 import type { Writing } from "../queries.ts";
 import type { VaultContext } from "../vault-context.ts";
 import { reservationIdOf, type DecisionPlan } from "./decision-plan.ts";
-import { roundsOfRequest } from "./request-rules.ts";
 import { select, type Selection, type SelectionFault } from "./selection.ts";
 
 /** Why a request is declined. For the operator: the submitter learns the code alone. */
@@ -77,7 +77,7 @@ export async function judge(
   }
   const selection = await select(context, trx, { request, governance, nowMs });
   const { shortfall, charge } = priced(context, args, selection);
-  const reason = selection.fault ?? shortfall;
+  const reason = firstFault({ consent: selection.fault, budget: shortfall });
   if (reason !== null) return { code: "POLICY_DECLINED", reason, grantId, charge };
   return { plan: planOf(context, args, { selection, grantId, domainId }), charge };
 }

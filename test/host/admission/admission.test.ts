@@ -105,7 +105,7 @@ test("takes no more tasks at once than the policy says, but still names one it k
   await expect(another(2)).rejects.toMatchObject({
     code: "POLICY_LIMIT_EXCEEDED",
     class: "limit",
-    details: { running: 2, tasksMax: 2 },
+    details: { limit: "running", max: 2 },
   });
   expect(await rig.admission.submit(signed)).toEqual({ taskId });
 });

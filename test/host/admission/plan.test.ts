@@ -215,7 +215,9 @@ test("[TC-2] the policy says which class needs several Vaults and a locked budge
     code: "POLICY_DECLINED",
     details: { field: "budget_lock_minor" },
   });
-  const locked = await signed("query", { ...one, budget_lock_minor: 1 }, changed.network);
+  const short = await signed("query", { ...one, budget_lock_minor: 99 }, changed.network);
+  expect(refusalOf(short, changed.state).code).toBe("POLICY_DECLINED");
+  const locked = await signed("query", { ...one, budget_lock_minor: 100 }, changed.network);
   expect(planAdmission(locked, changed.state, NOW_MS).request.vault_ids).toEqual(["vault-1"]);
   const compute = await signed("compute", {}, changed.network);
   expect(planAdmission(compute, changed.state, NOW_MS)).toBeDefined();

@@ -18,6 +18,7 @@ import {
 } from "../../../protocol/index.ts";
 import {
   openCoordinatorRig,
+  placedIn,
   removeCoordinatorRig,
   type CoordinatorRig,
 } from "../../helpers/coordinator-rig.ts";
@@ -50,10 +51,9 @@ async function dispatched(parameters: TaskParameters): Promise<TestTask> {
     taskClass: envelope.task_class,
     signedRequest: task.signedRequest,
     requestDigest: envelope.caller_context.request_digest,
-    epochId: 1,
-    policyVersion: "policy-1",
+    place: placedIn(1),
     deadlineMs: rig.clock.nowMs + 1_000,
-    runningMax: null,
+    controls: null,
   });
   const by = { actorId: "coordinator" };
   await rig.register.transition(envelope.task_id, { to: "resolving", ...by });

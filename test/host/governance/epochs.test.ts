@@ -118,9 +118,11 @@ test("an epoch that could not be written stays the open one", async () => {
   expect((await roll()).opened.epoch_id).toBe(1);
 });
 
+const assign = (id: string): Promise<number> => store.write((trx) => epochs.assign(trx, id));
+
 test("[EP-3] a member that is assigned while an epoch closes joins the next one", async () => {
   const rolled = roll();
-  const assigned = epochs.assign("t-1");
+  const assigned = assign("t-1");
   await rolled;
   expect(await assigned).toBe(1);
 });
@@ -178,19 +180,19 @@ test("[EP-2][GS-2] it closes through closing, with every scope frozen, and no ot
 });
 
 test("[EP-4][GS-2] a parent keeps its admission epoch, each sub-task the epoch open at its dispatch", async () => {
-  expect(await epochs.assign("t-1")).toBe(0);
-  expect(await epochs.assign("t-1.r0")).toBe(0);
+  expect(await assign("t-1")).toBe(0);
+  expect(await assign("t-1.r0")).toBe(0);
   await roll();
-  expect(await epochs.assign("t-1")).toBe(0);
-  expect(await epochs.assign("t-1.r0")).toBe(0);
-  expect(await epochs.assign("t-1.r1")).toBe(1);
+  expect(await assign("t-1")).toBe(0);
+  expect(await assign("t-1.r0")).toBe(0);
+  expect(await assign("t-1.r1")).toBe(1);
 });
 
 test("[EP-3] nothing joins a closed epoch, and its members stay what they were", async () => {
-  await epochs.assign("t-1");
-  await epochs.assign("t-2");
+  await assign("t-1");
+  await assign("t-2");
   await roll(["t-1"]);
-  await epochs.assign("t-3");
+  await assign("t-3");
   expect(await epochs.members(0)).toEqual(["t-1", "t-2"]);
   expect(await epochs.members(1)).toEqual(["t-3"]);
   await store.close();
@@ -199,7 +201,7 @@ test("[EP-3] nothing joins a closed epoch, and its members stay what they were",
 });
 
 test("[EP-2][EP-4] what is unresolved at the close is deferred, what is resolved is not", async () => {
-  for (const id of ["t-1", "t-2", "t-3"]) await epochs.assign(id);
+  for (const id of ["t-1", "t-2", "t-3"]) await assign(id);
   await epochs.resolve("t-3");
   await roll(["t-1"]);
   await roll();
@@ -229,7 +231,7 @@ test("[EP-2] governance asks for a boundary once", async () => {
 test("[EP-2] time closes an epoch while something belongs to it", async () => {
   const lateMs = NETWORK_TIME_MS + EPOCH_MS;
   expect(await triggerAt(lateMs)).toBeNull();
-  await epochs.assign("t-1");
+  await assign("t-1");
   expect(await triggerAt(lateMs - 1)).toBeNull();
   expect(await triggerAt(lateMs)).toBe("time");
   await roll();
@@ -268,4 +270,13 @@ test("epochs of another governance log are refused", async () => {
   await store.write((trx) => trx.updateTable("epoch").set({ epoch_id: 3 }).execute());
   await store.close();
   await expect(open()).rejects.toThrow("epoch 0 of the governance log");
+});
+
+test("[EP-4] what is not taken after all belongs to no epoch", async () => {
+  const failed = store.write(async (trx) => {
+    await epochs.assign(trx, "t-1");
+    throw new Error("refused");
+  });
+  await expect(failed).rejects.toThrow("refused");
+  expect(await epochs.members(0)).toEqual([]);
 });

@@ -7,19 +7,16 @@ import { z } from "zod";
 
 import { buildLogisticStepGraph } from "../../../enclave/workloads/train/index.ts";
 import { AdmissionPlane } from "../../../host/admission/index.ts";
-import { openActorLog, actorLogStatements } from "../../../host/evidence/actor-log.ts";
+import { openActorLog } from "../../../host/evidence/actor-log.ts";
 import { ExecutionPlane } from "../../../host/execution/index.ts";
-import {
-  governanceStatements,
-  openEpochRegister,
-  openGovernance,
-} from "../../../host/governance/index.ts";
-import { queueStatements, Queue, WorkIssuer } from "../../../host/queue/index.ts";
+import { openEpochRegister, openGovernance } from "../../../host/governance/index.ts";
+import { Queue, WorkIssuer } from "../../../host/queue/index.ts";
+import { COORDINATOR_MIGRATIONS } from "../../../host/run/coordinator-migrations.ts";
 import type { CoordinatorSchema } from "../../../host/run/coordinator-service.ts";
 import { Pipeline } from "../../../host/run/pipeline.ts";
-import { settlementStatements, openSettlement } from "../../../host/settlement/index.ts";
-import { openStore, type Migration, type Store } from "../../../host/store/index.ts";
-import { taskStatements, TaskBlobs, TaskRegister } from "../../../host/tasks/index.ts";
+import { openSettlement } from "../../../host/settlement/index.ts";
+import { openStore, type Store } from "../../../host/store/index.ts";
+import { TaskBlobs, TaskRegister } from "../../../host/tasks/index.ts";
 import {
   DELIVERY_SHARE,
   GOVERNANCE_SNAPSHOT,
@@ -35,6 +32,7 @@ import {
   type TaskParameters,
   type WorkItem,
 } from "../../../protocol/index.ts";
+import { placedIn } from "../../helpers/coordinator-rig.ts";
 import { closeRun, runTask, type TestRun } from "../../helpers/evidence-rig.ts";
 import { consumptionRecord } from "../../helpers/settlement-rig.ts";
 import {
@@ -120,24 +118,11 @@ function mortal<Schema>(
   };
 }
 
-const MIGRATIONS: readonly Migration[] = [
-  {
-    version: 1,
-    statements: (words) => [
-      ...actorLogStatements(words),
-      ...taskStatements(words),
-      ...queueStatements(words),
-      ...governanceStatements(words),
-      ...settlementStatements(words),
-    ],
-  },
-];
-
 /** A coordinator's process over `folder`: planes and pipeline, without its listeners. */
 async function open(folder: string, clock: { nowMs: number }, atWrite = Number.MAX_SAFE_INTEGER) {
   const disk = await openStore<CoordinatorSchema>({
     at: { kind: "sqlite", file: path.join(folder, "coordinator.db") },
-    migrations: MIGRATIONS,
+    migrations: COORDINATOR_MIGRATIONS,
   });
   const { store, dead } = mortal(disk, atWrite);
   const { actorId, signing: key } = run.network.coordinator;
@@ -185,8 +170,8 @@ async function begin(coordinator: Coordinator, { nowMs }: { nowMs: number }): Pr
   await blobs.putArtifact(STEP, run.governance);
   await register.create({
     ...{ taskId, parentTaskId: null, round: 0, taskClass: "train", signedRequest },
-    ...{ requestDigest: envelope.caller_context.request_digest, epochId: 0 },
-    ...{ policyVersion: "policy-1", deadlineMs: nowMs + 60_000, runningMax: null },
+    ...{ requestDigest: envelope.caller_context.request_digest, place: placedIn(0) },
+    ...{ deadlineMs: nowMs + 60_000, controls: null },
   });
   for (const [index, { actorId }] of run.network.vaults.entries()) {
     const work = { kind: "admit", signed_request: signedRequest, governance: utf8("g") } as const;

@@ -1,6 +1,7 @@
 import { afterEach, beforeEach, expect, test } from "vitest";
 
-import { taskIdOf, type NewTask, type TaskRegister } from "../../../host/tasks/index.ts";
+import { taskIdOf } from "../../../host/requests/index.ts";
+import type { NewTask, TaskRegister } from "../../../host/tasks/index.ts";
 import {
   TASK_ENVELOPE,
   TASK_LIFECYCLE,
@@ -10,7 +11,9 @@ import {
   type TaskState,
 } from "../../../protocol/index.ts";
 import {
+  easyControls,
   openCoordinatorRig,
+  placedIn,
   removeCoordinatorRig,
   type CoordinatorRig,
 } from "../../helpers/coordinator-rig.ts";
@@ -39,10 +42,9 @@ describePlaces((places) => {
       taskClass: "query",
       signedRequest: utf8("signed"),
       requestDigest: sha256(utf8(taskId)),
-      epochId: 4,
-      policyVersion: "policy-1",
+      place: placedIn(4),
       deadlineMs: rig.clock.nowMs + 1_000,
-      runningMax: null,
+      controls: null,
       ...changes,
     };
   }
@@ -160,7 +162,9 @@ describePlaces((places) => {
 
   test("[TC-1] class, epoch and policy version stay as they were taken", async () => {
     await bring(rig.register, "t-1", "completed");
-    const again = await rig.register.create(newTask("t-1", { taskClass: "train", epochId: 9 }));
+    const again = await rig.register.create(
+      newTask("t-1", { taskClass: "train", place: placedIn(9) }),
+    );
     expect(again).toBe(false);
     expect(await rig.register.get("t-1")).toMatchObject({
       task_class: "query",
@@ -181,7 +185,7 @@ describePlaces((places) => {
     const move = rig.register.transition("t-9", { to: "resolving", actorId: ACTOR });
     await expect(move).rejects.toMatchObject(unknown);
     await expect(rig.register.markDelivered("t-9")).rejects.toMatchObject(unknown);
-    expect(await rig.register.find("t-9")).toBeUndefined();
+    expect(await rig.register.has("t-9")).toBe(false);
   });
 
   test("[TL-8] only who may challenge does, and only a resolution ends it", async () => {
@@ -225,18 +229,18 @@ describePlaces((places) => {
   });
 
   test("[AP-5] of tasks that come at once no more are taken than may run", async () => {
+    const limited = (name: string): NewTask =>
+      newTask(name, { controls: easyControls(name, { runningMax: 3 }) });
     const names = Array.from({ length: 8 }, (_, index) => `t-${index}`);
-    const taken = await Promise.allSettled(
-      names.map((name) => rig.register.create(newTask(name, { runningMax: 3 }))),
-    );
+    const taken = await Promise.allSettled(names.map((name) => rig.register.create(limited(name))));
     expect(taken.filter(({ status }) => status === "fulfilled")).toHaveLength(3);
     expect(await rig.register.active()).toHaveLength(3);
     await rig.register.create(newTask("t-0.r0", { parentTaskId: "t-0" }));
     await rig.register.transition("t-0", { to: "rejected", actorId: ACTOR });
-    expect(await rig.register.create(newTask("t-late", { runningMax: 3 }))).toBe(true);
-    await expect(rig.register.create(newTask("t-later", { runningMax: 3 }))).rejects.toMatchObject({
+    expect(await rig.register.create(limited("t-late"))).toBe(true);
+    await expect(rig.register.create(limited("t-later"))).rejects.toMatchObject({
       code: "POLICY_LIMIT_EXCEEDED",
-      details: { running: 3, tasksMax: 3 },
+      details: { limit: "running", max: 3 },
     });
   });
 
@@ -254,7 +258,11 @@ describePlaces((places) => {
   test("[CT-1] sub-tasks keep their parent and round, and have a lifecycle of their own", async () => {
     await bring(rig.register, "t-1", "dispatched");
     for (const round of [1, 0]) {
-      const task = newTask(`t-1.r${round}`, { parentTaskId: "t-1", round, epochId: 5 + round });
+      const task = newTask(`t-1.r${round}`, {
+        parentTaskId: "t-1",
+        round,
+        place: placedIn(5 + round),
+      });
       await rig.register.create({ ...task, envelope });
     }
     await rig.register.transition("t-1.r0", { to: "resolving", actorId: ACTOR });

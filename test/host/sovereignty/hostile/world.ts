@@ -3,7 +3,7 @@ import * as fs from "node:fs";
 import os from "node:os";
 import path from "node:path";
 
-import { taskIdOf } from "../../../../host/tasks/index.ts";
+import { taskIdOf } from "../../../../host/requests/index.ts";
 import {
   RefusedError,
   TASK_ENVELOPE,
