@@ -1,0 +1,14 @@
+import { VerificationError } from "../errors.ts";
+
+/** Refuses an event of which `field` is not as it must be. @throws VerificationError GOVERNANCE_EVENT_INVALID */
+export function require(holds: boolean, field: string, expected: string, got: string): void {
+  if (!holds) throw invalid(field, expected, got);
+}
+
+/** The refusal of {@link require}. */
+export function invalid(field: string, expected: string, got: string): VerificationError {
+  return new VerificationError(
+    { code: "GOVERNANCE_EVENT_INVALID", field, expected, actual: got },
+    `governance event ${field}: expected ${expected}, got ${got}`,
+  );
+}
