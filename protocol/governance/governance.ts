@@ -151,19 +151,27 @@ function take(
       return closeGovernedEpoch(state, decision, timeMs);
     case "proposal_opened":
       // What could not be decided now is not worth a vote.
-      decide(state, decision.decision);
+      decide(state, decision.decision, timeMs);
       return openProposal(state, statement, { decision: decision.decision, approvers });
     case "proposal_decided": {
       const { state: closed, approved } = closeProposal(state, timeMs, decision);
-      return approved === null ? closed : decide(closed, approved);
+      return approved === null ? closed : decide(closed, approved, timeMs);
     }
     default:
-      return decide(state, decision);
+      return decide(state, decision, timeMs);
   }
 }
 
-/** What a decision makes of the state, whoever has taken it and however. */
-function decide(state: GovernanceState, decision: GovernedDecision): GovernanceState {
+/**
+ * What a decision makes of the state, whoever has taken it and however.
+ *
+ * @param timeMs - When it was decided, by whoever signed that.
+ */
+function decide(
+  state: GovernanceState,
+  decision: GovernedDecision,
+  timeMs: number,
+): GovernanceState {
   switch (decision.type) {
     case "artifact_registered": {
       const artifacts = new Map(state.artifacts);
@@ -186,10 +194,7 @@ function decide(state: GovernanceState, decision: GovernedDecision): GovernanceS
     case "budget_replenished":
       return {
         ...state,
-        replenishments: [
-          ...state.replenishments,
-          replenishmentOf(state, decision, statement.time_ms),
-        ],
+        replenishments: [...state.replenishments, replenishmentOf(state, decision, timeMs)],
       };
     case "semantics_registered":
       return { ...state, ...registerSemantics(state, decision.registration) };
