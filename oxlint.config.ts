@@ -125,11 +125,6 @@ export default defineConfig({
       },
     },
     {
-      // The list of everything the module says: a name to a line.
-      files: ["protocol/index.ts"],
-      rules: { "eslint/max-lines": ["error", { max: 800, skipBlankLines: true }] },
-    },
-    {
       files: PURE_FILES,
       rules: {
         "eslint/no-restricted-globals": ["error", ...AMBIENT],

@@ -2,7 +2,6 @@ import {
   SESSION_MANIFEST,
   VerificationError,
   equalBytes,
-  referenceValuesOf,
   type EnclaveRole,
   type GovernanceState,
   type SessionManifest,
@@ -69,7 +68,7 @@ function policyOf(
   const { attestation } = governance.policy;
   return {
     platforms: attestation.platforms,
-    measurements: referenceValuesOf(governance).map((value) => ({
+    measurements: attestation.reference_values.map((value) => ({
       pcr0: value.pcr0,
       pcr1: value.pcr1,
       pcr2: value.pcr2,

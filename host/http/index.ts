@@ -3,14 +3,11 @@ export { addNodeRoutes, type NodeRoutesContext, type TaskRounds } from "./node-r
 export { VaultClient, type IngestAnswer, type VaultQuery } from "./vault/client.ts";
 export { addVaultRoutes, type VaultRoutesContext } from "./vault/index.ts";
 export { plainJson } from "./plain-json.ts";
+export { describedRoutes, type RouteDescription } from "./route.ts";
 export { createServer, listen, type Listen, type RunningServer } from "./server.ts";
-export { RemoteProblem, TaskClient, type TaskDryRun } from "./task-client.ts";
-export {
-  addTaskRoutes,
-  type TaskEventView,
-  type TaskRoutesContext,
-  type TaskView,
-} from "./task-routes.ts";
+export { RemoteProblem, TaskClient } from "./task-client.ts";
+export { addTaskRoutes, type TaskRoutesContext } from "./task-routes.ts";
+export type { TaskDryRun, TaskEventView, TaskView } from "./task-views.ts";
 export {
   parametersFileSchema,
   requestFileSchema,

@@ -16,10 +16,14 @@ import {
   type NodeCall,
   type RoundMessage,
 } from "#protocol";
+import { addRoute, content, fromBytes } from "./route.ts";
 import { instanceName, type Queue, type WitnessRelay } from "../queue/index.ts";
 
 /** Longest poll a node may ask for, milliseconds. */
 const WAIT_MS_MAX = 10_000;
+
+/** Largest body a node may post: a sealed slice output of 33 MiB and its frame. */
+const CALL_BYTES_MAX = 36 * 1024 * 1024;
 
 /** What calls of nodes need of the coordinator. */
 export interface NodeRoutesContext {
@@ -70,18 +74,24 @@ const AGGREGATOR_KINDS: ReadonlySet<RoundMessage["body"]["kind"]> = new Set([
  */
 export function addNodeRoutes(server: FastifyInstance, context: NodeRoutesContext): void {
   const nonces = new NonceWindow();
-  server.post("/v1/nodes/call", async (request, reply) => {
-    if (!(request.body instanceof Uint8Array)) {
-      throw new MalformedError(
-        { code: "SCHEMA_MALFORMED", field: "body" },
-        "body: expected application/cbor",
-      );
-    }
-    const call = verifyCall(new Uint8Array(request.body), context, nonces);
-    const answer = await answerCall(call, context);
-    await reply
-      .header("content-type", "application/cbor")
-      .send(Buffer.from(NODE_ANSWER.encode(answer)));
+  addRoute(server, {
+    method: "POST",
+    path: "/v1/nodes/call",
+    summary:
+      "Takes one signed `node-call` of a Vault node or an aggregator; gives a `node-answer`.",
+    takes: fromBytes("application/cbor"),
+    gives: content("application/cbor"),
+    bodyBytesMax: CALL_BYTES_MAX,
+    handle: async (body) => {
+      if (!(body instanceof Uint8Array)) {
+        throw new MalformedError(
+          { code: "SCHEMA_MALFORMED", field: "body" },
+          "body: expected application/cbor",
+        );
+      }
+      const call = verifyCall(new Uint8Array(body), context, nonces);
+      return Buffer.from(NODE_ANSWER.encode(await answerCall(call, context)));
+    },
   });
 }
 

@@ -1,9 +1,11 @@
 import fastify, { type FastifyInstance } from "fastify";
+import { z } from "zod";
 
 import { problemOf } from "./problem.ts";
+import { addRoute, json, nothing } from "./route.ts";
 
-/** Largest JSON body, bytes. */
-const JSON_BYTES_MAX = 1024 * 1024;
+/** Largest body of a route that does not say another, bytes. */
+export const BODY_BYTES_MAX = 1024 * 1024;
 
 /** A request that has not come whole after this long is ended. */
 const REQUEST_MS_MAX = 60_000;
@@ -27,13 +29,12 @@ export interface RunningServer {
  * @param report - Told of every unexpected error, with the identifier the caller got.
  */
 export function createServer(args: {
-  readonly bodyBytesMax?: number;
   /** For servers that take bodies which are long in coming; a minute when absent. */
   readonly requestMsMax?: number;
   readonly report: (id: string, error: unknown) => void;
 }): FastifyInstance {
   const server = fastify({
-    bodyLimit: args.bodyBytesMax ?? JSON_BYTES_MAX,
+    bodyLimit: BODY_BYTES_MAX,
     requestTimeout: args.requestMsMax ?? REQUEST_MS_MAX,
     keepAliveTimeout: 5_000,
     forceCloseConnections: true,
@@ -63,7 +64,14 @@ export function createServer(args: {
         }),
       );
   });
-  server.get("/healthz", async () => ({ status: "ok" }));
+  addRoute(server, {
+    method: "GET",
+    path: "/healthz",
+    summary: "Says that the listener answers.",
+    takes: nothing,
+    gives: json(z.object({ status: z.literal("ok") })),
+    handle: async () => ({ status: "ok" }) as const,
+  });
   return server;
 }
 

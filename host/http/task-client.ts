@@ -11,70 +11,20 @@ import {
 import { z } from "zod";
 
 import { readBounded } from "./bounded-body.ts";
-import type { TaskEventView, TaskView } from "./task-routes.ts";
+import {
+  deliveryAnswer,
+  snapshotAnswer,
+  taskDryRunSchema,
+  taskEventSchema,
+  taskViewSchema,
+  type TaskDryRun,
+  type TaskEventView,
+  type TaskView,
+} from "./task-views.ts";
 
 const REQUEST_MS_MAX = 30_000;
 /** A delivery of 34 MiB as base64 is the largest answer. */
 const JSON_BYTES_MAX = 48 * 1024 * 1024;
-
-const taskViewSchema = z.object({
-  task_id: z.string(),
-  task_class: z.string(),
-  state: z.string(),
-  reason: z.string().nullable(),
-  epoch_id: z.number(),
-  policy_version: z.string(),
-  rounds: z.number(),
-  delivered: z.boolean(),
-  simulated: z.boolean(),
-});
-
-const dryRunSchema = z.object({
-  outcome: z.enum(["admissible", "refused"]),
-  faults: z.array(z.object({ step: z.string(), code: z.string(), detail: z.string() })),
-  not_judged: z.array(z.string()),
-  policy_version: z.string(),
-  semantic_version: z.string(),
-  epoch_id: z.number(),
-  meaning: z
-    .object({
-      operator: z.string(),
-      attribute_ids: z.array(z.string()),
-      operands: z.array(
-        z.object({
-          kind: z.string(),
-          domain_id: z.string(),
-          id: z.string(),
-          semantic_version: z.string(),
-          rule_id: z.string().nullable(),
-          epsilon_micro: z.number(),
-        }),
-      ),
-      derivation_rule_refs: z.array(z.string()),
-      combined_privacy_class: z.number(),
-      minimum_result_cardinality: z.number(),
-    })
-    .nullable(),
-  cost: z
-    .object({
-      price_micro: z.number(),
-      charged_micro: z.number(),
-      rounds: z.number(),
-      reward_max_minor: z.number(),
-      lock_minor: z.number(),
-    })
-    .nullable(),
-});
-
-/** What would come of a request, as the coordinator answers a `task-dry-run`. */
-export type TaskDryRun = z.infer<typeof dryRunSchema>;
-
-const eventSchema = z.object({
-  sequence: z.number(),
-  time_ms: z.number(),
-  type: z.string(),
-  body: z.unknown(),
-});
 
 const problemSchema = z.object({
   code: z.string().default("INTERNAL_UNEXPECTED"),
@@ -108,7 +58,7 @@ export class TaskClient {
 
   /** What would come of a request, asked with a signed `task-dry-run`. Changes nothing. */
   async dryRun(signedQuestion: Uint8Array): Promise<TaskDryRun> {
-    return dryRunSchema.parse(await this.#postSigned("/v1/tasks/dry-run", signedQuestion));
+    return taskDryRunSchema.parse(await this.#postSigned("/v1/tasks/dry-run", signedQuestion));
   }
 
   async status(taskId: string): Promise<TaskView> {
@@ -118,7 +68,7 @@ export class TaskClient {
   /** Canonical DELIVERY bytes of a finished task. */
   async delivery(taskId: string): Promise<Uint8Array> {
     const body = await this.#json(`/v1/tasks/${encodeURIComponent(taskId)}/result`);
-    return fromBase64(z.object({ delivery: z.string() }).parse(body).delivery);
+    return fromBase64(deliveryAnswer.parse(body).delivery);
   }
 
   async evidence(taskId: string): Promise<Uint8Array> {
@@ -145,7 +95,7 @@ export class TaskClient {
   /** The governance state, verified against the pinned genesis. */
   async governance(genesisDigest: Uint8Array): Promise<GovernanceState> {
     const body = await this.#json("/v1/governance/snapshot");
-    const { snapshot } = z.object({ snapshot: z.string() }).parse(body);
+    const { snapshot } = snapshotAnswer.parse(body);
     return verifyGovernanceSnapshot(
       GOVERNANCE_SNAPSHOT.decode(fromBase64(snapshot)),
       genesisDigest,
@@ -163,7 +113,7 @@ export class TaskClient {
       for (let end = text.indexOf("\n\n"); end >= 0; end = text.indexOf("\n\n")) {
         const data = /^data: (.*)$/m.exec(text.slice(0, end))?.[1];
         text = text.slice(end + 2);
-        if (data !== undefined) yield eventSchema.parse(JSON.parse(data));
+        if (data !== undefined) yield taskEventSchema.parse(JSON.parse(data));
       }
     }
   }

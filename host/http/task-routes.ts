@@ -1,35 +1,39 @@
-import type { FastifyInstance } from "fastify";
-import { z } from "zod";
+import type { FastifyInstance, FastifyReply } from "fastify";
 
-import { LimitError, base64, fromBase64, parseWith } from "#protocol";
+import { LimitError, base64, fromBase64 } from "#protocol";
 
-/** What a caller may know of a task. */
-export interface TaskView {
-  readonly task_id: string;
-  readonly task_class: string;
-  readonly state: string;
-  /** SCP error code of the end, or null. */
-  readonly reason: string | null;
-  readonly epoch_id: number;
-  readonly policy_version: string;
-  readonly rounds: number;
-  readonly delivered: boolean;
-  readonly simulated: boolean;
-}
-
-/** One event of a task as callers see it. */
-export interface TaskEventView {
-  readonly sequence: number;
-  readonly time_ms: number;
-  readonly type: string;
-  readonly body: unknown;
-}
+import {
+  addRoute,
+  both,
+  content,
+  fromBody,
+  fromBytes,
+  fromPath,
+  fromQuery,
+  json,
+  nothing,
+  written,
+} from "./route.ts";
+import {
+  afterQuery,
+  deliveryAnswer,
+  signedBody,
+  snapshotAnswer,
+  takenAnswer,
+  taskDryRunSchema,
+  taskEventSchema,
+  taskPath,
+  taskViewSchema,
+  type TaskDryRun,
+  type TaskEventView,
+  type TaskView,
+} from "./task-views.ts";
 
 /** What the public routes need of the coordinator. */
 export interface TaskRoutesContext {
   readonly submit: (signedRequest: Uint8Array) => Promise<{ readonly taskId: string }>;
-  /** What would come of a request; a JSON object. */
-  readonly dryRun: (signedQuestion: Uint8Array) => Promise<unknown>;
+  /** What would come of a request. */
+  readonly dryRun: (signedQuestion: Uint8Array) => Promise<TaskDryRun>;
   readonly view: (taskId: string) => Promise<TaskView>;
   readonly events: (taskId: string, after: number) => Promise<readonly TaskEventView[]>;
   /** Resolves when something changed for a task, or after `waitMs`. */
@@ -46,15 +50,6 @@ export interface TaskRoutesContext {
   readonly metrics: () => Promise<string>;
 }
 
-const signedBody = z.strictObject({
-  signed: z
-    .string()
-    .max(256 * 1024)
-    .refine(isBase64, { error: "expected standard padded base64" }),
-});
-const taskPath = z.object({ id: z.string().max(128) });
-const afterQuery = z.object({ after: z.coerce.number().int().min(0).default(0) });
-
 /** States in which nothing more will happen to a task. */
 const ENDED = new Set(["completed", "rejected", "timed_out"]);
 const EVENT_WAIT_MS = 5_000;
@@ -63,108 +58,168 @@ const STREAMS_MAX = 256;
 
 /** The listener of submitters, auditors and governance. Everything it hands out is signed, sealed or public. */
 export function addTaskRoutes(server: FastifyInstance, context: TaskRoutesContext): void {
-  server.post("/v1/tasks", async (request, reply) => {
-    const { signed } = parseWith(signedBody, request.body, "body");
-    const { taskId } = await context.submit(fromBase64(signed));
-    await reply.code(202).send(await context.view(taskId));
+  addRoute(server, {
+    method: "POST",
+    path: "/v1/tasks",
+    summary: "Submits a signed `task-request`.",
+    takes: fromBody(signedBody),
+    gives: json(taskViewSchema, 202),
+    handle: async ({ signed }) => context.view((await context.submit(fromBase64(signed))).taskId),
   });
-  server.post("/v1/tasks/dry-run", async (request) => {
-    const { signed } = parseWith(signedBody, request.body, "body");
-    return context.dryRun(fromBase64(signed));
+  addRoute(server, {
+    method: "POST",
+    path: "/v1/tasks/dry-run",
+    summary: "Says what would come of a signed `task-dry-run`, and changes nothing.",
+    takes: fromBody(signedBody),
+    gives: json(taskDryRunSchema),
+    handle: async ({ signed }) => context.dryRun(fromBase64(signed)),
   });
-  server.get("/v1/tasks/:id", async (request) => context.view(taskIdIn(request.params)));
-  server.get("/v1/tasks/:id/result", async (request) => ({
-    delivery: base64(await context.delivery(taskIdIn(request.params))),
-  }));
-  server.post("/v1/tasks/:id/challenge", async (request, reply) => {
-    const { signed } = parseWith(signedBody, request.body, "body");
-    await context.openChallenge(taskIdIn(request.params), fromBase64(signed));
-    await reply.code(202).send({ status: "opened" });
+  addRoute(server, {
+    method: "GET",
+    path: "/v1/tasks/:id",
+    summary: "Says where a task stands.",
+    takes: fromPath(taskPath),
+    gives: json(taskViewSchema),
+    handle: async ({ id }) => context.view(id),
   });
-  server.get("/v1/evidence/:id", async (request, reply) => {
-    const bundle = await context.evidence(taskIdIn(request.params));
-    await reply.header("content-type", "application/octet-stream").send(Buffer.from(bundle));
-  });
+  addOutcomeRoutes(server, context);
   addEventStream(server, context);
   addGovernanceRoutes(server, context);
-  server.get("/metrics", async (_request, reply) => {
-    await reply.header("content-type", "text/plain; version=0.0.4").send(await context.metrics());
+  addRoute(server, {
+    method: "GET",
+    path: "/metrics",
+    summary: "Gives figures of the coordinator for Prometheus.",
+    takes: nothing,
+    gives: content("text/plain; version=0.0.4"),
+    handle: async () => context.metrics(),
   });
 }
 
-function addGovernanceRoutes(server: FastifyInstance, context: TaskRoutesContext): void {
-  server.get("/v1/governance/snapshot", async () => ({
-    snapshot: base64(context.governanceSnapshot()),
-  }));
-  server.post("/v1/governance/events", async (request, reply) => {
-    const { signed } = parseWith(signedBody, request.body, "body");
-    await context.submitGovernanceEvent(fromBase64(signed));
-    await reply.code(202).send({ status: "accepted" });
+/** What a task leaves. */
+function addOutcomeRoutes(server: FastifyInstance, context: TaskRoutesContext): void {
+  addRoute(server, {
+    method: "GET",
+    path: "/v1/tasks/:id/result",
+    summary: "Gives the sealed result with the Vaults' shares of its key, a `delivery`.",
+    takes: fromPath(taskPath),
+    gives: json(deliveryAnswer),
+    handle: async ({ id }) => ({ delivery: base64(await context.delivery(id)) }),
   });
-  server.post(
-    "/v1/governance/artifacts",
-    { bodyLimit: ARTIFACT_BYTES_MAX },
-    async (request, reply) => {
-      const bytes = request.body instanceof Uint8Array ? request.body : new Uint8Array(0);
-      await context.uploadArtifact(new Uint8Array(bytes));
-      await reply.code(202).send({ status: "accepted" });
+  addRoute(server, {
+    method: "POST",
+    path: "/v1/tasks/:id/challenge",
+    summary: "Opens a signed `challenge` of a task in settlement.",
+    takes: both(fromPath(taskPath), fromBody(signedBody)),
+    gives: json(takenAnswer, 202),
+    handle: async ([{ id }, { signed }]) => {
+      await context.openChallenge(id, fromBase64(signed));
+      return { status: "opened" } as const;
     },
-  );
+  });
+  addRoute(server, {
+    method: "GET",
+    path: "/v1/evidence/:id",
+    summary: "Gives a task's evidence file, to be verified offline.",
+    takes: fromPath(taskPath),
+    gives: content("application/octet-stream"),
+    handle: async ({ id }) => Buffer.from(await context.evidence(id)),
+  });
 }
 
 const ARTIFACT_BYTES_MAX = 16 * 1024 * 1024;
 
-/** Server-sent events: the task's signed log entries from `after` on, until the task has ended and is delivered. */
-function addEventStream(server: FastifyInstance, context: TaskRoutesContext): void {
-  let streams = 0;
-  server.get("/v1/tasks/:id/events", async (request, reply) => {
-    const taskId = taskIdIn(request.params);
-    let { after } = parseWith(afterQuery, request.query, "query");
-    await context.view(taskId);
-    if (streams >= STREAMS_MAX) {
-      throw new LimitError(
-        { code: "POLICY_LIMIT_EXCEEDED", streams, streamsMax: STREAMS_MAX },
-        `events: expected fewer than ${STREAMS_MAX} streams at once`,
-      );
-    }
-    streams += 1;
-    reply.raw.once("close", () => {
-      streams -= 1;
-    });
-    reply.hijack();
-    const stream = reply.raw;
-    stream.writeHead(200, { "content-type": "text/event-stream", "cache-control": "no-store" });
-    while (!stream.destroyed) {
-      const woken = context.wait(taskId, EVENT_WAIT_MS);
-      const events = await context.events(taskId, after);
-      for (const event of events) {
-        stream.write(
-          `id: ${event.sequence}\nevent: ${event.type}\ndata: ${JSON.stringify(event)}\n\n`,
-        );
-        after = event.sequence + 1;
-      }
-      const view = await context.view(taskId);
-      if (isOver(view)) {
-        const rest = await context.events(taskId, after);
-        if (rest.length === 0) break;
-        continue;
-      }
-      await woken;
-      if (events.length === 0) stream.write(": still running\n\n");
-    }
-    stream.end();
+function addGovernanceRoutes(server: FastifyInstance, context: TaskRoutesContext): void {
+  addRoute(server, {
+    method: "GET",
+    path: "/v1/governance/snapshot",
+    summary: "Gives the longest governance log that a quorum of Vaults has cosigned.",
+    takes: nothing,
+    gives: json(snapshotAnswer),
+    handle: async () => ({ snapshot: base64(context.governanceSnapshot()) }),
+  });
+  addRoute(server, {
+    method: "POST",
+    path: "/v1/governance/events",
+    summary: "Adds a `governance-event`, signed by a quorum, to the governance log.",
+    takes: fromBody(signedBody),
+    gives: json(takenAnswer, 202),
+    handle: async ({ signed }) => {
+      await context.submitGovernanceEvent(fromBase64(signed));
+      return { status: "accepted" } as const;
+    },
+  });
+  addRoute(server, {
+    method: "POST",
+    path: "/v1/governance/artifacts",
+    summary: "Uploads a model whose digest governance has registered.",
+    takes: fromBytes("application/octet-stream"),
+    gives: json(takenAnswer, 202),
+    bodyBytesMax: ARTIFACT_BYTES_MAX,
+    handle: async (body) => {
+      const bytes = body instanceof Uint8Array ? body : new Uint8Array(0);
+      await context.uploadArtifact(new Uint8Array(bytes));
+      return { status: "accepted" } as const;
+    },
   });
 }
 
-function isBase64(text: string): boolean {
-  return base64(new Uint8Array(Buffer.from(text, "base64"))) === text;
+/** Server-sent events: the task's signed log entries from `after` on, until the task has ended and is delivered. */
+function addEventStream(server: FastifyInstance, context: TaskRoutesContext): void {
+  let streams = 0;
+  addRoute(server, {
+    method: "GET",
+    path: "/v1/tasks/:id/events",
+    summary: "Streams the task's events from `after` on, until nothing more can happen to it.",
+    takes: both(fromPath(taskPath), fromQuery(afterQuery)),
+    gives: written("text/event-stream", taskEventSchema),
+    handle: async ([{ id }, { after }], reply) => {
+      await context.view(id);
+      if (streams >= STREAMS_MAX) {
+        throw new LimitError(
+          { code: "POLICY_LIMIT_EXCEEDED", streams, streamsMax: STREAMS_MAX },
+          `events: expected fewer than ${STREAMS_MAX} streams at once`,
+        );
+      }
+      streams += 1;
+      reply.raw.once("close", () => {
+        streams -= 1;
+      });
+      reply.hijack();
+      await streamEvents(reply.raw, context, { taskId: id, after });
+    },
+  });
+}
+
+async function streamEvents(
+  stream: FastifyReply["raw"],
+  context: TaskRoutesContext,
+  from: { readonly taskId: string; readonly after: number },
+): Promise<void> {
+  const { taskId } = from;
+  let { after } = from;
+  stream.writeHead(200, { "content-type": "text/event-stream", "cache-control": "no-store" });
+  while (!stream.destroyed) {
+    const woken = context.wait(taskId, EVENT_WAIT_MS);
+    const events = await context.events(taskId, after);
+    for (const event of events) {
+      stream.write(
+        `id: ${event.sequence}\nevent: ${event.type}\ndata: ${JSON.stringify(event)}\n\n`,
+      );
+      after = event.sequence + 1;
+    }
+    const view = await context.view(taskId);
+    if (isOver(view)) {
+      const rest = await context.events(taskId, after);
+      if (rest.length === 0) break;
+      continue;
+    }
+    await woken;
+    if (events.length === 0) stream.write(": still running\n\n");
+  }
+  stream.end();
 }
 
 /** Nothing more will happen: ended without a result, delivered, or never to be delivered. */
 function isOver({ state, delivered, reason }: TaskView): boolean {
   return ENDED.has(state) && (state !== "completed" || delivered || reason !== null);
-}
-
-function taskIdIn(params: unknown): string {
-  return parseWith(taskPath, params, "path").id;
 }

@@ -31,8 +31,6 @@ import { unexpected } from "./vault.ts";
 
 /** Milliseconds between visits of everything that may be due. */
 const TICK_MS = 100;
-/** Largest body a node may post: a sealed slice output of 33 MiB and its frame. */
-const NODE_BODY_BYTES_MAX = 36 * 1024 * 1024;
 
 /**
  * Runs a coordinator until told to stop: store, services, planes and two listeners.
@@ -154,7 +152,7 @@ async function serve(
   environment: RunEnvironment,
 ): Promise<void> {
   const report = (id: string, error: unknown): void => environment.report(unexpected(id, error));
-  const nodes = createServer({ bodyBytesMax: NODE_BODY_BYTES_MAX, report });
+  const nodes = createServer({ report });
   addNodeRoutes(nodes, service.nodeRoutes());
   const tasks = createServer({ report });
   addTaskRoutes(tasks, service.taskRoutes());

@@ -6,7 +6,6 @@ import {
   type GovernanceDecision,
   type GovernanceEvent,
   type GovernanceStatement,
-  type GovernedDecision,
 } from "./governance-objects.ts";
 import { processOf } from "./processes.ts";
 import { keyIdOf, parseCose, verifyCose } from "../signing.ts";
@@ -27,7 +26,7 @@ type Signers = ReadonlyMap<string, { readonly name: string; readonly publicKey: 
 export function verifyApprovals(
   state: GovernanceState,
   event: GovernanceEvent,
-): { readonly statement: GovernanceStatement; readonly approvers: readonly string[] } {
+): GovernanceStatement {
   const [first = new Uint8Array(0)] = event.approvals;
   const claimed = GOVERNANCE_STATEMENT.decode(parseCose(first).payload);
   const signers = signersOf(state, claimed.decision);
@@ -50,13 +49,13 @@ export function verifyApprovals(
   if (payload === undefined) throw tooFew(1, 0);
   const statement = GOVERNANCE_STATEMENT.decode(payload);
   requireAuthority(state, statement.decision, approvers);
-  return { statement, approvers: [...approvers] };
+  return statement;
 }
 
-/** The coordinator collects votes and says what its epochs hold; voters decide all else. */
+/** The coordinator keeps the log and says what its epochs hold; voters decide all else. */
 function signersOf(state: GovernanceState, decision: GovernanceDecision): Signers {
   const { genesis, actors } = state;
-  if (!isOfCoordinator(decision)) {
+  if (decision.type !== "epoch_closed") {
     return new Map(
       votersOf(state).map(({ voterId, publicKey }) => [
         keyIdOf(publicKey),
@@ -70,31 +69,12 @@ function signersOf(state: GovernanceState, decision: GovernanceDecision): Signer
   return new Map([[keyIdOf(publicKey), { name, publicKey }]]);
 }
 
-function isOfCoordinator({ type }: GovernanceDecision): boolean {
-  return type === "epoch_closed" || type === "proposal_decided";
-}
-
 function requireAuthority(
   state: GovernanceState,
   decision: GovernanceDecision,
   approvers: ReadonlySet<string>,
 ): void {
-  switch (decision.type) {
-    case "epoch_closed":
-    case "proposal_decided":
-    case "proposal_opened":
-      // One approval is there, by the coordinator or by the voter who proposes.
-      return;
-    default:
-      requireVote(state, decision, approvers);
-  }
-}
-
-function requireVote(
-  state: GovernanceState,
-  decision: GovernedDecision,
-  approvers: ReadonlySet<string>,
-): void {
+  if (decision.type === "epoch_closed") return;
   const { policy_version_id: version } = state.policy;
   const process = processOf(state.policy, decision);
   if (process.window_ms > 0) {

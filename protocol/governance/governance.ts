@@ -9,22 +9,17 @@ import {
   type Artifact,
   type Genesis,
   type GovernanceStatement,
-  type GovernedDecision,
 } from "./governance-objects.ts";
 import { digestOfBytes } from "../hash.ts";
-import { acceptMeasurement, type AcceptedMeasurement } from "./measurements.ts";
 import type { Policy } from "./policy.ts";
 import {
   announcePolicy,
   closeGovernedEpoch,
   genesisPolicies,
-  requireDecidable,
   retirePolicy,
   type CurrentEpoch,
   type PolicyVersion,
 } from "./policy-versions.ts";
-import { closeProposal, openProposal, type Proposal } from "./proposals.ts";
-import { upgradeProtocol, type ProtocolUpgrade } from "./protocol-versions.ts";
 import { registerVersion, type SemanticRegistration } from "../semantics/registration.ts";
 import { incoherent, requireCoherentRegistry } from "../semantics/registry-coherence.ts";
 import type { SemanticRegistry } from "../semantics/semantics.ts";
@@ -51,13 +46,8 @@ export interface GovernanceState {
   readonly actors: ReadonlyMap<string, Actor>;
   /** By lower-case hex digest. */
   readonly artifacts: ReadonlyMap<string, Artifact>;
-  /** In the order of the log, see `referenceValuesOf`. */
-  readonly acceptedMeasurements: readonly AcceptedMeasurement[];
   readonly revokedMeasurements: readonly string[];
   readonly revokedModuleIds: readonly string[];
-  readonly protocolUpgrades: readonly ProtocolUpgrade[];
-  /** The newest, by identifier, in the order of their opening. */
-  readonly proposals: ReadonlyMap<string, Proposal>;
   readonly challengeResolutions: ReadonlyMap<string, ChallengeResolution>;
   /** In the order of the log; of one purpose, each of a later epoch than the one before. */
   readonly replenishments: readonly Replenishment[];
@@ -82,12 +72,11 @@ export type ChallengeResolution = "approved" | "not_confirmed" | "closed_without
  * The state that the genesis alone gives.
  *
  * @throws {@link MalformedError} DERIVATION_REGISTRY_INVALID for semantics that do not hold together
- * @throws {@link VerificationError} GOVERNANCE_EVENT_INVALID for a policy by which its voters could decide nothing
  */
 export function genesisState(genesisBytes: Uint8Array): GovernanceState {
   const genesis = GENESIS.decode(genesisBytes);
   requireFoundingSemantics(genesis.semantics);
-  const state: GovernanceState = {
+  return {
     genesis,
     genesisDigest: GENESIS.digest(genesis),
     policy: genesis.policy,
@@ -97,18 +86,13 @@ export function genesisState(genesisBytes: Uint8Array): GovernanceState {
     registries: new Map([[genesis.semantics.semantic_version, genesis.semantics]]),
     actors: new Map(genesis.actors.map((actor) => [actor.actor_id, actor])),
     artifacts: new Map(),
-    acceptedMeasurements: [],
     revokedMeasurements: [],
     revokedModuleIds: [],
-    protocolUpgrades: [],
-    proposals: new Map(),
     challengeResolutions: new Map(),
     replenishments: [],
     head: new Uint8Array(32),
     sequence: 0,
   };
-  requireDecidable(state, genesis.policy);
-  return state;
 }
 
 /**
@@ -122,7 +106,7 @@ export function applyGovernanceEvent(
   eventBytes: Uint8Array,
 ): GovernanceState {
   const event = GOVERNANCE_EVENT.decode(eventBytes);
-  const { statement, approvers } = verifyApprovals(state, event);
+  const statement = verifyApprovals(state, event);
   const follows =
     hex(statement.genesis_digest) === hex(state.genesisDigest) &&
     statement.sequence === state.sequence &&
@@ -134,52 +118,20 @@ export function applyGovernanceEvent(
     );
   }
   return {
-    ...take(state, statement, approvers),
+    ...decide(state, statement),
     head: digestOfBytes("governance-event", eventBytes),
     sequence: state.sequence + 1,
   };
 }
 
-function take(
-  state: GovernanceState,
-  statement: GovernanceStatement,
-  approvers: readonly string[],
-): GovernanceState {
-  const { decision, time_ms: timeMs } = statement;
-  switch (decision.type) {
-    case "epoch_closed":
-      return closeGovernedEpoch(state, decision, timeMs);
-    case "proposal_opened":
-      // What could not be decided now is not worth a vote.
-      decide(state, decision.decision, timeMs);
-      return openProposal(state, statement, { decision: decision.decision, approvers });
-    case "proposal_decided": {
-      const { state: closed, approved } = closeProposal(state, timeMs, decision);
-      return approved === null ? closed : decide(closed, approved, timeMs);
-    }
-    default:
-      return decide(state, decision, timeMs);
-  }
-}
-
-/**
- * What a decision makes of the state, whoever has taken it and however.
- *
- * @param timeMs - When it was decided, by whoever signed that.
- */
-function decide(
-  state: GovernanceState,
-  decision: GovernedDecision,
-  timeMs: number,
-): GovernanceState {
+function decide(state: GovernanceState, statement: GovernanceStatement): GovernanceState {
+  const decision = statement.decision;
   switch (decision.type) {
     case "artifact_registered": {
       const artifacts = new Map(state.artifacts);
       artifacts.set(hex(decision.artifact.digest), decision.artifact);
       return { ...state, artifacts };
     }
-    case "measurement_accepted":
-      return acceptMeasurement(state, decision);
     case "measurement_revoked":
       return { ...state, revokedMeasurements: [...state.revokedMeasurements, decision.pcr0] };
     case "platform_revoked":
@@ -194,7 +146,10 @@ function decide(
     case "budget_replenished":
       return {
         ...state,
-        replenishments: [...state.replenishments, replenishmentOf(state, decision, timeMs)],
+        replenishments: [
+          ...state.replenishments,
+          replenishmentOf(state, decision, statement.time_ms),
+        ],
       };
     case "semantics_registered":
       return { ...state, ...registerSemantics(state, decision.registration) };
@@ -204,8 +159,8 @@ function decide(
       return retirePolicy(state, decision);
     case "epoch_boundary_requested":
       return { ...state, epoch: { ...state.epoch, boundaryRequested: true } };
-    case "protocol_upgraded":
-      return upgradeProtocol(state, decision);
+    case "epoch_closed":
+      return closeGovernedEpoch(state, decision, statement.time_ms);
     case "challenge_resolved": {
       const challengeResolutions = new Map(state.challengeResolutions);
       challengeResolutions.set(decision.task_id, decision.resolution);

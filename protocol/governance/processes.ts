@@ -1,8 +1,11 @@
-import type { GovernedDecision } from "./governance-objects.ts";
+import type { GovernanceDecision } from "./governance-objects.ts";
 import type { GovernanceProcess, Policy } from "./policy.ts";
 
 /** What voters decide, in kinds that the policy gives a process each. */
 export type ProposalKind = keyof Policy["governance"]["processes"];
+
+/** Decisions that voters take. The others are the coordinator's word about its epochs. */
+export type GovernedDecision = Exclude<GovernanceDecision, { readonly type: "epoch_closed" }>;
 
 /** Which kind a decision is of. A registration that makes an attribute active promotes it. */
 export function kindOf(decision: GovernedDecision): ProposalKind {
@@ -12,9 +15,6 @@ export function kindOf(decision: GovernedDecision): ProposalKind {
       return "policy_change";
     case "challenge_resolved":
       return "challenge_adjudication";
-    case "protocol_upgraded":
-      return "protocol_upgrade";
-    case "measurement_accepted":
     case "measurement_revoked":
     case "platform_revoked":
       return "measurement";

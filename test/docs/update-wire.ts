@@ -1,10 +1,11 @@
-// Rewrites the type definitions in docs/wire.md, and docs/schema, from the schemas: node test/docs/update-wire.ts
+// Rewrites the type definitions in docs/wire.md, docs/schema and docs/openapi from schemas and routes: node test/docs/update-wire.ts
 //
 // Types that the page does not have yet are named on standard error; their place and words are an author's.
 import * as fs from "node:fs";
 import path from "node:path";
 
 import { bundleOf } from "./json-schema.ts";
+import { writeOpenApi } from "./openapi.ts";
 import { WIRE_SCHEMAS, wireBlocks } from "./wire-blocks.ts";
 
 const PAGE = path.resolve(import.meta.dirname, "../../docs/wire.md");
@@ -24,5 +25,6 @@ const page = fs
 fs.writeFileSync(PAGE, page);
 const schemas = JSON.stringify(bundleOf(WIRE_SCHEMAS), null, 1);
 fs.writeFileSync(path.join(path.dirname(PAGE), "schema/protocol.json"), `${schemas}\n`);
+writeOpenApi();
 
 for (const name of blocks.keys()) if (!written.has(name)) console.error(`not on the page: ${name}`);

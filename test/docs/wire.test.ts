@@ -3,9 +3,11 @@ import path from "node:path";
 
 import { expect, test } from "vitest";
 
+import { describedRoutes } from "../../host/http/index.ts";
 import { enclaveRequestSchema, enclaveResponseSchema } from "../../protocol/channel.ts";
 import { EVIDENCE_SECTIONS } from "../../protocol/evidence-bundle.ts";
 import { SEAL_INFO } from "../../protocol/session.ts";
+import { LISTENERS, emptyServer } from "./openapi.ts";
 import { wireBlocks } from "./wire-blocks.ts";
 
 const ROOT = path.resolve(import.meta.dirname, "../..");
@@ -63,9 +65,8 @@ test.each(Object.entries(SEAL_INFO))("box %s is on the page", (_, info) => {
   expect(PAGE.includes(`\`${info}\``)).toBe(true);
 });
 
-const HTTP = sources("host/http");
-const ROUTES = [...HTTP.matchAll(/server\.(get|post|put|delete)\(\s*"([^"]+)"/g)].map(
-  ([, method = "", route = ""]) => `${method.toUpperCase()} ${route}`,
+const ROUTES = Object.values(LISTENERS).flatMap((listener) =>
+  describedRoutes(emptyServer(listener)).map(({ method, path: route }) => `${method} ${route}`),
 );
 
 test.each(ROUTES)("route %s is on the page", (route) => {

@@ -1,8 +1,9 @@
 import type { FastifyInstance } from "fastify";
-import { identifier, parseWith, taskClass, unixMs, usageScope } from "#protocol";
+import { identifier, taskClass, unixMs, usageScope } from "#protocol";
 import { z } from "zod";
 
 import { GRANTS_PAGE_MAX, grantState, revocationReason } from "../../sovereignty/index.ts";
+import { addRoute, anyJson, fromBody, fromQuery, json } from "../route.ts";
 import type { VaultRoutesContext } from "./context.ts";
 
 const grantBody = z.strictObject({
@@ -25,22 +26,40 @@ const grantsQuery = z.strictObject({
   limit: z.coerce.number().int().min(1).max(GRANTS_PAGE_MAX).default(100),
 });
 
+const grantAnswer = z.strictObject({ grant_id: identifier });
+
 /** Who may use the records, for what and when. */
 export function addAccessRoutes(server: FastifyInstance, context: VaultRoutesContext): void {
   const { vault } = context;
-  server.get("/v1/vault/grants", async (request) => {
-    const { actor: actorId, ...filter } = parseWith(grantsQuery, request.query, "query");
-    return vault.operator.grants({ actorId, ...filter });
+  addRoute(server, {
+    method: "GET",
+    path: "/v1/vault/grants",
+    summary: "Lists grants, ascending by identifier.",
+    takes: fromQuery(grantsQuery),
+    gives: anyJson,
+    handle: async ({ actor: actorId, ...filter }) => vault.operator.grants({ actorId, ...filter }),
   });
-  server.post("/v1/vault/grants", async (request) => {
-    const grant = parseWith(grantBody, request.body, "body");
-    const { domain_id } = context.scope(grant.record_scope).recordScope;
-    await vault.grant({ ...grant, domain_id });
-    return { grant_id: grant.grant_id };
+  addRoute(server, {
+    method: "POST",
+    path: "/v1/vault/grants",
+    summary: "Grants an actor the use of a record scope.",
+    takes: fromBody(grantBody),
+    gives: json(grantAnswer),
+    handle: async (grant) => {
+      const { domain_id } = context.scope(grant.record_scope).recordScope;
+      await vault.grant({ ...grant, domain_id });
+      return { grant_id: grant.grant_id };
+    },
   });
-  server.post("/v1/vault/grants/revoke", async (request) => {
-    const { grant_id: grantId, reason } = parseWith(revokeBody, request.body, "body");
-    await vault.revokeGrant(grantId, reason);
-    return { grant_id: grantId };
+  addRoute(server, {
+    method: "POST",
+    path: "/v1/vault/grants/revoke",
+    summary: "Revokes a grant.",
+    takes: fromBody(revokeBody),
+    gives: json(grantAnswer),
+    handle: async ({ grant_id, reason }) => {
+      await vault.revokeGrant(grant_id, reason);
+      return { grant_id };
+    },
   });
 }

@@ -1,9 +1,10 @@
 import type { FastifyInstance } from "fastify";
-import { parseWith, unixMs } from "#protocol";
+import { unixMs } from "#protocol";
 import { z } from "zod";
 
 import { AUDIT_PAGE_MAX } from "../../sovereignty/index.ts";
 import { plainJson } from "../plain-json.ts";
+import { addRoute, anyJson, fromQuery, nothing } from "../route.ts";
 import type { VaultRoutesContext } from "./context.ts";
 
 const named = z.string().min(1).max(128).optional();
@@ -21,22 +22,35 @@ const auditQuery = z.strictObject({
 
 /** The audit trail over the Vault's one log. */
 export function addAuditRoutes(server: FastifyInstance, { vault }: VaultRoutesContext): void {
-  server.get("/v1/vault/audit", async (request) => {
-    const query = parseWith(auditQuery, request.query, "query");
-    const filter = {
-      type: query.type,
-      taskId: query.task,
-      grantId: query.grant,
-      actorId: query.actor,
-      recordScope: query.scope,
-      usageScope: query.purpose,
-      reservationId: query.reservation,
-      sinceMs: query.since_ms,
-      untilMs: query.until_ms,
-    };
-    const { after, limit, proofs } = query;
-    const page = { after, limit, proofs: proofs === "true" };
-    return plainJson(await vault.operator.audit(filter, page));
+  addRoute(server, {
+    method: "GET",
+    path: "/v1/vault/audit",
+    summary: "Gives a page of the Vault's log that fits a filter, with proofs when asked.",
+    takes: fromQuery(auditQuery),
+    gives: anyJson,
+    handle: async (query) => {
+      const filter = {
+        type: query.type,
+        taskId: query.task,
+        grantId: query.grant,
+        actorId: query.actor,
+        recordScope: query.scope,
+        usageScope: query.purpose,
+        reservationId: query.reservation,
+        sinceMs: query.since_ms,
+        untilMs: query.until_ms,
+      };
+      const { after, limit, proofs } = query;
+      const page = { after, limit, proofs: proofs === "true" };
+      return plainJson(await vault.operator.audit(filter, page));
+    },
   });
-  server.post("/v1/vault/audit/replay", async () => vault.operator.replayAuthorizations());
+  addRoute(server, {
+    method: "POST",
+    path: "/v1/vault/audit/replay",
+    summary: "Judges every past authorization again and names the differences.",
+    takes: nothing,
+    gives: anyJson,
+    handle: async () => vault.operator.replayAuthorizations(),
+  });
 }

@@ -1,10 +1,11 @@
 import type { FastifyInstance } from "fastify";
-import { fromHex, parseWith } from "#protocol";
+import { fromHex } from "#protocol";
 import { z } from "zod";
 
 import { plainJson } from "../plain-json.ts";
+import { addRoute, anyJson, fromBody, json, nothing } from "../route.ts";
 import type { VaultRoutesContext } from "./context.ts";
-import type { Jobs } from "./jobs.ts";
+import { jobAnswer, type Jobs } from "./jobs.ts";
 
 const folder = z.string().min(1).max(4096);
 const foldersBody = z.strictObject({ directory: folder, keys_directory: folder });
@@ -20,17 +21,39 @@ export function addBackupRoutes(
   jobs: Jobs,
 ): void {
   const { backups } = vault.custody;
-  server.get("/v1/vault/backups", async () => backups.list());
-  server.post("/v1/vault/backups", async (request) => {
-    const { directory: data, keys_directory: keys } = parseWith(foldersBody, request.body, "body");
-    return jobs.start((report) => backups.make({ data, keys }, report));
+  addRoute(server, {
+    method: "GET",
+    path: "/v1/vault/backups",
+    summary: "Lists the Vault's backups and how each stands.",
+    takes: nothing,
+    gives: anyJson,
+    handle: async () => backups.list(),
   });
-  server.post("/v1/vault/backups/verify", async (request) => {
-    const { directory: data, keys_directory: keys } = parseWith(foldersBody, request.body, "body");
-    return jobs.start(async (report) => plainJson(await backups.verify({ data, keys }, report)));
+  addRoute(server, {
+    method: "POST",
+    path: "/v1/vault/backups",
+    summary: "Starts a backup into two folders of the Vault's machine.",
+    takes: fromBody(foldersBody),
+    gives: json(jobAnswer),
+    handle: async ({ directory: data, keys_directory: keys }) =>
+      jobs.start((report) => backups.make({ data, keys }, report)),
   });
-  server.post("/v1/vault/backups/expire", async (request) => {
-    const { backup_id, confirm } = parseWith(expireBody, request.body, "body");
-    return backups.expire({ backupId: fromHex(backup_id), confirmed: confirm });
+  addRoute(server, {
+    method: "POST",
+    path: "/v1/vault/backups/verify",
+    summary: "Starts the verification of a backup.",
+    takes: fromBody(foldersBody),
+    gives: json(jobAnswer),
+    handle: async ({ directory: data, keys_directory: keys }) =>
+      jobs.start(async (report) => plainJson(await backups.verify({ data, keys }, report))),
+  });
+  addRoute(server, {
+    method: "POST",
+    path: "/v1/vault/backups/expire",
+    summary: "Destroys a backup's keys, or says what that would give up.",
+    takes: fromBody(expireBody),
+    gives: anyJson,
+    handle: async ({ backup_id, confirm }) =>
+      backups.expire({ backupId: fromHex(backup_id), confirmed: confirm }),
   });
 }

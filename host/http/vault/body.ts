@@ -7,7 +7,7 @@ import { LimitError, MalformedError, UnavailableError } from "#protocol";
 export const SOURCE_TYPE = "application/vnd.symphony.source";
 
 /** Most bytes of one streamed body: 64 GiB, about 500 million short rows. */
-const STREAM_BYTES_MAX = 64 * 1024 * 1024 * 1024;
+export const STREAM_BYTES_MAX = 64 * 1024 * 1024 * 1024;
 
 /** Hands bodies of CSV and of {@link SOURCE_TYPE} on instead of gathering them; see {@link streamedBody}. */
 export function acceptStreams(server: FastifyInstance): void {

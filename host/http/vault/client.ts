@@ -3,21 +3,8 @@ import { z } from "zod";
 
 import type { IngestFormat } from "../../sovereignty/index.ts";
 import { RemoteProblem } from "../task-client.ts";
+import { ingestReportSchema, quarantinedSchema, recordsSchema } from "./answers.ts";
 import { SOURCE_TYPE } from "./body.ts";
-
-const quarantinedSchema = z.object({
-  line: z.number(),
-  column: z.string().nullable(),
-  expected: z.string(),
-});
-const reportSchema = z.object({
-  ingest_id: z.string(),
-  record_scope: z.string(),
-  records: z.number(),
-  batches: z.number(),
-  quarantined: z.number(),
-  first_quarantined: z.array(quarantinedSchema),
-});
 
 const progressSchema = z.object({
   rows: z.number(),
@@ -44,11 +31,11 @@ const ingestsSchema = z.object({
       touched_ms: z.number(),
     }),
   ),
-  published: z.array(reportSchema),
+  published: z.array(ingestReportSchema),
 });
 
 /** What an ingest did; see the Vault's own report. */
-export type IngestAnswer = z.infer<typeof reportSchema>;
+export type IngestAnswer = z.infer<typeof ingestReportSchema>;
 
 /** What is put into a Vault. */
 export interface IngestCall {
@@ -63,11 +50,6 @@ export interface IngestCall {
   /** Ends the sending; what the Vault has staged stays for the next time. */
   readonly signal?: AbortSignal;
 }
-
-const recordsSchema = z.object({
-  records: z.array(z.object({ commitment: z.string(), batch_id: z.string(), row: z.number() })),
-  next: z.string().nullable(),
-});
 
 const problemSchema = z.object({ code: z.string(), detail: z.string() });
 
@@ -101,7 +83,7 @@ export class VaultClient {
       ...{ query, type: SOURCE_TYPE, body },
       ...(signal === undefined ? {} : { signal }),
     });
-    return reportSchema.parse(
+    return ingestReportSchema.parse(
       await answer.catch((error: unknown) => {
         throw failures.length > 0 ? failures[0] : error;
       }),

@@ -1,9 +1,10 @@
 import type { FastifyInstance } from "fastify";
-import { consentPurpose, identifier, natural, parseWith, unixMs } from "#protocol";
+import { consentPurpose, identifier, natural, unixMs } from "#protocol";
 import { z } from "zod";
 
 import { CONSENT_SUBJECTS_MAX } from "../../sovereignty/index.ts";
 import { streamedBody } from "./body.ts";
+import { addRoute, anyJson, both, fromBody, fromBytes, fromQuery, json } from "../route.ts";
 import type { VaultRoutesContext } from "./context.ts";
 
 const IMPORT_BYTES_MAX = 4 * 1024 * 1024 * 1024;
@@ -31,26 +32,44 @@ const subjectBody = z.strictObject({
 
 /** What data subjects consented to. Subjects are named in bodies, never in paths, which others may log. */
 export function addConsentRoutes(server: FastifyInstance, { vault }: VaultRoutesContext): void {
-  server.post("/v1/vault/consent", { bodyLimit: CONSENT_BYTES_MAX }, async (request) => {
-    const body = parseWith(consentBody, request.body, "body");
-    const decision =
-      body.state === "granted"
-        ? ({ state: "granted", expiresMs: body.expires_ms } as const)
-        : ({ state: "withdrawn" } as const);
-    return vault.setConsent({
-      usageScope: body.usage_scope,
-      subjects: body.subjects,
-      decision,
-    });
+  addRoute(server, {
+    method: "POST",
+    path: "/v1/vault/consent",
+    summary: "Records what subjects consented to, or withdrew.",
+    takes: fromBody(consentBody),
+    gives: json(z.object({ subjects: z.int() })),
+    bodyBytesMax: CONSENT_BYTES_MAX,
+    handle: async (body) => {
+      const decision =
+        body.state === "granted"
+          ? ({ state: "granted", expiresMs: body.expires_ms } as const)
+          : ({ state: "withdrawn" } as const);
+      return vault.setConsent({
+        usageScope: body.usage_scope,
+        subjects: body.subjects,
+        decision,
+      });
+    },
   });
-  server.post("/v1/vault/consent/import", { bodyLimit: IMPORT_BYTES_MAX }, async (request) => {
-    const { id: importId } = parseWith(importQuery, request.query, "query");
-    const source = streamedBody(request.body, "text/csv");
-    return vault.operator.importConsents({ importId, source });
+  addRoute(server, {
+    method: "POST",
+    path: "/v1/vault/consent/import",
+    summary: "Imports consents from CSV, the same import once.",
+    takes: both(fromQuery(importQuery), fromBytes("text/csv")),
+    gives: anyJson,
+    bodyBytesMax: IMPORT_BYTES_MAX,
+    handle: async ([{ id: importId }, body]) => {
+      const source = streamedBody(body, "text/csv");
+      return vault.operator.importConsents({ importId, source });
+    },
   });
-  server.post("/v1/vault/consent/subject", async (request) => {
-    const body = parseWith(subjectBody, request.body, "body");
-    const page = { afterConsent: body.after_consent, afterUse: body.after_use };
-    return vault.operator.subjectTrail(body.subject, page);
+  addRoute(server, {
+    method: "POST",
+    path: "/v1/vault/consent/subject",
+    summary: "Says what a subject consented to and what used it.",
+    takes: fromBody(subjectBody),
+    gives: anyJson,
+    handle: async ({ subject: name, after_consent: afterConsent, after_use: afterUse }) =>
+      vault.operator.subjectTrail(name, { afterConsent, afterUse }),
   });
 }

@@ -1,9 +1,13 @@
 import { LimitError, RefusedError, SymphonyError } from "#protocol";
+import { z } from "zod";
 
 import type { CustodyProgress } from "../../sovereignty/index.ts";
 
 /** Pieces of long work that are remembered, the finished ones too. */
 const JOBS_MAX = 100;
+
+/** The number of work that has begun. */
+export const jobAnswer = z.strictObject({ job: z.int() });
 
 /** Long work as its caller sees it: it goes on whether somebody asks or not. */
 interface Job {

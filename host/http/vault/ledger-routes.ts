@@ -1,9 +1,10 @@
 import type { FastifyInstance } from "fastify";
-import { identifier, parseWith, usageScope } from "#protocol";
+import { identifier, usageScope } from "#protocol";
 import { z } from "zod";
 
 import { plainJson } from "../plain-json.ts";
 import { readParameters, requestFileSchema } from "../request-file.ts";
+import { addRoute, anyJson, fromBody, fromQuery } from "../route.ts";
 import type { VaultRoutesContext } from "./context.ts";
 
 const LINES_DEFAULT = 100;
@@ -25,27 +26,46 @@ const dryRunBody = z.strictObject({ actor_id: identifier, request: requestFileSc
 /** The privacy budget: what consumed it, why requests were declined, and what one would cost. */
 export function addLedgerRoutes(server: FastifyInstance, context: VaultRoutesContext): void {
   const { ledger } = context.vault;
-  server.get("/v1/vault/ledger", async (request) => {
-    const query = parseWith(statementQuery, request.query, "query");
-    const { usage_scope: usageScope, record_scope: recordScope, ...rest } = query;
-    return plainJson(await ledger.statement({ ...rest, usageScope, recordScope }));
+  addRoute(server, {
+    method: "GET",
+    path: "/v1/vault/ledger",
+    summary: "Lists what reserved and consumed privacy budget.",
+    takes: fromQuery(statementQuery),
+    gives: anyJson,
+    handle: async ({ usage_scope: usageScope, record_scope: recordScope, ...rest }) =>
+      plainJson(await ledger.statement({ ...rest, usageScope, recordScope })),
   });
   // A subject's name is no part of a path, which servers in between write down.
-  server.post("/v1/vault/ledger/subject", async (request) => {
-    const body = parseWith(subjectBody, request.body, "body");
-    return plainJson(await ledger.subjectStatement(body));
+  addRoute(server, {
+    method: "POST",
+    path: "/v1/vault/ledger/subject",
+    summary: "Gives one subject's balances and what consumed them.",
+    takes: fromBody(subjectBody),
+    gives: anyJson,
+    handle: async (body) => plainJson(await ledger.subjectStatement(body)),
   });
-  server.get("/v1/vault/ledger/declines", async (request) =>
-    plainJson(await ledger.declines(parseWith(pageQuery, request.query, "query"))),
-  );
-  server.post("/v1/vault/ledger/dry-run", async (request) => {
-    const { actor_id, request: file } = parseWith(dryRunBody, request.body, "body");
-    const { record_scope, usage_scope, vault_ids, epsilon_micro, task_timeout_ms } = file;
-    const draft = {
-      ...{ actor_id, record_scope, usage_scope, epsilon_micro, task_timeout_ms },
-      vault_ids: vault_ids.toSorted(),
-      parameters: readParameters(file.parameters),
-    };
-    return plainJson(await ledger.dryRun(draft, context.governance()));
+  addRoute(server, {
+    method: "GET",
+    path: "/v1/vault/ledger/declines",
+    summary: "Lists why requests were declined, which submitters are not told.",
+    takes: fromQuery(pageQuery),
+    gives: anyJson,
+    handle: async (query) => plainJson(await ledger.declines(query)),
+  });
+  addRoute(server, {
+    method: "POST",
+    path: "/v1/vault/ledger/dry-run",
+    summary: "Judges a request as if it had come, and changes nothing.",
+    takes: fromBody(dryRunBody),
+    gives: anyJson,
+    handle: async ({ actor_id, request: file }) => {
+      const { record_scope, usage_scope, vault_ids, epsilon_micro, task_timeout_ms } = file;
+      const draft = {
+        ...{ actor_id, record_scope, usage_scope, epsilon_micro, task_timeout_ms },
+        vault_ids: vault_ids.toSorted(),
+        parameters: readParameters(file.parameters),
+      };
+      return plainJson(await ledger.dryRun(draft, context.governance()));
+    },
   });
 }

@@ -1,5 +1,5 @@
-import type { FastifyInstance, FastifyRequest } from "fastify";
-import { hex, identifier, parseWith } from "#protocol";
+import type { FastifyInstance } from "fastify";
+import { hex, identifier } from "#protocol";
 import { z } from "zod";
 
 import {
@@ -11,7 +11,18 @@ import {
   parseMapping,
   type IngestReport,
 } from "../../sovereignty/index.ts";
-import { SOURCE_TYPE, acceptStreams, streamedBody, takeBytes } from "./body.ts";
+import { SOURCE_TYPE, STREAM_BYTES_MAX, acceptStreams, streamedBody, takeBytes } from "./body.ts";
+import {
+  addRoute,
+  anyJson,
+  both,
+  fromBody,
+  fromBytes,
+  fromQuery,
+  json,
+  nothing,
+} from "../route.ts";
+import { ingestReportSchema, recordsSchema } from "./answers.ts";
 import type { VaultRoutesContext } from "./context.ts";
 
 const ingestId = z.string().regex(/^[0-9a-f]{32}$/, { error: "expected 32 hex digits" });
@@ -48,41 +59,76 @@ const recordsQuery = z.strictObject({
 export function addRecordsRoutes(server: FastifyInstance, context: VaultRoutesContext): void {
   const { vault } = context;
   acceptStreams(server);
-  server.post("/v1/vault/ingests", async (request) => reportView(await ingest(context, request)));
-  server.get("/v1/vault/ingests", async () => {
-    const { open, published } = await vault.records.runs();
-    return { open, published: published.map(reportView) };
+  addRoute(server, {
+    method: "POST",
+    path: "/v1/vault/ingests",
+    summary: "Puts a source of records, streamed, into the Vault.",
+    takes: both(fromQuery(ingestQuery), fromBytes(SOURCE_TYPE)),
+    gives: json(ingestReportSchema),
+    bodyBytesMax: STREAM_BYTES_MAX,
+    handle: async ([query, body]) => reportView(await ingest(context, query, body)),
   });
-  server.get("/v1/vault/ingests/quarantine", async (request) => {
-    const query = parseWith(quarantineQuery, request.query, "query");
-    return await vault.records.quarantined({ ...query, ingestId: query.ingest });
+  addRoute(server, {
+    method: "GET",
+    path: "/v1/vault/ingests",
+    summary: "Lists open ingests, oldest first, and the last published ones.",
+    takes: nothing,
+    gives: anyJson,
+    handle: async () => {
+      const { open, published } = await vault.records.runs();
+      return { open, published: published.map(reportView) };
+    },
   });
-  server.post("/v1/vault/ingests/abandon", async (request) => {
-    const body = parseWith(abandonBody, request.body, "body");
-    await vault.records.abandon(body.ingest_id);
-    return body;
+  addRoute(server, {
+    method: "GET",
+    path: "/v1/vault/ingests/quarantine",
+    summary: "Lists rows that an ingest left out.",
+    takes: fromQuery(quarantineQuery),
+    gives: anyJson,
+    handle: async (query) => vault.records.quarantined({ ...query, ingestId: query.ingest }),
   });
-  server.get("/v1/vault/records", async (request) => {
-    const { scope: recordScope, ...page } = parseWith(recordsQuery, request.query, "query");
-    const { records, next } = await vault.recordCommitments({ recordScope, ...page });
-    return {
-      records: records.map(({ commitment, batch_id, row }) => ({
-        commitment: hex(commitment),
-        batch_id: hex(batch_id),
-        row,
-      })),
-      next: next === null ? null : `${next.position}:${next.row}`,
-    };
+  addRoute(server, {
+    method: "POST",
+    path: "/v1/vault/ingests/abandon",
+    summary: "Removes an interrupted ingest and what it has staged.",
+    takes: fromBody(abandonBody),
+    gives: json(abandonBody),
+    handle: async (body) => {
+      await vault.records.abandon(body.ingest_id);
+      return body;
+    },
+  });
+  addRecordList(server, context);
+}
+
+function addRecordList(server: FastifyInstance, { vault }: VaultRoutesContext): void {
+  addRoute(server, {
+    method: "GET",
+    path: "/v1/vault/records",
+    summary: "Lists the commitments of a scope's records.",
+    takes: fromQuery(recordsQuery),
+    gives: json(recordsSchema),
+    handle: async ({ scope: recordScope, ...page }) => {
+      const { records, next } = await vault.recordCommitments({ recordScope, ...page });
+      return {
+        records: records.map(({ commitment, batch_id, row }) => ({
+          commitment: hex(commitment),
+          batch_id: hex(batch_id),
+          row,
+        })),
+        next: next === null ? null : `${next.position}:${next.row}`,
+      };
+    },
   });
 }
 
 async function ingest(
   { vault, scope }: VaultRoutesContext,
-  request: FastifyRequest,
+  query: z.output<typeof ingestQuery>,
+  sent: unknown,
 ): Promise<IngestReport> {
-  const query = parseWith(ingestQuery, request.query, "query");
   const target = scope(query.scope);
-  const body = streamedBody(request.body, SOURCE_TYPE);
+  const body = streamedBody(sent, SOURCE_TYPE);
   const { head, rest } = await takeBytes(body, query.mapping_bytes);
   return await vault.ingest({
     ...target,

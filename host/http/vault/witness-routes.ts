@@ -1,8 +1,8 @@
 import type { FastifyInstance } from "fastify";
-import { parseWith } from "#protocol";
 import { z } from "zod";
 
 import { plainJson } from "../plain-json.ts";
+import { addRoute, anyJson, fromBody, nothing } from "../route.ts";
 import type { VaultRoutesContext } from "./context.ts";
 
 /** Both words are written out: what they give up does not come back. */
@@ -11,9 +11,20 @@ const thawBody = z.strictObject({ write_off: z.literal(true), confirm: z.literal
 /** How the Vault stands with its witnesses, and the way out of a freeze. */
 export function addWitnessRoutes(server: FastifyInstance, context: VaultRoutesContext): void {
   const { witness } = context.vault;
-  server.get("/v1/vault/witness", async () => plainJson(await witness.status()));
-  server.post("/v1/vault/witness/thaw", async (request) => {
-    parseWith(thawBody, request.body, "body");
-    return witness.thaw(context.governance());
+  addRoute(server, {
+    method: "GET",
+    path: "/v1/vault/witness",
+    summary: "Says how the Vault stands with its witnesses.",
+    takes: nothing,
+    gives: anyJson,
+    handle: async () => plainJson(await witness.status()),
+  });
+  addRoute(server, {
+    method: "POST",
+    path: "/v1/vault/witness/thaw",
+    summary: "Ends a freeze by writing off what the witnesses saw beyond this store.",
+    takes: fromBody(thawBody),
+    gives: anyJson,
+    handle: async () => witness.thaw(context.governance()),
   });
 }

@@ -23,7 +23,6 @@ import {
   hkdf,
   natural,
   parseWith,
-  referenceValuesOf,
   utf8,
 } from "#protocol";
 import { z } from "zod";
@@ -144,7 +143,7 @@ function verifyRecipient(
   const { attestation } = governance.policy;
   const policy: AppraisalPolicy = {
     platforms: attestation.platforms,
-    measurements: referenceValuesOf(governance).map((value) => ({
+    measurements: attestation.reference_values.map((value) => ({
       pcr0: value.pcr0,
       pcr1: value.pcr1,
       pcr2: value.pcr2,
