@@ -122,6 +122,9 @@ export async function writeNew(
     });
     await handle.sync();
     return measured;
+  } catch (cause) {
+    await fs.promises.rm(file);
+    throw cause;
   } finally {
     await handle.close();
   }

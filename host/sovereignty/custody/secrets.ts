@@ -113,13 +113,20 @@ function createSecrets(file: string, random: (bytes: number) => Uint8Array): voi
   writeDurably(file, content);
 }
 
-/** Writes a file that is whole or absent after a crash: to a temporary name, synced, then renamed. Mode 0600. */
+/**
+ * Writes a file that is whole or absent after a crash: to a temporary name, synced, then renamed. Mode 0600. When it
+ * fails, what was there is still there, and nothing else.
+ */
 export function writeDurably(file: string, content: Uint8Array): void {
   const temporary = `${file}.tmp`;
   const handle = fs.openSync(temporary, "w", 0o600);
   try {
-    fs.writeSync(handle, content);
+    // A disk that is nearly full takes a part and says so by a count: this goes on until it refuses.
+    fs.writeFileSync(handle, content);
     fs.fsyncSync(handle);
+  } catch (cause) {
+    fs.rmSync(temporary);
+    throw cause;
   } finally {
     fs.closeSync(handle);
   }
