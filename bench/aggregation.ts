@@ -100,7 +100,8 @@ async function queryFigures(): Promise<Figure[]> {
       { attribute: "visits", op: "in", values: [0, 1, 2] },
     ],
   });
-  const seconds = await bestSeconds(() => match(columns, rows), 3);
+  const subjects = Array.from({ length: rows }, (_, row) => `subject-${row}`);
+  const seconds = await bestSeconds(() => match(columns, subjects), 3);
   return [
     { name: "predicate of two tests over 1M rows", value: rows / seconds / 1e6, unit: "M rows/s" },
   ];

@@ -15,9 +15,12 @@ export const operandSchema = z.discriminatedUnion("op", [
   z.strictObject({ attribute: identifier, op: z.literal("range"), min: z.int(), max: z.int() }),
 ]);
 
-/** A flat composition of operands (AC-1): `AND` and `OR` over two or more, `NOT` over one. */
+/**
+ * A flat composition of operands (AC-1): `AND` and `OR`, of one record; `NOT` of one operand; `JOIN` of two or more, each
+ * met by some record of the same subject in the same Vault, so that records of different kinds are linked.
+ */
 export const predicateSchema = z.strictObject({
-  operator: z.enum(["AND", "OR", "NOT"]),
+  operator: z.enum(["AND", "OR", "NOT", "JOIN"]),
   operands: z.array(operandSchema).min(1).max(64),
 });
 

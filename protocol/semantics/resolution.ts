@@ -210,6 +210,9 @@ function requireOperands(operator: AttributeComposition["operator"], count: numb
   if (operator === "NOT" && count !== 1) {
     throw invalid("predicate", "one operand for NOT", `${count}`);
   }
+  if (operator === "JOIN" && count < 2) {
+    throw invalid("predicate", "two operands or more for JOIN", `${count}`);
+  }
   if (count > OPERANDS_MAX) {
     throw invalid("composition", `at most ${OPERANDS_MAX} operands`, `${count}`);
   }

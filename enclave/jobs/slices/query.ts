@@ -28,7 +28,7 @@ export function querySlice(work: SliceWork, parameters: QueryParameters): Uint8A
   const { rows, task } = work;
   const mask = compilePredicate(parameters.predicate).match(
     projectedColumns(rows, task),
-    rows.rows,
+    rows.subjects,
   );
   const links = linksOf(work);
   const tokens = Array.from({ length: task.rowsMax }, (_, row) => {

@@ -15,13 +15,15 @@ export interface CompiledPredicate {
   /** The attributes it reads, sorted and distinct. */
   readonly attributes: readonly string[];
   /**
-   * 1 for every row that matches, 0 for the others; a row whose outcome hangs on an absent value is a 0.
+   * 1 for every row that matches, 0 for the others; a row whose outcome hangs on an absent value is a 0. Of a JOIN every
+   * row of a subject matches who, for each operand, has some row that fits it: the rows may be different ones.
    *
    * Visits every row of every named column, whatever they hold.
    *
-   * @throws {@link MalformedError} EXECUTION_INPUT_MISMATCH when a column is missing or has not `rows` values
+   * @param subjects - Whose each row is.
+   * @throws {@link MalformedError} EXECUTION_INPUT_MISMATCH when a column is missing or has not a value for each row
    */
-  readonly match: Scan;
+  readonly match: (columns: QueryColumns, subjects: readonly string[]) => Uint8Array;
 }
 
 /**
@@ -30,12 +32,50 @@ export interface CompiledPredicate {
  * Its attributes are the resolved references of the task's composition, never ad-hoc column names.
  */
 export function compilePredicate(predicate: Predicate): CompiledPredicate {
-  const scan = compile(predicate);
+  const match = compile(predicate);
   const attributes = predicate.operands.map(({ attribute }) => attribute);
   return {
     attributes: [...new Set(attributes)].toSorted(),
-    match: (columns, rows) => scan(columns, rows).map((state) => (state === YES ? 1 : 0)),
+    match,
   };
+}
+
+function compile({ operator, operands }: Predicate): CompiledPredicate["match"] {
+  const scans = operands.map(compileOperand);
+  if (operator === "JOIN") return (columns, subjects) => joined(scans, columns, subjects);
+  const scan = combine(operator, scans);
+  return (columns, subjects) => scan(columns, subjects.length).map(certain);
+}
+
+/** 1 for a certain yes, 0 otherwise. */
+function certain(state: number): number {
+  return Number(state === YES);
+}
+
+/** The rows of the subjects whom every scan finds, on whichever row. */
+function joined(
+  scans: readonly Scan[],
+  columns: QueryColumns,
+  subjects: readonly string[],
+): Uint8Array {
+  const numbers = new Map<string, number>();
+  const owners = Uint32Array.from(subjects, (subject) => {
+    const number = numbers.get(subject) ?? numbers.size;
+    numbers.set(subject, number);
+    return number;
+  });
+  const inAll = new Uint8Array(numbers.size).fill(1);
+  for (const scan of scans) {
+    const found = new Uint8Array(numbers.size);
+    scan(columns, subjects.length).forEach((state, row) => {
+      const owner = owners[row] ?? 0;
+      found[owner] = (found[owner] ?? 0) | certain(state);
+    });
+    found.forEach((each, owner) => {
+      inAll[owner] = (inAll[owner] ?? 0) & each;
+    });
+  }
+  return Uint8Array.from(owners, (owner) => inAll[owner] ?? 0);
 }
 
 function both(a: number, b: number): number {
@@ -53,8 +93,7 @@ function negated(state: number): number {
   return state === YES ? NO : YES;
 }
 
-function compile({ operator, operands }: Predicate): Scan {
-  const scans = operands.map(compileOperand);
+function combine(operator: Exclude<Predicate["operator"], "JOIN">, scans: readonly Scan[]): Scan {
   switch (operator) {
     case "AND":
       return fold(scans, YES, both);

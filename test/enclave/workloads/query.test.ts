@@ -10,9 +10,11 @@ const COLUMNS: QueryColumns = new Map<string, readonly (number | string | null)[
   ["visits", [0, 3, 3, null, 9, 1]],
 ]);
 const ROWS = 6;
+/** Whose the rows are: two subjects have two rows each. */
+const SUBJECTS = ["ana", "ana", "bo", "cy", "bo", "di"];
 
 const match = (predicate: Predicate): string =>
-  compilePredicate(predicate).match(COLUMNS, ROWS).join("");
+  compilePredicate(predicate).match(COLUMNS, SUBJECTS).join("");
 const alone = (operand: Operand): Predicate => ({ operator: "AND", operands: [operand] });
 
 const adult: Operand = { attribute: "age", op: "range", min: 18, max: 65 };
@@ -45,6 +47,27 @@ describe("column scans", () => {
       mask: "111110",
     },
     {
+      title: "JOIN, where each operand may be met by another row of the subject",
+      predicate: {
+        operator: "JOIN",
+        operands: [adult, { attribute: "visits", op: "in", values: [0, 9] }],
+      },
+      mask: "111010",
+    },
+    {
+      title: "JOIN, which an absent value does not meet",
+      predicate: { operator: "JOIN", operands: [adult, regular] },
+      mask: "111010",
+    },
+    {
+      title: "JOIN with nobody in all of it",
+      predicate: {
+        operator: "JOIN",
+        operands: [adult, { attribute: "age", op: "eq", value: 120 }],
+      },
+      mask: "000000",
+    },
+    {
       title: "a number is no text",
       predicate: alone({ attribute: "visits", op: "eq", value: "3" }),
       mask: "000000",
@@ -59,7 +82,7 @@ describe("column scans", () => {
       predicate: alone({ attribute: "age", op: "range", min: 30, max: 30 }),
       mask: "000000",
     },
-  ])("[RT-4] $title", ({ predicate, mask }) => {
+  ])("[RT-4][AC-1] $title", ({ predicate, mask }) => {
     expect(match(predicate)).toBe(mask);
   });
 
@@ -75,7 +98,7 @@ describe("column scans", () => {
     );
     const predicates = fc.oneof(
       fc.record({
-        operator: fc.constantFrom("AND" as const, "OR" as const),
+        operator: fc.constantFrom("AND" as const, "OR" as const, "JOIN" as const),
         operands: fc.array(operand, { minLength: 1, maxLength: 4 }),
       }),
       fc.record({ operator: fc.constant("NOT" as const), operands: fc.tuple(operand) }),
@@ -84,7 +107,7 @@ describe("column scans", () => {
       const expected = Array.from({ length: ROWS }, (_, row) =>
         truth(predicate, row) === true ? 1 : 0,
       );
-      expect([...compilePredicate(predicate).match(COLUMNS, ROWS)]).toEqual(expected);
+      expect([...compilePredicate(predicate).match(COLUMNS, SUBJECTS)]).toEqual(expected);
     });
     fc.assert(property, { seed: 29, numRuns: 300 });
   });
@@ -98,7 +121,7 @@ describe("column scans", () => {
     { title: "a column that is not there", columns: new Map() },
     { title: "a short column", columns: new Map([["age", [1]]]) },
   ])("refuse $title", ({ columns }) => {
-    expect(() => compilePredicate(alone(adult)).match(columns, ROWS)).toThrow(
+    expect(() => compilePredicate(alone(adult)).match(columns, SUBJECTS)).toThrow(
       expect.objectContaining({ code: "EXECUTION_INPUT_MISMATCH" }),
     );
   });
@@ -117,6 +140,10 @@ function truth({ operator, operands }: Predicate, row: number): boolean | undefi
   const states = operands.map((operand) => stateOf(operand, row));
   const some = states.includes(true) ? true : states.includes(undefined) ? undefined : false;
   if (operator === "OR") return some;
+  if (operator === "JOIN") {
+    const own = SUBJECTS.flatMap((subject, at) => (subject === SUBJECTS[row] ? [at] : []));
+    return operands.every((operand) => own.some((at) => stateOf(operand, at) === true));
+  }
   if (operator === "NOT") return some === undefined ? undefined : !some;
   return states.includes(false) ? false : states.includes(undefined) ? undefined : true;
 }

@@ -185,10 +185,69 @@ async function mediates(): Promise<void> {
   expect(await asked(operand, { record_scope: "receipts" }), err).toBe(EXIT.ok);
 }
 
+/** A version in YAML: domains stand below one another, and a literal must be one that a decade begins with. */
+async function layers(): Promise<void> {
+  const decade = { ...ruleNamed("age-decade"), rule_id: "decade" };
+  const projection = {
+    ...{ ...written(queryAttributeOf(decade)), query_attribute_id: "customer.decade" },
+    ...{ derivation_rule_id: "decade", privacy_class: 1 },
+  };
+  const cheaper = { ...written(decade), privacy_impact_epsilon_micro: 99_000 };
+  const version = (layer: string): string =>
+    `semantic_version: semantics-4
+domains:
+  - {domain_id: commerce, parent_domain_id: null, layer: family, domain_version: 1,
+     status: active, cross_domain: denied}
+  - domain_id: commerce.online
+    parent_domain_id: commerce
+    layer: ${layer} # below its parent
+    domain_version: 1
+    status: active
+    cross_domain: denied
+derivation_rules: [${JSON.stringify(cheaper)}]
+query_attributes: [${JSON.stringify(projection)}]
+`;
+  expect(await apply(version("global"))).toBe(EXIT.refused);
+  expect(err).toContain("domain commerce.online: expected a registered parent of a higher layer");
+  expect(await apply(version("shop"))).toBe(EXIT.refused);
+  expect(err).toContain("registry.json line 7 column 12, domains.1.layer: ");
+  expect(await apply(version("concrete")), err).toBe(EXIT.ok);
+  const from = (value: number) => ({ attribute: "customer.decade", op: "eq", value });
+  expect(await asked(from(45))).toBe(EXIT.refused);
+  expect(err).toContain("a literal at the registered granularity");
+  expect(await asked(from(40)), err).toBe(EXIT.ok);
+}
+
+/** A JOIN takes two operands, costs half of the dearest for the second, and crosses domains by rules alone. */
+async function joins(): Promise<void> {
+  const joining = (operands: readonly object[], change: object = {}) =>
+    asked(SENIOR, {
+      parameters: {
+        task_class: "query",
+        predicate: { operator: "JOIN", operands },
+        audience_cap: 100,
+      },
+      ...change,
+    });
+  const porto = { attribute: "customer.city", op: "eq", value: "Porto" };
+  expect(await joining([SENIOR])).toBe(EXIT.refused);
+  expect(err).toContain("COMPOSITION_INVALID");
+  expect(await joining([SENIOR, porto], { epsilon_micro: 449_999 })).toBe(EXIT.refused);
+  expect(err).toContain("PRIVACY_BUDGET_EXCEEDED");
+  expect(await joining([SENIOR, porto], { epsilon_micro: 450_000 }), err).toBe(EXIT.ok);
+  const owner = { attribute: "receipt.owner", op: "eq", value: "anna" };
+  const age = { attribute: "customer.age", op: "eq", value: 40 };
+  const senior = { attribute: "receipt.owner-age", op: "eq", value: "senior" };
+  const receipts = { record_scope: "receipts" };
+  expect(await joining([owner, age], receipts)).toBe(EXIT.refused);
+  expect(err).toContain("COMPOSITION_INVALID");
+  expect(await joining([owner, senior], receipts), err).toBe(EXIT.ok);
+}
+
 /** Steps of lifecycles end new use. */
 async function ends(): Promise<void> {
   expect(
-    await apply({ semantic_version: "semantics-4", ...entries({ status: "restricted" }) }),
+    await apply({ semantic_version: "semantics-5", ...entries({ status: "restricted" }) }),
     err,
   ).toBe(EXIT.ok);
   expect(out).toContain("~ query attribute customer/customer.age-band: active -> restricted");
@@ -199,15 +258,15 @@ async function ends(): Promise<void> {
   const moved = (status: string) => ({ attributes: [{ ...plain, status }] });
   const porto = { attribute: "customer.city", op: "eq", value: "Porto" };
   expect(await asked(porto), err).toBe(EXIT.ok);
-  expect(await apply({ semantic_version: "semantics-5", ...moved("retired") })).toBe(EXIT.refused);
+  expect(await apply({ semantic_version: "semantics-6", ...moved("retired") })).toBe(EXIT.refused);
   expect(err).toContain("EXECUTION_ILLEGAL_TRANSITION");
-  expect(await apply({ semantic_version: "semantics-5", ...moved("deprecated") }), err).toBe(
+  expect(await apply({ semantic_version: "semantics-6", ...moved("deprecated") }), err).toBe(
     EXIT.ok,
   );
   expect(await asked(porto)).toBe(EXIT.refused);
   const domain = state.semantics.domains.find((each) => each.domain_id === "customer");
   const ended = {
-    semantic_version: "semantics-6",
+    semantic_version: "semantics-7",
     domains: [{ ...domain, status: "deprecated" }],
   };
   expect(await apply(ended), err).toBe(EXIT.ok);
@@ -218,12 +277,14 @@ async function ends(): Promise<void> {
 }
 
 describe("a registry over HTTP and the command line", () => {
-  test("[DR-1][DR-3][DR-4][DR-5][QA-1][QA-2][QG-2][CA-4][CA-5][CA-6][DM-2][DM-3][DM-4][AC-4] versions follow one another", async () => {
+  test("[DR-1][DR-3][DR-4][DR-5][QA-1][QA-2][QG-2][CA-4][CA-5][CA-6][DM-1][DM-2][DM-3][DM-4][CA-3][QG-1][AC-1][AC-4] versions follow one another", async () => {
     await registers();
     await repeats();
     await prices();
     await contradicts();
     await mediates();
+    await layers();
+    await joins();
     await ends();
   }, 60_000);
 

@@ -236,6 +236,21 @@ test("[AC-1] NOT takes one operand, and the combined privacy class is the operan
   });
 });
 
+test("[AC-1] JOIN takes two operands or more", async () => {
+  const [first, second] = OPERANDS;
+  if (first === undefined || second === undefined) throw new Error("two operands");
+  const lone = await asking({ operator: "JOIN", operands: [first] });
+  const both = await asking({ operator: "JOIN", operands: [first, second] });
+  expect(() => resolveRequest(lone, state)).toThrow(
+    expect.objectContaining({ code: "COMPOSITION_INVALID", class: "malformed" }),
+  );
+  const composed = resolveRequest(both, state);
+  expect(composed.attribute_composition).toMatchObject({
+    operator: "JOIN",
+    operand_attributes: [first, second],
+  });
+});
+
 test("[AP-3] features and label of training compose over their registered ranges", async () => {
   const feature = { mean_micro: 0, scale_micro: 1, min_micro: 0, max_micro: 1 };
   const train: TaskParameters = {
