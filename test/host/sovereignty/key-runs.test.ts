@@ -5,61 +5,112 @@ import { expect, test } from "vitest";
 
 import { createKms, recipientKeyPolicy } from "../../../host/adapters/kms.ts";
 import { kmsCustody } from "../../../host/sovereignty/index.ts";
+import type { StorePlace } from "../../../host/store/index.ts";
 import { hex, openBatch, parseBatchHeader } from "../../../protocol/index.ts";
 import { startInsecureKms } from "../../../sim/index.ts";
 import { rigPlatform } from "../../helpers/enclave-rig.ts";
 import { NETWORK_TIME_MS, TEST_MEASUREMENT } from "../../helpers/network.ts";
 import { workUntilKilled } from "./custody-crash.ts";
-import { eventsOf, freshRandom, localKeys, openAll, sealedRows } from "./sealed-vault.ts";
+import { describePlaces } from "../../helpers/store-places.ts";
+import {
+  SELECT_BATCHES,
+  eventsOf,
+  freshRandom,
+  localKeys,
+  openAll,
+  sealedRows,
+  sealedRowsOf,
+} from "./sealed-vault.ts";
 import { newFixture, newFolder, stocked, type Fixture } from "./vault-fixture.ts";
 
-async function stockedLocally(): Promise<{ fixture: Fixture; keyFile: string }> {
+async function stockedLocally(
+  options: { readonly store?: StorePlace } = {},
+): Promise<{ fixture: Fixture; keyFile: string }> {
   const keyFile = path.join(newFolder(), "keys.cbor");
-  const fixture = await newFixture({ custody: localKeys(keyFile), random: freshRandom });
+  const custody = localKeys(keyFile);
+  const fixture = await newFixture({ ...options, custody, random: freshRandom });
   await stocked(fixture, 40);
   return { fixture, keyFile };
 }
 
-test("a rotation puts every key under a new version, destroys the old one and says so", async () => {
-  const { fixture, keyFile } = await stockedLocally();
-  const before = sealedRows(fixture.directory);
-  const oldKeys = fs.readFileSync(keyFile);
-  const seen: number[] = [];
-  const report = await fixture.vault.custody.rotateKeys(({ done }) => seen.push(done));
-  expect(report).toEqual({ key: "local:2", batches: 5, retired: ["local:1"] });
-  expect(seen).toEqual([1, 2, 3, 4, 5]);
-  const custody = localKeys(keyFile);
-  expect(await openAll(fixture.directory, custody)).toHaveLength(5);
-  for (const { protectedKey } of before) {
-    await expect(custody.open(protectedKey)).rejects.toMatchObject({ code: "TEE_KMS_REFUSED" });
+describePlaces((places) => {
+  async function rowsOf(store: StorePlace) {
+    return sealedRowsOf(await places.query(store, SELECT_BATCHES));
   }
-  const database = fs.readFileSync(path.join(fixture.directory, "vault.db"));
-  expect(before.some(({ protectedKey }) => database.includes(Buffer.from(protectedKey)))).toBe(
-    false,
-  );
-  expect(fs.readFileSync(keyFile).includes(oldKeys.subarray(-40))).toBe(false);
-  expect(await eventsOf(fixture.vault, "keys.rotated")).toEqual([
-    { key: "local:2", retired: ["local:1"] },
-  ]);
-});
 
-test("[DS-1] sealing anew changes every key and file, and no commitment", async () => {
-  const { fixture, keyFile } = await stockedLocally();
-  const before = sealedRows(fixture.directory);
-  const { batches } = await fixture.vault.custody.reencrypt();
-  expect(batches).toBe(before.length);
-  const after = sealedRows(fixture.directory);
-  const opened = await openAll(fixture.directory, localKeys(keyFile));
-  for (const [index, row] of after.entries()) {
-    const old = before[index];
-    expect(row.root).toEqual(old?.root);
-    expect(row.batchId).toEqual(old?.batchId);
-    expect(row.sealedId).not.toEqual(old?.sealedId);
-    expect(row.protectedKey).not.toEqual(old?.protectedKey);
-    expect(opened[index]?.header.batch_id).toEqual(row.sealedId);
-  }
-  const reopened = await fixture.reopen();
-  expect((await reopened.status()).records).toBe(40);
+  test("a rotation puts every key under a new version, destroys the old one and says so", async () => {
+    const store = places.newPlace();
+    const { fixture, keyFile } = await stockedLocally({ store });
+    const before = await rowsOf(store);
+    const oldKeys = fs.readFileSync(keyFile);
+    const seen: number[] = [];
+    const report = await fixture.vault.custody.rotateKeys(({ done }) => seen.push(done));
+    expect(report).toEqual({ key: "local:2", batches: 5, retired: ["local:1"] });
+    expect(seen).toEqual([1, 2, 3, 4, 5]);
+    const custody = localKeys(keyFile);
+    expect(await openAll(fixture.directory, custody, await rowsOf(store))).toHaveLength(5);
+    for (const { protectedKey } of before) {
+      await expect(custody.open(protectedKey)).rejects.toMatchObject({ code: "TEE_KMS_REFUSED" });
+    }
+    if (store.kind === "sqlite") {
+      const database = fs.readFileSync(store.file);
+      const isLeft = before.some((row) => database.includes(Buffer.from(row.protectedKey)));
+      expect(isLeft).toBe(false);
+    }
+    expect(fs.readFileSync(keyFile).includes(oldKeys.subarray(-40))).toBe(false);
+    expect(await eventsOf(fixture.vault, "keys.rotated")).toEqual([
+      { key: "local:2", retired: ["local:1"] },
+    ]);
+  });
+
+  test("[DS-1] sealing anew changes every key and file, and no commitment", async () => {
+    const store = places.newPlace();
+    const { fixture, keyFile } = await stockedLocally({ store });
+    const before = await rowsOf(store);
+    const { batches } = await fixture.vault.custody.reencrypt();
+    expect(batches).toBe(before.length);
+    const after = await rowsOf(store);
+    const opened = await openAll(fixture.directory, localKeys(keyFile), await rowsOf(store));
+    for (const [index, row] of after.entries()) {
+      const old = before[index];
+      expect(row.root).toEqual(old?.root);
+      expect(row.batchId).toEqual(old?.batchId);
+      expect(row.sealedId).not.toEqual(old?.sealedId);
+      expect(row.protectedKey).not.toEqual(old?.protectedKey);
+      expect(opened[index]?.header.batch_id).toEqual(row.sealedId);
+    }
+    const reopened = await fixture.reopen();
+    expect((await reopened.status()).records).toBe(40);
+  });
+
+  test("[DS-5] an erasure seals its batches anew under other keys, and the rest stays as it is", async () => {
+    const store = places.newPlace();
+    const { fixture, keyFile } = await stockedLocally({ store });
+    const before = await rowsOf(store);
+    const erased = await fixture.vault.custody.eraseSubject("c-3");
+    expect(erased.batches).toBeGreaterThan(0);
+    const after = await rowsOf(store);
+    expect(after.map(({ root }) => root)).toEqual(before.map(({ root }) => root));
+    const changed = after.filter(({ protectedKey }, index) => {
+      return hex(protectedKey) !== hex(before[index]?.protectedKey ?? new Uint8Array(0));
+    });
+    expect(changed).toHaveLength(erased.batches);
+    const opened = await openAll(fixture.directory, localKeys(keyFile), after);
+    expect(opened.reduce((sum, batch) => sum + batch.erased.size, 0)).toBe(erased.records);
+  });
+
+  test("an ingest while keys are rotated loses nothing", async () => {
+    const store = places.newPlace();
+    const { fixture, keyFile } = await stockedLocally({ store });
+    const { vault } = fixture;
+    const work = [
+      vault.custody.rotateKeys(),
+      stocked({ ...fixture, vault }, 41).catch(() => undefined),
+    ];
+    await Promise.all([...work, vault.custody.rotateKeys(), vault.custody.reencrypt()]);
+    await openAll(fixture.directory, localKeys(keyFile), await rowsOf(store));
+    expect((await vault.status()).records).toBe(81);
+  });
 });
 
 test.for([
@@ -90,18 +141,6 @@ test.for([
     }
   },
 );
-
-test("an ingest while keys are rotated loses nothing", async () => {
-  const { fixture, keyFile } = await stockedLocally();
-  const { vault } = fixture;
-  const work = [
-    vault.custody.rotateKeys(),
-    stocked({ ...fixture, vault }, 41).catch(() => undefined),
-  ];
-  await Promise.all([...work, vault.custody.rotateKeys(), vault.custody.reencrypt()]);
-  await openAll(fixture.directory, localKeys(keyFile));
-  expect((await vault.status()).records).toBe(81);
-});
 
 test("keys of KMS are wrapped again inside the service, and opened for the Vault only where a policy allows", async () => {
   const server = await startInsecureKms({

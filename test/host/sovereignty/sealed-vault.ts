@@ -47,8 +47,15 @@ export interface SealedRow {
 
 export function sealedRows(directory: string): SealedRow[] {
   const database = new DatabaseSync(path.join(directory, "vault.db"), { readOnly: true });
-  const rows = database.prepare("select * from batch order by position").all();
+  const rows = database.prepare(SELECT_BATCHES).all();
   database.close();
+  return sealedRowsOf(rows);
+}
+
+/** Gives what {@link sealedRowsOf} takes. */
+export const SELECT_BATCHES = "select * from batch order by position";
+
+export function sealedRowsOf(rows: readonly Record<string, unknown>[]): SealedRow[] {
   return rows.map((row) => ({
     batchId: bytesOf(row["batch_id"]),
     sealedId: bytesOf(row["sealed_id"] ?? row["batch_id"]),
@@ -60,7 +67,7 @@ export function sealedRows(directory: string): SealedRow[] {
 }
 
 function bytesOf(value: unknown): Uint8Array {
-  if (value instanceof Uint8Array) return value;
+  if (value instanceof Uint8Array) return new Uint8Array(value);
   throw new Error("expected a blob");
 }
 
@@ -81,9 +88,12 @@ export function batchFilesIn(directory: string): string[] {
  *
  * @throws Error when a batch does not open, is not what was committed to, or a file belongs to no batch.
  */
-export async function openAll(directory: string, custody: KeyCustody): Promise<OpenedBatch[]> {
+export async function openAll(
+  directory: string,
+  custody: KeyCustody,
+  rows: readonly SealedRow[] = sealedRows(directory),
+): Promise<OpenedBatch[]> {
   const secrets = openSecrets(path.join(directory, "vault-secrets.cbor"), freshRandom);
-  const rows = sealedRows(directory);
   const names = rows.map(({ sealedId }) => `${hex(sealedId)}.batch`).toSorted();
   if (names.join() !== batchFilesIn(directory).join()) throw new Error("files and rows differ");
   const opened: OpenedBatch[] = [];

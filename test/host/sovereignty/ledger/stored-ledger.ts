@@ -4,7 +4,7 @@ import { Books, type LedgerNote } from "../../../../host/sovereignty/ledger/book
 import { subjectSetOf } from "../../../../host/sovereignty/ledger/subject-set.ts";
 import type { Writing } from "../../../../host/sovereignty/queries.ts";
 import { VAULT_MIGRATIONS, type VaultSchema } from "../../../../host/sovereignty/schema.ts";
-import { openStore, type Store } from "../../../../host/store/index.ts";
+import { openStore, type Store, type StorePlace } from "../../../../host/store/index.ts";
 import type { Draw } from "./ledger-model.ts";
 import {
   EMPTY,
@@ -36,8 +36,11 @@ export interface StoredLedger {
   readonly books: Books;
 }
 
-export async function openStoredLedger(folder: string): Promise<StoredLedger> {
-  const at = { kind: "sqlite", file: path.join(folder, "vault.db") } as const;
+/** Snapshots are in `folder`, and the store too where no other place is given. */
+export async function openStoredLedger(
+  folder: string,
+  at: StorePlace = { kind: "sqlite", file: path.join(folder, "vault.db") },
+): Promise<StoredLedger> {
   const store = await openStore<VaultSchema>({ at, migrations: VAULT_MIGRATIONS });
   return { store, books: await Books.open(store, folder) };
 }
