@@ -148,6 +148,21 @@ export function verifyCheckpoint(
   return { size: parsed.size, root: parsed.root, witnessNames: [...cosigners.values()] };
 }
 
+/**
+ * Which of a log's keys a checkpoint claims to be signed with, for a log whose key has changed: the last that a
+ * signature line names, or undefined when none is. Verifies nothing.
+ *
+ * @param keys - Of one log, in the order in which it had them.
+ * @throws {@link VerificationError} PROOF_CHECKPOINT_INVALID; {@link LimitError} SCHEMA_TOO_LARGE
+ */
+export function checkpointSigner(note: string, keys: readonly NamedKey[]): NamedKey | undefined {
+  const { signatures } = parseNote(note);
+  return keys.findLast((key) => {
+    const expected = hex(keyHash(key, TYPE_ED25519));
+    return signatures.some((line) => line.name === key.name && hex(line.keyHash) === expected);
+  });
+}
+
 /** Whether a line carries `key`'s name and key hash. Throws if any such line does not verify. */
 function isSignedBy(note: Note, key: NamedKey, type: number): boolean {
   const expected = hex(keyHash(key, type));

@@ -121,7 +121,25 @@ export {
   type ChallengeResolution,
   type GovernanceState,
   type Replenishment,
+  type ResolvedBy,
 } from "./governance/governance.ts";
+export {
+  ACTOR_REGISTRATION,
+  KEY_ROTATION,
+  type ChallengePenalty,
+} from "./governance/actor-objects.ts";
+export {
+  taskKeyOf,
+  vaultKeysOf,
+  type RegisteredActor,
+} from "./governance/actors.ts";
+export {
+  isStaked,
+  requireStake,
+  requiredStakeMinor,
+  slashedMinor,
+  unbondingMinor,
+} from "./governance/stakes.ts";
 export {
   governanceFor,
   governanceOnceOf,

@@ -2,6 +2,7 @@ import { z } from "zod";
 
 import type { NamedKey } from "./checkpoint.ts";
 import { bytes32, bytesUpTo, identifier, natural, unixMs } from "./fields.ts";
+import { vaultKeysOf } from "./governance/actors.ts";
 import type { GovernanceState } from "./governance/governance.ts";
 import { PROOF_NODES_MAX } from "./merkle.ts";
 import { defineObject } from "./object.ts";
@@ -136,17 +137,13 @@ export interface WitnessRules {
  * The rules for the log of `vaultId` under `governance`.
  *
  * `confirm` is so large that among any so many there is one of any `cosign` that cosigned the newest head. It is
- * counted over all registered Vaults: suspending one does not make a rollback easier.
+ * counted over all registered Vaults but the retired: suspending one does not make a rollback easier.
  */
 export function witnessRulesOf(governance: GovernanceState, vaultId: string): WitnessRules {
-  const others = [...governance.actors.values()].filter(
-    (actor) => actor.role === "enterprise" && actor.actor_id !== vaultId,
-  );
+  const others = vaultKeysOf(governance).filter(({ name }) => name !== vaultId);
   const cosign = governance.policy.multi_vault.witness_quorum;
   return {
-    witnesses: others
-      .filter((actor) => actor.status === "active")
-      .map((actor) => ({ name: actor.actor_id, publicKey: actor.signing_key })),
+    witnesses: others.filter(({ name }) => governance.actors.get(name)?.status === "active"),
     cosign,
     confirm: cosign === 0 ? 0 : Math.max(cosign, others.length - cosign + 1),
   };

@@ -4,6 +4,7 @@ import {
   WORK_ORDER,
   encodeCbor,
   equalBytes,
+  taskKeyOf,
   type CborValue,
   type WorkOrder,
 } from "#protocol";
@@ -33,7 +34,10 @@ export function verifyOrder(
   expected: ExpectedOrder,
 ): WorkOrder {
   const { envelope } = task;
-  const order = WORK_ORDER.verify(signed, task.vault(expected.vaultId).signing_key);
+  const order = WORK_ORDER.verify(
+    signed,
+    taskKeyOf(task.vault(expected.vaultId), signed, envelope.epoch_id),
+  );
   const commitments = task.commitmentsOf(expected.vaultId);
   const pairs: readonly (readonly [string, CborValue, CborValue])[] = [
     ["an order for this envelope", order.envelope_digest, task.envelopeDigest],

@@ -13,12 +13,13 @@ import {
   roundsOf,
   underSemantics,
   verifyGovernanceSnapshot,
-  type Actor,
+  taskKeyOf,
   type CborValue,
   type GovernanceState,
   type Policy,
   type Projection,
   type RecordScope,
+  type RegisteredActor,
   type SemanticResolution,
   type SliceReference,
   type TaskEnvelope,
@@ -124,7 +125,7 @@ class VerifiedTask {
   }
 
   /** The active actor behind one Vault of this task. @throws AUTH_UNKNOWN_ACTOR, AUTH_ROLE_REFUSED */
-  vault(vaultId: string): Actor {
+  vault(vaultId: string): RegisteredActor {
     const actor = activeActor(this.state, vaultId);
     if (actor.role === "enterprise") return actor;
     throw new RefusedError(
@@ -178,8 +179,11 @@ function requireInForce(envelope: TaskEnvelope, state: GovernanceState): void {
 /** Every field of the request that an envelope repeats, so that neither can say more than the other. */
 function requireRequested(envelope: TaskEnvelope, state: GovernanceState): SemanticResolution {
   const { caller_context: caller } = envelope;
-  const submitter = activeActor(state, caller.actor_id);
-  const request = TASK_REQUEST.verify(caller.signed_request, submitter.signing_key);
+  const submitter = state.actors.get(caller.actor_id);
+  if (submitter === undefined) throw mismatch("a submitter of this network");
+  // A suspended submitter has no new tasks; those under way, which its Vaults admitted, go on.
+  const signer = taskKeyOf(submitter, caller.signed_request, envelope.epoch_id);
+  const request = TASK_REQUEST.verify(caller.signed_request, signer);
   const resolution = resolveRequest(request, state);
   const pairs: readonly (readonly [string, CborValue, CborValue])[] = [
     ["the digest of the request", caller.request_digest, TASK_REQUEST.digest(request)],

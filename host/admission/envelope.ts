@@ -5,8 +5,10 @@ import {
   activeActor,
   equalBytes,
   policyDigest,
+  taskKeyOf,
   type CoordinationEnvelope,
   type GovernanceState,
+  type RegisteredActor,
   type TaskEnvelope,
   type VaultDecision,
 } from "#protocol";
@@ -46,7 +48,7 @@ export function readDecisions(
   for (const vaultId of plan.request.vault_ids) {
     const answer = answers.get(vaultId);
     if (answer === undefined) continue;
-    const decision = verifyDecision(answer, activeActor(state, vaultId).signing_key);
+    const decision = verifyDecision(answer, activeActor(state, vaultId), state);
     if (decision?.vault_id !== vaultId) continue;
     if (!equalBytes(decision.request_digest, plan.requestDigest)) continue;
     const { outcome } = decision;
@@ -57,9 +59,13 @@ export function readDecisions(
   return { participants, declined };
 }
 
-function verifyDecision(answer: Uint8Array, key: Uint8Array): VaultDecision | undefined {
+function verifyDecision(
+  answer: Uint8Array,
+  vault: RegisteredActor,
+  { epoch }: GovernanceState,
+): VaultDecision | undefined {
   try {
-    return VAULT_DECISION.verify(answer, key);
+    return VAULT_DECISION.verify(answer, taskKeyOf(vault, answer, epoch.epochId));
   } catch (error) {
     if (!(error instanceof SymphonyError)) throw error;
     return undefined;

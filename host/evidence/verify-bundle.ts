@@ -11,6 +11,7 @@ import {
   noOutput,
   parseCose,
   parseEvidence,
+  taskKeyOf,
   verifyEvidenceSeal,
   verifyGovernanceSnapshot,
   verifySettlementProof,
@@ -23,6 +24,7 @@ import {
 } from "#protocol";
 
 import {
+  UNDECIDED,
   applyChallenge,
   collectRounds,
   composeEntry,
@@ -252,16 +254,11 @@ function verifySettlement(
     );
   }
   const unchallenged = composeEntry({ execution, consumption });
-  const resolution =
-    governance.challengeResolutions.get(envelope.task_id) ?? "closed_without_penalty";
+  const resolved = governance.challengeResolutions.get(envelope.task_id) ?? UNDECIDED;
   const bound = governanceOnceOf(governance, envelope);
-  const entry = evidence.challenges
-    .map((signed) => verifyChallenge(signed, bound))
-    .reduce(
-      (before, challenge) =>
-        applyChallenge(before, { challenge, resolution }, { envelope, policy: bound.policy }),
-      unchallenged,
-    );
+  for (const signed of evidence.challenges) verifyChallenge(signed, bound);
+  const isChallenged = evidence.challenges.length > 0;
+  const entry = isChallenged ? applyChallenge(unchallenged, resolved) : unchallenged;
   expectSame("settlement entry", entry, settled.entry);
   expectSame("settlement epoch", true, settled.root.epoch_id >= envelope.epoch_id);
   if (equalBytes(entry.output_commitment, noOutput())) {
@@ -274,12 +271,12 @@ function verifySettlement(
   return [null, `epoch ${epoch_id}, one of ${entry_count} entries, accounting recomputed`];
 }
 
-function verifyDelivery({ evidence, governance, execution, settled }: Executed): void {
+function verifyDelivery({ evidence, governance, envelope, execution, settled }: Executed): void {
   for (const signed of evidence.delivery) {
     const claimed = DELIVERY_SHARE.decode(parseCose(signed, 64 * 1024).payload);
     const subject = `delivery share of ${claimed.vault_id}`;
     const vault = required(governance.actors.get(claimed.vault_id), subject);
-    const share = DELIVERY_SHARE.verify(signed, vault.signing_key);
+    const share = DELIVERY_SHARE.verify(signed, taskKeyOf(vault, signed, envelope.epoch_id));
     expectSame(subject, execution.envelopeDigest, share.envelope_digest);
     expectSame(subject, settled.entry.output_commitment, share.output_commitment);
     expectSame(subject, settled.rootDigest, share.settlement_root);

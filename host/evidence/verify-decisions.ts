@@ -2,6 +2,7 @@ import {
   VAULT_DECISION,
   VerificationError,
   parseCose,
+  taskKeyOf,
   type GovernanceState,
   type TaskEnvelope,
   type VaultDecision,
@@ -24,7 +25,7 @@ export function verifyDecisions(
   signed: readonly Uint8Array[],
   governance: GovernanceState,
 ): number {
-  const decisions = signed.map((each) => verifyDecision(each, governance));
+  const decisions = signed.map((each) => verifyDecision(each, envelope, governance));
   for (const { vault_id } of envelope.inputs) {
     const decision = decisions.find((each) => each.vault_id === vault_id);
     if (decision === undefined) {
@@ -42,11 +43,15 @@ export function verifyDecisions(
   return decisions.filter((decision) => decision.outcome.decision === "declined").length;
 }
 
-function verifyDecision(signed: Uint8Array, governance: GovernanceState): VaultDecision {
+function verifyDecision(
+  signed: Uint8Array,
+  { epoch_id: epochId }: TaskEnvelope,
+  governance: GovernanceState,
+): VaultDecision {
   const { payload } = parseCose(signed, SIGNED_DECISION_BYTES_MAX);
   const claimed = VAULT_DECISION.decode(payload);
   const vault = required(governance.actors.get(claimed.vault_id), "vault of a decision");
-  return VAULT_DECISION.verify(signed, vault.signing_key);
+  return VAULT_DECISION.verify(signed, taskKeyOf(vault, signed, epochId));
 }
 
 function verifyRepeated(envelope: TaskEnvelope, decision: VaultDecision): void {

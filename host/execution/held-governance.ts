@@ -34,8 +34,8 @@ export class HeldGovernance {
  * @throws {@link VerificationError} PROOF_CONSISTENCY_INVALID
  */
 export function requireNothingWithdrawn(older: GovernanceState, newest: GovernanceState): void {
-  const expected = withdrawals(newest);
-  const actual = withdrawals(older);
+  const expected = withdrawn(newest);
+  const actual = withdrawn(older);
   if (actual >= expected) return;
   throw new VerificationError(
     { code: "PROOF_CONSISTENCY_INVALID", expected, actual },
@@ -68,8 +68,11 @@ export function requireActiveVersions(older: GovernanceState, newest: Governance
   );
 }
 
-/** Revocations and suspensions, of which none is ever undone. */
-function withdrawals({ revokedMeasurements, revokedModuleIds, actors }: GovernanceState): number {
-  const suspended = [...actors.values()].filter(({ status }) => status === "suspended");
-  return revokedMeasurements.length + revokedModuleIds.length + suspended.length;
+/** Revocations, and what was withdrawn from actors that execute; the log takes none of it back. */
+function withdrawn({
+  revokedMeasurements,
+  revokedModuleIds,
+  withdrawals,
+}: GovernanceState): number {
+  return revokedMeasurements.length + revokedModuleIds.length + withdrawals;
 }

@@ -12,6 +12,7 @@ import {
   leafHash,
   parseCheckpoint,
   signCheckpoint,
+  vaultKeysOf,
   verifyCheckpoint,
   type GovernanceDecision,
   type GovernanceSnapshot,
@@ -308,13 +309,11 @@ class StoredGovernance implements Governance {
 
   /** The enterprise actor whose cosignature of `base` one line is; none for the log's own line or a stranger's. */
   #cosignersOf(base: string, line: string, size: number): readonly string[] {
-    const { genesis, actors } = this.stateAt(size);
+    const state = this.stateAt(size);
     const { witnessNames } = verifyCheckpoint(`${base}${line}\n`, {
-      origin: governanceOrigin(genesis.network),
+      origin: governanceOrigin(state.genesis.network),
       log: this.#log,
-      witnesses: [...actors.values()]
-        .filter((actor) => actor.role === "enterprise")
-        .map((actor) => ({ name: actor.actor_id, publicKey: actor.signing_key })),
+      witnesses: vaultKeysOf(state),
       quorum: 0,
     });
     return witnessNames;

@@ -1,4 +1,4 @@
-export { taskIdOf, verifyRequest, type AuthenticRequest } from "./identity.ts";
+export { taskIdOf, verifyAdmitted, verifyRequest, type AuthenticRequest } from "./identity.ts";
 export {
   ADMISSION_STEPS,
   firstFault,

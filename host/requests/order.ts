@@ -34,8 +34,15 @@ export const ADMISSION_STEPS = [
   {
     name: "authorization",
     by: ["coordinator", "vault"],
-    holds: "the actor may submit; the request is fresh; it names Vaults of the network",
-    refuses: ["AUTH_ROLE_REFUSED", "AUTH_REPLAYED", "AUTH_UNKNOWN_ACTOR", "POLICY_DECLINED"],
+    holds:
+      "the actor may submit; the request is fresh; it names Vaults of the network; who is to execute has the stake of its tier",
+    refuses: [
+      "AUTH_ROLE_REFUSED",
+      "AUTH_REPLAYED",
+      "AUTH_UNKNOWN_ACTOR",
+      "POLICY_DECLINED",
+      "POLICY_STAKE_INSUFFICIENT",
+    ],
   },
   {
     name: "class",

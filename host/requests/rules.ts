@@ -5,6 +5,7 @@ import {
   SymphonyError,
   activeActor,
   hex,
+  requireStake,
   resolveRequest,
   type ErrorCode,
   type GovernanceState,
@@ -119,6 +120,16 @@ function requireAuthorized({ request, governance, nowMs, vaultId }: Judging): vo
   }
   if (vaultId !== null && !request.vault_ids.includes(vaultId)) {
     throw refused("POLICY_DECLINED", "vault_ids", "this Vault among them");
+  }
+  requireStaked(request, governance);
+}
+
+/** Who is below its tier's minimum takes no new tasks, and its stake answers for each one it takes (GS-3). */
+function requireStaked(request: TaskRequest, governance: GovernanceState): void {
+  const { coordinator_id: coordinator, aggregator_id: aggregator } = governance.genesis;
+  const combines = request.vault_ids.length > 1 ? [aggregator] : [];
+  for (const actorId of [...request.vault_ids, coordinator, ...combines]) {
+    requireStake(activeActor(governance, actorId), governance.policy);
   }
 }
 

@@ -15,6 +15,7 @@ import {
   parseEvent,
   roundsOf,
   sha256,
+  vaultKeysOf,
   type GovernanceSnapshot,
   type RoundMessage,
   type SigningKey,
@@ -100,11 +101,10 @@ export class CoordinatorService {
     if (state.sequence === this.#askedSize) return;
     const note = governance.note();
     const events = governance.events();
-    for (const actor of state.actors.values()) {
-      if (actor.role !== "enterprise") continue;
+    for (const { name: actorId } of vaultKeysOf(state)) {
       await issuer.issue({
-        workId: `cosign:${state.sequence}:${actor.actor_id}`,
-        actorId: actor.actor_id,
+        workId: `cosign:${state.sequence}:${actorId}`,
+        actorId,
         taskId: "governance",
         timeoutMs: COSIGN_MS_MAX,
         work: {

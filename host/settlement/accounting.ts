@@ -1,11 +1,11 @@
-import { noOutput } from "#protocol";
+import { isStaked, noOutput } from "#protocol";
 import type {
   Actor,
-  Challenge,
-  ChallengeResolution,
+  ChallengePenalty,
   ConsumptionRecord,
   ExecutionResultBundle,
   Policy,
+  ResolvedBy,
   SettlementEntry,
   TaskEnvelope,
 } from "#protocol";
@@ -24,12 +24,6 @@ export interface AccountingInput {
   readonly consumption: readonly ConsumptionRecord[];
 }
 
-/** A challenge and how governance ended it. */
-export interface ResolvedChallenge {
-  readonly challenge: Challenge;
-  readonly resolution: ChallengeResolution;
-}
-
 /**
  * Rewards and penalties of one task: whole minor units, ordered by actor, kind and reason.
  *
@@ -42,46 +36,31 @@ export function accountTask(input: AccountingInput): AccountingEntry[] {
   return ordered([...lines, ...aggregatorLines(input)]);
 }
 
+/** How a challenge ends that governance has not decided by its deadline. */
+export const UNDECIDED: ResolvedBy = { resolution: "closed_without_penalty", penalty: null };
+
 /**
  * The entry of a task whose challenge governance has ended.
  *
- * Approved: nobody earns, the disputed actor pays, and the entry commits to no output, so that no Vault releases
- * anything for it. Not confirmed: the challenger loses its bond. Closed without penalty: the entry as it was.
+ * Approved: nobody earns, whom governance found at fault pays, and the entry commits to no output, so that no Vault
+ * releases anything for it. Not confirmed: the challenger pays its bond. Closed without penalty: the entry as it was.
  */
 export function applyChallenge(
   entry: SettlementEntry,
-  resolved: ResolvedChallenge,
-  { envelope, policy }: { readonly envelope: TaskEnvelope; readonly policy: Policy },
+  { resolution, penalty }: ResolvedBy,
 ): SettlementEntry {
-  const { challenge, resolution } = resolved;
   switch (resolution) {
     case "closed_without_penalty":
       return entry;
-    case "not_confirmed":
-      return { ...entry, accounting: ordered([...entry.accounting, bondLine(challenge)]) };
+    case "not_confirmed": {
+      const bond = penaltyLines(penalty, "challenge_bond");
+      return { ...entry, accounting: ordered([...entry.accounting, ...bond]) };
+    }
     case "approved": {
-      const accounting = ordered([penaltyLine(challenge, envelope, policy)]);
+      const accounting = ordered(penaltyLines(penalty, "challenge_approved"));
       return { ...entry, output_commitment: noOutput(), accounting };
     }
   }
-}
-
-/**
- * Whether an actor's stake reaches its role's minimum (GS-3); an actor without stake never is staked, whatever the
- * minimum. An aggregator is under the rules of enterprise actors (AG-3).
- */
-export function isStaked(actor: Actor, { economics }: Policy): boolean {
-  const minimum = {
-    master: economics.master_stake_minor,
-    enterprise: economics.enterprise_stake_minor,
-    aggregator: economics.enterprise_stake_minor,
-    producer: economics.producer_stake_minor,
-    submitter: Infinity,
-    verifier: Infinity,
-    auditor: Infinity,
-    governance: Infinity,
-  }[actor.role];
-  return actor.stake_minor > 0 && actor.stake_minor >= minimum;
 }
 
 /** Reward of `rounds` accepted pieces of work by one actor: whole minor units, rounded down once. */
@@ -121,29 +100,9 @@ function aggregatorLines(input: AccountingInput): AccountingEntry[] {
   return [{ actor_id: actor.actor_id, kind: "reward", amount_minor, reason: "aggregation" }];
 }
 
-function bondLine({ challenger, bond_minor }: Challenge): AccountingEntry {
-  return {
-    actor_id: challenger,
-    kind: "penalty",
-    amount_minor: bond_minor,
-    reason: "challenge_bond",
-  };
-}
-
-/** A slice challenge accuses its Vault; any other the aggregator, or the one Vault of a sole task. */
-function penaltyLine(
-  challenge: Challenge,
-  envelope: TaskEnvelope,
-  policy: Policy,
-): AccountingEntry {
-  const executor =
-    envelope.coordination_envelope?.aggregator_id ?? envelope.inputs[0]?.vault_id ?? "";
-  return {
-    actor_id: challenge.target.kind === "slice" ? challenge.target.vault_id : executor,
-    kind: "penalty",
-    amount_minor: policy.economics.violation_penalty_minor,
-    reason: "challenge_approved",
-  };
+/** What governance has taken from a stake, as the entry repeats it. */
+function penaltyLines(penalty: ChallengePenalty | null, reason: string): AccountingEntry[] {
+  return penalty === null ? [] : [{ ...penalty, kind: "penalty", reason }];
 }
 
 function ordered(lines: readonly AccountingEntry[]): AccountingEntry[] {

@@ -1,6 +1,7 @@
 import {
   CONSUMPTION_RECORD,
   parseCose,
+  taskKeyOf,
   type ConsumptionRecord,
   type GovernanceState,
 } from "#protocol";
@@ -39,8 +40,8 @@ function verifyRecord(
 ): ConsumptionRecord {
   const claimed = CONSUMPTION_RECORD.decode(parseCose(signed, SIGNED_RECORD_BYTES_MAX).payload);
   const vault = required(governance.actors.get(claimed.vault_id), "vault of a consumption record");
-  const record = CONSUMPTION_RECORD.verify(signed, vault.signing_key);
   const { envelope } = execution;
+  const record = CONSUMPTION_RECORD.verify(signed, taskKeyOf(vault, signed, envelope.epoch_id));
   const subject = `consumption of ${record.vault_id}`;
   expectThat(execution.participants.includes(record.vault_id), {
     subject,

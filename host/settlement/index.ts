@@ -17,7 +17,7 @@ export { verifyEnvelope } from "./verify-envelope.ts";
 export { expectSame, required } from "./reject.ts";
 export { verifyConsumption } from "./consumption.ts";
 export { verifyChallenge } from "./challenges.ts";
-export { applyChallenge, type AccountingEntry, type ResolvedChallenge } from "./accounting.ts";
+export { UNDECIDED, applyChallenge, type AccountingEntry } from "./accounting.ts";
 export { composeEntry, composeSettlement } from "./settle.ts";
 export {
   collectRounds,

@@ -1,7 +1,8 @@
 import type { PayoutInstruction, SettlementEntry } from "#protocol";
 
 /**
- * Instructions to the payout rail for one finalized root: what each actor earned less what it owes, where positive.
+ * Instructions to the payout rail for one finalized root: what each actor earned. A penalty was taken from its stake, by the
+ * governance log, and is not taken twice.
  *
  * Follows from finalized entries alone, so that it can be derived again whatever the rail says (PL-8).
  *
@@ -14,8 +15,8 @@ export function payoutsOf(
 ): PayoutInstruction[] {
   const balances = new Map<string, number>();
   for (const { actor_id, kind, amount_minor } of entries.flatMap((entry) => entry.accounting)) {
-    const change = kind === "reward" ? amount_minor : -amount_minor;
-    balances.set(actor_id, (balances.get(actor_id) ?? 0) + change);
+    if (kind !== "reward") continue;
+    balances.set(actor_id, (balances.get(actor_id) ?? 0) + amount_minor);
   }
   return [...balances]
     .filter(([, amount]) => amount > 0)

@@ -14,6 +14,7 @@ import {
   type ChallengeResolution,
   type GovernanceState,
   type PayoutInstruction,
+  type ResolvedBy,
   type SettlementRoot,
   type SigningKey,
 } from "#protocol";
@@ -21,7 +22,7 @@ import {
 import type { ActorLog, ActorLogSchema } from "../evidence/actor-log.ts";
 import type { EpochRegister, EpochTrigger, GovernanceSchema } from "../governance/index.ts";
 import type { Store, Transaction } from "../store/index.ts";
-import { applyChallenge } from "./accounting.ts";
+import { UNDECIDED, applyChallenge } from "./accounting.ts";
 import {
   UNRESOLVED_CHALLENGE_STATES,
   appraiseChallenge,
@@ -199,10 +200,10 @@ class StoredSettlement implements Settlement {
       const ended: EndedChallenge[] = [];
       for (const row of open) {
         const decided = state.challengeResolutions.get(row.task_id);
-        const resolution = decided ?? (now >= row.deadline_ms ? "closed_without_penalty" : null);
-        if (resolution === null) continue;
-        await this.#end(trx, row, resolution);
-        ended.push({ taskId: row.task_id, resolution });
+        const resolved = decided ?? (now >= row.deadline_ms ? UNDECIDED : null);
+        if (resolved === null) continue;
+        await this.#end(trx, row, resolved);
+        ended.push({ taskId: row.task_id, resolution: resolved.resolution });
       }
       return ended;
     });
@@ -355,7 +356,7 @@ class StoredSettlement implements Settlement {
     await this.#move(trx, row, ["penalty_recorded"]);
   }
 
-  async #end(trx: Trx, row: queries.ChallengeRow, resolution: ChallengeResolution): Promise<void> {
+  async #end(trx: Trx, row: queries.ChallengeRow, resolved: ResolvedBy): Promise<void> {
     const candidate = await queries.readCandidate(trx, row.task_id);
     if (candidate === undefined) {
       throw new ConflictError(
@@ -363,13 +364,7 @@ class StoredSettlement implements Settlement {
         "challenge: expected the candidate it was opened against, got none",
       );
     }
-    const envelope = TASK_ENVELOPE.decode(candidate.envelope);
-    const challenge = CHALLENGE.decode(parseCose(row.signed).payload);
-    const entry = applyChallenge(
-      SETTLEMENT_ENTRY.decode(candidate.entry),
-      { challenge, resolution },
-      { envelope, policy: this.#governanceOf(candidate).policy },
-    );
+    const entry = applyChallenge(SETTLEMENT_ENTRY.decode(candidate.entry), resolved);
     const state = SETTLEMENT_LIFECYCLE.replay([
       { from: "collecting", to: "verifying_inputs" },
       { from: "verifying_inputs", to: "candidate_ready" },
@@ -381,7 +376,7 @@ class StoredSettlement implements Settlement {
       state,
       entry: SETTLEMENT_ENTRY.encode(entry),
     });
-    await this.#move(trx, row, resolutionPath(resolution));
+    await this.#move(trx, row, resolutionPath(resolved.resolution));
   }
 
   async #move(trx: Trx, row: queries.ChallengeRow, path: readonly string[]): Promise<void> {

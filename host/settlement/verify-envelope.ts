@@ -4,6 +4,7 @@ import {
   hex,
   resolveRequest,
   underSemantics,
+  taskKeyOf,
   type GovernanceState,
   type TaskEnvelope,
   type TaskRequest,
@@ -31,7 +32,10 @@ export function verifyEnvelope(envelope: TaskEnvelope, governance: GovernanceSta
   );
   const caller = envelope.caller_context;
   const submitter = required(governance.actors.get(caller.actor_id), "submitter");
-  const request = TASK_REQUEST.verify(caller.signed_request, submitter.signing_key);
+  const request = TASK_REQUEST.verify(
+    caller.signed_request,
+    taskKeyOf(submitter, caller.signed_request, envelope.epoch_id),
+  );
   const digest = TASK_REQUEST.digest(request);
   expectSame("request digest", digest, caller.request_digest);
   expectSame("task id", `t-${hex(digest).slice(0, 32)}`, envelope.task_id);

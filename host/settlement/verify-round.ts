@@ -15,6 +15,7 @@ import {
   peerNonce,
   roundsOf,
   vaultNonce,
+  taskKeyOf,
   type ExecutionResultBundle,
   type GovernanceState,
   type SessionManifest,
@@ -122,7 +123,10 @@ function verifySlice(
   const manifestDigest = SESSION_MANIFEST.digest(manifest);
   const vault = required(context.governance.actors.get(evidence.vault_id), "vault");
   expectSame("vault role", "enterprise", vault.role, "AUTH_ROLE_REFUSED");
-  const order = WORK_ORDER.verify(evidence.order, vault.signing_key);
+  const order = WORK_ORDER.verify(
+    evidence.order,
+    taskKeyOf(vault, evidence.order, context.envelope.epoch_id),
+  );
   verifyOrder(context, order, { round, vaultId: evidence.vault_id, inputState });
   const subject = `order of ${evidence.vault_id}`;
   expectSame(`${subject} enclave`, manifestDigest, order.enclave_manifest);

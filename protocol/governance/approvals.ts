@@ -1,5 +1,6 @@
 import { hex } from "../bytes.ts";
 import { RefusedError, VerificationError } from "../errors.ts";
+import { isOwnDecision, ownerOf } from "./actors.ts";
 import type { GovernanceState } from "./governance.ts";
 import {
   GOVERNANCE_STATEMENT,
@@ -52,10 +53,9 @@ export function verifyApprovals(
   return statement;
 }
 
-/** The coordinator keeps the log and says what its epochs hold; voters decide all else. */
+/** One actor about what is its own, see {@link ownerOf}; voters about all else. */
 function signersOf(state: GovernanceState, decision: GovernanceDecision): Signers {
-  const { genesis, actors } = state;
-  if (decision.type !== "epoch_closed") {
+  if (!isOwnDecision(decision)) {
     return new Map(
       votersOf(state).map(({ voterId, publicKey }) => [
         keyIdOf(publicKey),
@@ -63,9 +63,9 @@ function signersOf(state: GovernanceState, decision: GovernanceDecision): Signer
       ]),
     );
   }
-  const coordinator = actors.get(genesis.coordinator_id);
-  if (coordinator === undefined) return new Map();
-  const { actor_id: name, signing_key: publicKey } = coordinator;
+  const actor = ownerOf(state, decision);
+  if (actor === undefined) return new Map();
+  const { actor_id: name, signing_key: publicKey } = actor;
   return new Map([[keyIdOf(publicKey), { name, publicKey }]]);
 }
 
@@ -74,7 +74,7 @@ function requireAuthority(
   decision: GovernanceDecision,
   approvers: ReadonlySet<string>,
 ): void {
-  if (decision.type === "epoch_closed") return;
+  if (isOwnDecision(decision)) return;
   const { policy_version_id: version } = state.policy;
   const process = processOf(state.policy, decision);
   if (process.window_ms > 0) {

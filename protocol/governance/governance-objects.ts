@@ -12,6 +12,7 @@ import {
   usageScope,
 } from "../fields.ts";
 import { defineObject } from "../object.ts";
+import { actorDecisionSchemas, challengePenaltySchema } from "./actor-objects.ts";
 import { policySchema } from "./policy.ts";
 import { semanticRegistrationSchema } from "../semantics/registration.ts";
 import { semanticRegistrySchema } from "../semantics/semantics.ts";
@@ -24,7 +25,7 @@ export const actorSchema = z.strictObject({
   /** HPKE key that shares are sealed to; null for actors that receive none. */
   box_key: boxPublicKey.nullable(),
   stake_minor: natural,
-  status: z.enum(["active", "suspended"]),
+  status: z.enum(["active", "suspended", "retired"]),
 });
 
 /** Code or a model that tasks may name by digest. */
@@ -66,7 +67,7 @@ export const governanceStatementSchema = z.strictObject({
       /** An instance, which revokes all its enclaves, or one enclave, as a document spells it. */
       module_id: z.string().regex(/^i-[0-9a-f]{8,32}(-enc[0-9a-f]{16})?$/),
     }),
-    z.strictObject({ type: z.literal("actor_suspended"), actor_id: identifier }),
+    ...actorDecisionSchemas,
     /** Gives each subject back at most this much of what was consumed for a purpose, at the beginning of an epoch (PB-5). */
     z.strictObject({
       type: z.literal("budget_replenished"),
@@ -82,6 +83,9 @@ export const governanceStatementSchema = z.strictObject({
       type: z.literal("challenge_resolved"),
       task_id: identifier,
       resolution: z.enum(["approved", "not_confirmed", "closed_without_penalty"]),
+      /** Who pays, from its stake: the one at fault when approved, the challenger its bond when not confirmed, unless it is
+       * governance; else nobody. */
+      penalty: challengePenaltySchema.nullable(),
       reason: z.string().max(500),
     }),
     /** A whole new policy version, which becomes active when its epoch opens (PV-2). */

@@ -4,6 +4,7 @@ import { bytesUpTo } from "../fields.ts";
 import { equalBytes } from "../bytes.ts";
 import { verifyCheckpoint } from "../checkpoint.ts";
 import { VerificationError } from "../errors.ts";
+import { vaultKeysOf } from "./actors.ts";
 import { foldGovernance, type GovernanceState } from "./governance.ts";
 import { GENESIS } from "./governance-objects.ts";
 import { leafHash, merkleRoot } from "../merkle.ts";
@@ -95,9 +96,7 @@ function verifyGovernanceCheckpoint(
   const checkpoint = verifyCheckpoint(snapshot.checkpoint, {
     origin: governanceOrigin(genesis.network),
     log: { name: coordinator.actor_id, publicKey: coordinator.signing_key },
-    witnesses: [...actors.values()]
-      .filter((actor) => actor.role === "enterprise")
-      .map((actor) => ({ name: actor.actor_id, publicKey: actor.signing_key })),
+    witnesses: vaultKeysOf(state),
     quorum,
   });
   const root = merkleRoot(snapshot.events.map((event) => leafHash(event)));

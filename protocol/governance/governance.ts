@@ -5,12 +5,20 @@ import type { UsageScope } from "../fields.ts";
 import {
   GENESIS,
   GOVERNANCE_EVENT,
-  type Actor,
   type Artifact,
   type Genesis,
   type GovernanceStatement,
 } from "./governance-objects.ts";
 import { digestOfBytes } from "../hash.ts";
+import type { ChallengePenalty } from "./actor-objects.ts";
+import {
+  decideActor,
+  genesisActors,
+  isActorDecision,
+  type RegisteredActor,
+} from "./actors.ts";
+import { eventFault } from "./event-fault.ts";
+import { slashStake } from "./stakes.ts";
 import type { Policy } from "./policy.ts";
 import {
   announcePolicy,
@@ -43,12 +51,14 @@ export interface GovernanceState {
   readonly semantics: SemanticRegistry;
   /** Every version by its name, the newest among them. */
   readonly registries: ReadonlyMap<string, SemanticRegistry>;
-  readonly actors: ReadonlyMap<string, Actor>;
+  readonly actors: ReadonlyMap<string, RegisteredActor>;
   /** By lower-case hex digest. */
   readonly artifacts: ReadonlyMap<string, Artifact>;
   readonly revokedMeasurements: readonly string[];
   readonly revokedModuleIds: readonly string[];
-  readonly challengeResolutions: ReadonlyMap<string, ChallengeResolution>;
+  /** How often an actor that executes was suspended, retired or given another key: never decreases. */
+  readonly withdrawals: number;
+  readonly challengeResolutions: ReadonlyMap<string, ResolvedBy>;
   /** In the order of the log; of one purpose, each of a later epoch than the one before. */
   readonly replenishments: readonly Replenishment[];
   /** Digest of the last event; zeros before the first. */
@@ -68,6 +78,12 @@ export interface Replenishment {
 /** How governance ended a challenge. */
 export type ChallengeResolution = "approved" | "not_confirmed" | "closed_without_penalty";
 
+/** What governance decided about a challenge, and who pays for it. */
+export interface ResolvedBy {
+  readonly resolution: ChallengeResolution;
+  readonly penalty: ChallengePenalty | null;
+}
+
 /**
  * The state that the genesis alone gives.
  *
@@ -84,10 +100,11 @@ export function genesisState(genesisBytes: Uint8Array): GovernanceState {
     epoch: { epochId: 0, openedMs: genesis.opened_ms, boundaryRequested: false },
     semantics: genesis.semantics,
     registries: new Map([[genesis.semantics.semantic_version, genesis.semantics]]),
-    actors: new Map(genesis.actors.map((actor) => [actor.actor_id, actor])),
+    actors: genesisActors(genesis),
     artifacts: new Map(),
     revokedMeasurements: [],
     revokedModuleIds: [],
+    withdrawals: 0,
     challengeResolutions: new Map(),
     replenishments: [],
     head: new Uint8Array(32),
@@ -126,6 +143,7 @@ export function applyGovernanceEvent(
 
 function decide(state: GovernanceState, statement: GovernanceStatement): GovernanceState {
   const decision = statement.decision;
+  if (isActorDecision(decision)) return decideActor(state, decision);
   switch (decision.type) {
     case "artifact_registered": {
       const artifacts = new Map(state.artifacts);
@@ -136,13 +154,6 @@ function decide(state: GovernanceState, statement: GovernanceStatement): Governa
       return { ...state, revokedMeasurements: [...state.revokedMeasurements, decision.pcr0] };
     case "platform_revoked":
       return { ...state, revokedModuleIds: [...state.revokedModuleIds, decision.module_id] };
-    case "actor_suspended": {
-      const actor = state.actors.get(decision.actor_id);
-      if (actor === undefined) return state;
-      const actors = new Map(state.actors);
-      actors.set(actor.actor_id, { ...actor, status: "suspended" });
-      return { ...state, actors };
-    }
     case "budget_replenished":
       return {
         ...state,
@@ -161,12 +172,37 @@ function decide(state: GovernanceState, statement: GovernanceStatement): Governa
       return { ...state, epoch: { ...state.epoch, boundaryRequested: true } };
     case "epoch_closed":
       return closeGovernedEpoch(state, decision, statement.time_ms);
-    case "challenge_resolved": {
-      const challengeResolutions = new Map(state.challengeResolutions);
-      challengeResolutions.set(decision.task_id, decision.resolution);
-      return { ...state, challengeResolutions };
-    }
+    case "challenge_resolved":
+      return resolveChallenge(state, decision);
   }
+}
+
+/**
+ * A challenge is decided once, and what it costs is taken from the stake of whoever governance says.
+ *
+ * @throws {@link VerificationError} GOVERNANCE_EVENT_INVALID for a second decision, or a penalty where none belongs
+ */
+function resolveChallenge(
+  state: GovernanceState,
+  decision: Extract<GovernanceStatement["decision"], { type: "challenge_resolved" }>,
+): GovernanceState {
+  const { task_id: taskId, resolution, penalty } = decision;
+  if (state.challengeResolutions.has(taskId)) {
+    throw eventFault("task_id", "a task whose challenge is not decided", taskId);
+  }
+  const expected = { approved: "who pays", not_confirmed: null, closed_without_penalty: "none" };
+  const rule = expected[resolution];
+  if (rule !== null && (rule === "none") !== (penalty === null)) {
+    throw eventFault("penalty", rule, penalty === null ? "none" : "one");
+  }
+  const challengeResolutions = new Map(state.challengeResolutions);
+  challengeResolutions.set(taskId, { resolution, penalty });
+  const decided = { ...state, challengeResolutions };
+  if (penalty === null) return decided;
+  const condition = resolution === "approved" ? "challenge_approved" : "challenge_not_confirmed";
+  const { actor_id: actorId, amount_minor: amountMinor } = penalty;
+  const paid = slashStake(state, { actorId, condition, evidence: taskId, amountMinor });
+  return { ...decided, actors: new Map(state.actors).set(actorId, paid) };
 }
 
 /** Approvals of mediation authorities are events, and a genesis is none. */
@@ -258,7 +294,7 @@ export function underSemantics(state: GovernanceState, semanticVersion: string):
 }
 
 /** The active actor named `actorId`. @throws {@link RefusedError} AUTH_UNKNOWN_ACTOR */
-export function activeActor(state: GovernanceState, actorId: string): Actor {
+export function activeActor(state: GovernanceState, actorId: string): RegisteredActor {
   const actor = state.actors.get(actorId);
   if (actor === undefined || actor.status !== "active") {
     throw new RefusedError(

@@ -1,5 +1,6 @@
 import { equalBytes } from "../bytes.ts";
 import { VerificationError } from "../errors.ts";
+import { eventFault } from "./event-fault.ts";
 import type { GovernanceState } from "./governance.ts";
 import type { GovernanceDecision } from "./governance-objects.ts";
 import { POLICY_VERSION_LIFECYCLE } from "../lifecycles.ts";
@@ -86,7 +87,7 @@ export function retirePolicy(
   const version = state.policies.get(id);
   const { epochId } = state.epoch;
   if (version?.status !== "deprecated" || version.retiresFrom !== null) {
-    throw invalid("policy_version_id", "a deprecated version that does not retire yet", id);
+    throw eventFault("policy_version_id", "a deprecated version that does not retire yet", id);
   }
   require(fromEpoch > epochId, "from_epoch", `${epochId + 1} or later`, `${fromEpoch}`);
   const policies = new Map(state.policies).set(id, { ...version, retiresFrom: fromEpoch });
@@ -166,7 +167,7 @@ function successorOf({ policy }: PolicyVersion, { policies }: GovernanceState): 
 function lastVersion({ policies, genesis }: GovernanceState): PolicyVersion {
   const [first] = genesisPolicies(genesis.policy).values();
   const last = [...policies.values()].at(-1) ?? first;
-  if (last === undefined) throw invalid("policies", "one version or more", "none");
+  if (last === undefined) throw eventFault("policies", "one version or more", "none");
   return last;
 }
 
@@ -226,12 +227,5 @@ function notBound({ policy_version, epoch_id }: PolicyBinding): VerificationErro
 }
 
 function require(holds: boolean, field: string, expected: string, got: string): void {
-  if (!holds) throw invalid(field, expected, got);
-}
-
-function invalid(field: string, expected: string, got: string): VerificationError {
-  return new VerificationError(
-    { code: "GOVERNANCE_EVENT_INVALID", field, expected, actual: got },
-    `governance event ${field}: expected ${expected}, got ${got}`,
-  );
+  if (!holds) throw eventFault(field, expected, got);
 }

@@ -162,6 +162,8 @@ export const policySchema = z.strictObject({
     producer_stake_minor: natural,
     staked_multiplier_percent: natural,
     violation_penalty_minor: natural,
+    /** Whole epochs that stake stays slashable after its owner has asked for it back. */
+    unbonding_epochs: natural,
   }),
   governance: z.strictObject({
     challenge_window_ms: natural,

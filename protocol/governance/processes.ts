@@ -1,11 +1,12 @@
+import type { OwnDecision } from "./actors.ts";
 import type { GovernanceDecision } from "./governance-objects.ts";
 import type { GovernanceProcess, Policy } from "./policy.ts";
 
 /** What voters decide, in kinds that the policy gives a process each. */
 export type ProposalKind = keyof Policy["governance"]["processes"];
 
-/** Decisions that voters take. The others are the coordinator's word about its epochs. */
-export type GovernedDecision = Exclude<GovernanceDecision, { readonly type: "epoch_closed" }>;
+/** Decisions that voters take. The others are one actor's own. */
+export type GovernedDecision = Exclude<GovernanceDecision, OwnDecision>;
 
 /** Which kind a decision is of. A registration that makes an attribute active promotes it. */
 export function kindOf(decision: GovernedDecision): ProposalKind {
@@ -18,7 +19,15 @@ export function kindOf(decision: GovernedDecision): ProposalKind {
     case "measurement_revoked":
     case "platform_revoked":
       return "measurement";
+    case "actor_registered":
+    case "actor_key_replaced":
+    case "actor_role_changed":
     case "actor_suspended":
+    case "actor_reinstated":
+    case "actor_retired":
+    case "stake_deposited":
+    case "stake_withdrawn":
+    case "actor_slashed":
       return "actor";
     case "artifact_registered":
       return "artifact";

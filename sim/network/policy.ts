@@ -118,6 +118,7 @@ export function simulatedPolicy(measurement: NitroMeasurement, nowMs: number): P
       producer_stake_minor: 0,
       staked_multiplier_percent: 150,
       violation_penalty_minor: 100_000,
+      unbonding_epochs: 10,
     },
     governance: {
       challenge_window_ms: 2 * SECOND,

@@ -70,7 +70,16 @@ async function resolve(taskId: string, resolution: ChallengeResolution): Promise
   await live.client.submitGovernanceEvent(
     createGovernanceEvent({
       state,
-      decision: { type: "challenge_resolved", task_id: taskId, resolution, reason: "reviewed" },
+      decision: {
+        type: "challenge_resolved",
+        task_id: taskId,
+        resolution,
+        penalty: {
+          actor_id: resolution === "approved" ? SIM_ACTORS.aggregator : SIM_ACTORS.verifier,
+          amount_minor: 100,
+        },
+        reason: "reviewed",
+      },
       keys,
       timeMs: Date.now(),
     }),

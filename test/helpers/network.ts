@@ -195,6 +195,7 @@ export function testPolicy(measurement: Measurement, vaultCount: number): Policy
       producer_stake_minor: 0,
       staked_multiplier_percent: 100,
       violation_penalty_minor: 500,
+      unbonding_epochs: 2,
     },
     governance: {
       challenge_window_ms: 2_000,

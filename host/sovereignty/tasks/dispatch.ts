@@ -20,7 +20,7 @@ import {
 import {
   roundsOfRequest,
   taskIdOf,
-  verifyRequest,
+  verifyAdmitted,
   type AuthenticRequest,
 } from "../../requests/index.ts";
 import { shareCommitmentsOf } from "./decide.ts";
@@ -84,7 +84,7 @@ type Derived = Pick<
  *
  * @throws {@link RefusedError} COORDINATION_SLICE_REFUSED with `field`; AUTH_GRANT_MISSING.
  * @throws {@link ConflictError} PRIVACY_BUDGET_STATE_CONFLICT, PRIVACY_BUDGET_UNKNOWN_RESERVATION
- * @throws As `governanceFor` and `verifyRequest`.
+ * @throws As `governanceFor` and `verifyAdmitted`.
  */
 export async function requireDispatchable(
   context: VaultContext,
@@ -97,7 +97,7 @@ export async function requireDispatchable(
 ): Promise<Dispatch> {
   const { envelope, reference } = args;
   const governance = governanceFor(args.governance, envelope);
-  const authentic = verifyRequest(envelope.caller_context.signed_request, governance, TASK_REQUEST);
+  const authentic = verifyAdmitted(envelope, governance);
   const { request, requestDigest } = authentic;
   requireEqual(
     "caller_context.request_digest",

@@ -67,7 +67,7 @@ export async function releaseShare(context: VaultContext, args: Release): Promis
   const settled = await requireSettled(context, envelope);
   const outputCommitment = await requireFinalOutput(context, args, settled);
   const root = requireSettlement(args, settled, outputCommitment);
-  if (governance.challengeResolutions.get(envelope.task_id) === "approved") {
+  if (governance.challengeResolutions.get(envelope.task_id)?.resolution === "approved") {
     throw refused("a task of which governance has approved no challenge");
   }
   const released = await releasedOf(context.store.db, requestDigest);

@@ -355,6 +355,7 @@ test("[CH-2] a challenge that governance decided about cannot be left out", asyn
     type: "challenge_resolved",
     task_id,
     resolution: "approved",
+    penalty: { actor_id: "aggregator", amount_minor: 500 },
     reason: "x",
   } as const;
   const hidden = await settleRun(await runTask({ decisions: [decision] }));
@@ -370,7 +371,13 @@ test("[PL-5][CH-2] a coordinator that shows governance as it was before it settl
   const run = await runTask();
   const task_id = run.task.envelope.task_id;
   const later = governanceSnapshot(run.network, [
-    { type: "challenge_resolved", task_id, resolution: "approved", reason: "x" },
+    {
+      type: "challenge_resolved",
+      task_id,
+      resolution: "approved",
+      penalty: { actor_id: "aggregator", amount_minor: 500 },
+      reason: "x",
+    },
   ]);
   const hidden = await settleRun(run, { later, exported: run.snapshotBytes });
   expect(verifyBundle(hidden.file, trustOf(hidden)).failure).toEqual({

@@ -1,9 +1,10 @@
 import { expect, test } from "vitest";
 
-import { accountTask, isStaked, rewardOf } from "../../../host/settlement/accounting.ts";
+import { accountTask, rewardOf } from "../../../host/settlement/accounting.ts";
 import { payoutsOf } from "../../../host/settlement/payouts.ts";
 import {
   genesisState,
+  isStaked,
   type Actor,
   type ActorRole,
   type ConsumptionRecord,
@@ -119,7 +120,7 @@ test("[CT-6][SP-3] a Vault earns for each round it took part in, an aggregator f
   ]);
 });
 
-test("[SP-5] a payout is what was earned less what is owed, and never negative", () => {
+test("[SP-5] a payout is what was earned; what is owed was taken from the stake", () => {
   const line = (actor_id: string, kind: "reward" | "penalty", amount_minor: number) => ({
     actor_id,
     kind,
@@ -138,6 +139,6 @@ test("[SP-5] a payout is what was earned less what is owed, and never negative",
   };
   const second = { ...entry, task_id: "t-2", accounting: [line("a", "reward", 1)] };
   expect(payoutsOf(someDigest("root"), [entry, second])).toEqual([
-    { settlement_root: someDigest("root"), actor_id: "a", amount_minor: 201 },
+    { settlement_root: someDigest("root"), actor_id: "a", amount_minor: 301 },
   ]);
 });

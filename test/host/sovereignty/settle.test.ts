@@ -348,7 +348,7 @@ test("[RD-2] nothing is released of a task whose challenge governance approved, 
   clock.nowMs += 2_000;
   const decided = (resolution: ChallengeResolution): GovernanceState => ({
     ...governance,
-    challengeResolutions: new Map([[task.envelope.task_id, resolution]]),
+    challengeResolutions: new Map([[task.envelope.task_id, { resolution, penalty: null }]]),
   });
   const release = releaseOf(task);
   await expect(
