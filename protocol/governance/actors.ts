@@ -90,8 +90,7 @@ export function vaultKeysOf({ actors }: Pick<GovernanceState, "actors">): readon
 export type OwnDecision = Extract<
   GovernanceDecision,
   {
-    readonly type:
-      "epoch_closed" | "violation_proven" | "actor_key_rotated" | "unbonding_started";
+    readonly type: "epoch_closed" | "violation_proven" | "actor_key_rotated" | "unbonding_started";
   }
 >;
 

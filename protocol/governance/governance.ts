@@ -11,12 +11,7 @@ import {
 } from "./governance-objects.ts";
 import { digestOfBytes } from "../hash.ts";
 import type { ChallengePenalty } from "./actor-objects.ts";
-import {
-  decideActor,
-  genesisActors,
-  isActorDecision,
-  type RegisteredActor,
-} from "./actors.ts";
+import { decideActor, genesisActors, isActorDecision, type RegisteredActor } from "./actors.ts";
 import { eventFault } from "./event-fault.ts";
 import { slashStake } from "./stakes.ts";
 import type { Policy } from "./policy.ts";

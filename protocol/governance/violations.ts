@@ -1,7 +1,6 @@
-import { hex, utf8 } from "../bytes.ts";
+import { hex } from "../bytes.ts";
 import { checkpointSigner, parseCheckpoint, verifyCheckpoint } from "../checkpoint.ts";
 import { actorLogOrigin } from "../evidence-bundle.ts";
-import { digestOfBytes } from "../hash.ts";
 import { CONSUMPTION_RECORD } from "../settlement.ts";
 import { parseCose } from "../signing.ts";
 import type { ActorDecision } from "./actor-objects.ts";
@@ -80,7 +79,7 @@ function forkedHead(
   const roots = new Set(heads.map((head) => hex(head.root)));
   const forked = roots.size === 2 && heads.every((head) => head.size === size);
   if (!forked) throw eventFault("grounds.checkpoints", "two roots of one size", "others");
-  return hex(digestOfBytes("equivocation", utf8(`${origin} ${size}`)));
+  return `${origin} ${size}`;
 }
 
 function headOf(note: string, origin: string, actor: RegisteredActor) {
