@@ -33,6 +33,10 @@ import {
 import { queryGranularitySchema } from "../../protocol/semantics/granularity.ts";
 import * as fields from "../../protocol/fields.ts";
 import * as governance from "../../protocol/governance/governance-objects.ts";
+import {
+  actorRegistrationSchema,
+  keyRotationSchema,
+} from "../../protocol/governance/actor-objects.ts";
 import { governanceSnapshotSchema } from "../../protocol/governance/governance-snapshot.ts";
 import { nodeAnswerSchema, nodeCallSchema } from "../../protocol/node-call.ts";
 import { policySchema, referenceValueSchema } from "../../protocol/governance/policy.ts";
@@ -153,6 +157,8 @@ const COMPOUND: Named = [
   ["artifact", governance.artifactSchema],
   ["genesis", governance.genesisSchema],
   ["governance-statement", governance.governanceStatementSchema],
+  ["actor-registration", actorRegistrationSchema],
+  ["key-rotation", keyRotationSchema],
   ["governance-event", governance.governanceEventSchema],
   ["governance-snapshot", governanceSnapshotSchema],
   ["event", eventSchema],

@@ -34,7 +34,7 @@ import { ADULTS } from "../helpers/sample-parameters.ts";
  */
 
 type Decision = GovernanceStatement["decision"];
-const SUSPENDED: Decision = { type: "actor_suspended", actor_id: "vault-9" };
+const SUSPENDED: Decision = { type: "actor_suspended", actor_id: "coordinator" };
 const REVOKED: Decision = { type: "platform_revoked", module_id: "i-0000000a" };
 
 let network: TestNetwork;
