@@ -1,4 +1,4 @@
-import { equalBytes, hex } from "../bytes.ts";
+import { equalBytes } from "../bytes.ts";
 import type { NamedKey } from "../checkpoint.ts";
 import { keyIdOf, parseCose } from "../signing.ts";
 import {

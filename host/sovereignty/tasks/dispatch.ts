@@ -2,7 +2,6 @@ import {
   ConflictError,
   RefusedError,
   TASK_ENVELOPE,
-  TASK_REQUEST,
   VerificationError,
   encodeCbor,
   equalBytes,

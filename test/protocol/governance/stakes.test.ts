@@ -23,6 +23,7 @@ const START = genesisState(network.genesisBytes);
 const VOTERS = network.governanceKeys.slice(0, 2);
 const [vault] = network.vaults;
 if (vault === undefined) throw new Error("no vault");
+const VAULT_KEY = vault.signing;
 const INVALID = "GOVERNANCE_EVENT_INVALID";
 const refused = (code: string, field?: string) =>
   expect.objectContaining(
@@ -89,7 +90,7 @@ function accountOf(state: GovernanceState) {
 test("[GS-3] stake goes in, unbonds by its owner's word, and out when the window is over", () => {
   const bonded = decided(START, deposit(500, "wire-1"));
   expect(accountOf(bonded)).toMatchObject({ deposited: 1_000_500, bonded: 1_000_500 });
-  const leaving = decided(bonded, unbonding(600), [vault.signing]);
+  const leaving = decided(bonded, unbonding(600), [VAULT_KEY]);
   expect(accountOf(leaving)).toMatchObject({ bonded: 999_900, unbonding: 600 });
   for (const early of [leaving, later(leaving, 1)]) {
     expect(() => decided(early, withdrawal(1, "out-1"))).toThrow(refused(INVALID, "amount_minor"));
@@ -115,7 +116,7 @@ test.for<{
   {
     title: "more than is bonded to unbond",
     decision: unbonding(1_000_001),
-    keys: [vault.signing],
+    keys: [VAULT_KEY],
     code: INVALID,
   },
   {
@@ -126,7 +127,7 @@ test.for<{
   {
     title: "an actor to say that it has paid",
     decision: deposit(1, "wire-2"),
-    keys: [vault.signing],
+    keys: [VAULT_KEY],
     code: "GOVERNANCE_QUORUM_NOT_MET",
   },
   {
@@ -153,7 +154,7 @@ test("[GS-3] one payment counts once, for whomever", () => {
 });
 
 test("[GS-3] slashing takes what is bonded, then what is leaving, and never more than there is", () => {
-  const leaving = decided(START, unbonding(400_000), [vault.signing]);
+  const leaving = decided(START, unbonding(400_000), [VAULT_KEY]);
   const once = decided(leaving, slashed(700_000));
   expect(accountOf(once)).toMatchObject({ bonded: 0, unbonding: 300_000, slashed: 700_000 });
   expect(() => decided(once, slashed(1)), "one punishment for one task").toThrow(
@@ -178,10 +179,10 @@ test("[GS-3] who is below its tier's minimum takes no new work", () => {
 });
 
 test("[GS-3] a suspended actor takes nothing out, a retired one unbonds all", () => {
-  const leaving = later(decided(START, unbonding(10), [vault.signing]), 2);
+  const leaving = later(decided(START, unbonding(10), [VAULT_KEY]), 2);
   const suspended = decided(leaving, { type: "actor_suspended", actor_id: "vault-1" });
   expect(() => decided(suspended, withdrawal(10, "out"))).toThrow(refused(INVALID, "actor_id"));
-  expect(() => decided(suspended, unbonding(1), [vault.signing])).toThrow(
+  expect(() => decided(suspended, unbonding(1), [VAULT_KEY])).toThrow(
     refused("GOVERNANCE_QUORUM_NOT_MET"),
   );
   const retired = decided(leaving, { type: "actor_retired", actor_id: "vault-1" });
@@ -193,8 +194,8 @@ test("[GS-3] a suspended actor takes nothing out, a retired one unbonds all", ()
 
 test("[GS-3] an actor has sixteen withdrawals under way", () => {
   let state = START;
-  for (let count = 0; count < 16; count += 1) state = decided(state, unbonding(1), [vault.signing]);
-  expect(() => decided(state, unbonding(1), [vault.signing])).toThrow(refused(INVALID, "actor_id"));
+  for (let count = 0; count < 16; count += 1) state = decided(state, unbonding(1), [VAULT_KEY]);
+  expect(() => decided(state, unbonding(1), [VAULT_KEY])).toThrow(refused(INVALID, "actor_id"));
 });
 
 const RECORD: ConsumptionRecord = {
@@ -220,7 +221,7 @@ function proven(
     type: "violation_proven",
     actor_id: "vault-1",
     policy_version_id: version,
-    signed_record: CONSUMPTION_RECORD.sign({ ...RECORD, ...changes }, vault?.signing ?? VOTERS[0]!),
+    signed_record: CONSUMPTION_RECORD.sign({ ...RECORD, ...changes }, VAULT_KEY),
   };
 }
 
@@ -235,7 +236,7 @@ test("[GS-3][SP-4] a Vault's own record of having exceeded its budget costs it t
     [proven({ flagged: false }), [signing], INVALID],
     [proven({ vault_id: "vault-2" }), [signing], INVALID],
     [proven({}, "policy-9"), [signing], INVALID],
-    [proven(), [vault.signing], "GOVERNANCE_QUORUM_NOT_MET"],
+    [proven(), [VAULT_KEY], "GOVERNANCE_QUORUM_NOT_MET"],
     [proven(), VOTERS, "GOVERNANCE_QUORUM_NOT_MET"],
   ];
   for (const [decision, keys, code] of attempts) {
@@ -250,7 +251,7 @@ test("[GS-3][SP-4] a Vault's own record of having exceeded its budget costs it t
   expect(() => decided(START, forged, [signing])).toThrow(refused("PROOF_SIGNATURE_INVALID"));
 });
 
-function head(origin: string, size: number, root: number, key = vault?.signing ?? VOTERS[0]!) {
+function head(origin: string, size: number, root: number, key = VAULT_KEY) {
   const signerName = origin.endsWith("/test") ? "coordinator" : "vault-1";
   return signCheckpoint({ origin, size, root: new Uint8Array(32).fill(root), signerName, key });
 }
