@@ -128,11 +128,7 @@ export {
   KEY_ROTATION,
   type ChallengePenalty,
 } from "./governance/actor-objects.ts";
-export {
-  taskKeyOf,
-  vaultKeysOf,
-  type RegisteredActor,
-} from "./governance/actors.ts";
+export { taskKeyOf, vaultKeysOf, type RegisteredActor } from "./governance/actors.ts";
 export {
   isStaked,
   requireStake,
