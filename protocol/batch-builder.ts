@@ -7,7 +7,7 @@ import {
   fitsColumn,
   type BatchColumn,
 } from "./batch-body.ts";
-import { compareBytes } from "./bytes.ts";
+import { compareBytes, putLatin1 } from "./bytes.ts";
 import { CborWriter } from "./cbor-writer.ts";
 import { encodeCbor, requireCanonicalText } from "./cbor.ts";
 import { MerkleRoot } from "./merkle.ts";
@@ -54,7 +54,8 @@ export class BatchBuilder {
   readonly #columns: readonly ColumnWriter[];
   /** By canonical order of their names: with the encoded name. */
   readonly #sorted: readonly { readonly key: Uint8Array; readonly column: ColumnWriter }[];
-  readonly #attributesHead: Uint8Array;
+  /** What every record begins with: all up to its first attribute, but for the salt. */
+  readonly #recordHead: Uint8Array;
   readonly #record = new CborWriter(BATCH_BYTES_MAX);
   readonly #subjectIds = new CborWriter(BATCH_RECORDS_MAX * SUBJECT_ID_BYTES);
   readonly #salts = new CborWriter(BATCH_RECORDS_MAX * SALT_BYTES);
@@ -79,11 +80,13 @@ export class BatchBuilder {
       .map((column) => ({ key: encodeCbor(column.name), column }))
       .sort((left, right) => compareBytes(left.key, right.key));
     const head = new CborWriter(1024);
+    head.raw(RECORD_HEAD);
+    head.raw(ERASED_SALT);
     head.raw(encodeCbor("schema"));
     head.text(schema);
     head.raw(encodeCbor("attributes"));
     head.map(columns.length);
-    this.#attributesHead = head.written;
+    this.#recordHead = head.written;
   }
 
   /** Records so far, erased ones included. */
@@ -103,24 +106,32 @@ export class BatchBuilder {
    * @throws MalformedError SCHEMA_BATCH_MALFORMED when a column has not exactly one value, or a size is another.
    */
   endRecord(subjectId: Uint8Array, salt: Uint8Array): void {
-    const next = this.#count + 1;
-    const whole = this.#columns.every((column) => column.count === next);
-    if (!whole || subjectId.length !== SUBJECT_ID_BYTES || salt.length !== SALT_BYTES) {
+    if (!this.#isWhole() || subjectId.length !== SUBJECT_ID_BYTES || salt.length !== SALT_BYTES) {
       throw batchMalformed("one value in every column, a subject id and a salt");
     }
     const record = this.#record;
-    record.cut(0);
-    record.raw(RECORD_HEAD);
-    record.raw(salt);
-    record.raw(this.#attributesHead);
+    this.#beginRecord();
+    record.patch(RECORD_HEAD.length, salt);
     for (const { key, column } of this.#sorted) {
       record.raw(key);
       column.endRecord(record);
     }
     record.raw(SUBJECT_HEAD);
     record.raw(subjectId);
-    this.#commitment.write(hash("sha256", record.written, "binary"), "binary");
+    putLatin1(this.#commitment, 0, hash("sha256", record.view, "binary"));
     this.#take(subjectId, salt);
+  }
+
+  #beginRecord(): void {
+    const head = this.#recordHead;
+    if (this.#record.length === 0) this.#record.raw(head);
+    else this.#record.cut(head.length);
+  }
+
+  #isWhole(): boolean {
+    const next = this.#count + 1;
+    for (const { count } of this.#columns) if (count !== next) return false;
+    return true;
   }
 
   /** Forgets the values given since the last record. */
@@ -132,7 +143,7 @@ export class BatchBuilder {
   addErased(commitment: Uint8Array): void {
     if (commitment.length !== HASH_BYTES) throw batchMalformed("32-byte commitments");
     this.dropRecord();
-    this.#record.cut(0);
+    this.#beginRecord();
     for (const column of this.#columns) {
       column.null();
       column.endRecord(this.#record);
@@ -232,12 +243,9 @@ export class ColumnWriter {
   /** Text of a text column that is ASCII: `bytes` in [from, to). Returns false, having done nothing, when it is not. */
   ascii(bytes: Uint8Array, from: number, to: number): boolean {
     if (this.#column.type !== "text" || to - from > ATTRIBUTE_TEXT_MAX) return false;
-    let all = 0;
-    for (let at = from; at < to; at += 1) all |= bytes[at] ?? 0x80;
-    if (all >= 0x80) return false;
-    this.#count += 1;
-    this.#values.textOf(bytes, from, to);
-    return true;
+    const isAscii = this.#values.asciiOf(bytes, from, to);
+    if (isAscii) this.#count += 1;
+    return isAscii;
   }
 
   /** Ends the record: copies its value to where it is committed to. */

@@ -56,6 +56,11 @@ export function fromBase64(text: string): Uint8Array {
   return bytes;
 }
 
+/** Writes text of one unit for each byte to `target` at `at`: what node:crypto gives faster than a new array. */
+export function putLatin1(target: Uint8Array, at: number, text: string): void {
+  for (let index = 0; index < text.length; index += 1) target[at + index] = text.charCodeAt(index);
+}
+
 /** One new array holding all `parts` in order. */
 export function concat(...parts: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
   const whole = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));

@@ -14,6 +14,9 @@ const HEAD_BYTES_MAX = 9;
 const START_BYTES = 4096;
 /** Bytes that a loop copies faster than a call does. */
 const SHORT_BYTES = 64;
+/** The longest of the arrays that are kept. */
+const VIEWS_MAX = 4096;
+const ASCII_END = 0x80;
 const TWO_32 = 0x1_0000_0000;
 
 /**
@@ -24,6 +27,7 @@ const TWO_32 = 0x1_0000_0000;
 export class CborWriter {
   readonly #bytesMax: number;
   #bytes: Uint8Array = new Uint8Array(START_BYTES);
+  #views: (Uint8Array | undefined)[] = [];
   #length = 0;
 
   /** @param bytesMax - What it may grow to. */
@@ -38,6 +42,19 @@ export class CborWriter {
   /** What was written, without a copy: valid until the next write. */
   get written(): Uint8Array {
     return this.#bytes.subarray(0, this.#length);
+  }
+
+  /** As {@link written}. The arrays are kept: for what is asked for as often as it is written. */
+  get view(): Uint8Array {
+    const length = this.#length;
+    if (length > VIEWS_MAX) return this.written;
+    return (this.#views[length] ??= this.written);
+  }
+
+  /** Overwrites what was written at `at`. */
+  patch(at: number, bytes: Uint8Array): void {
+    const target = this.#bytes;
+    for (let index = 0; index < bytes.length; index += 1) target[at + index] = bytes[index] ?? 0;
   }
 
   /** Forgets what was written from `length` on. */
@@ -72,6 +89,23 @@ export class CborWriter {
   textOf(bytes: Uint8Array, from: number, to: number): void {
     this.#head(TEXT, to - from);
     this.#copy(bytes, from, to);
+  }
+
+  /** Text of `bytes` in [from, to) if that is ASCII; returns false, having written nothing, when it is not. */
+  asciiOf(bytes: Uint8Array, from: number, to: number): boolean {
+    const start = this.#length;
+    this.#head(TEXT, to - from);
+    const target = this.#bytes;
+    let length = this.#length;
+    let all = 0;
+    for (let at = from; at < to; at += 1) {
+      const byte = bytes[at] ?? ASCII_END;
+      all |= byte;
+      target[length] = byte;
+      length += 1;
+    }
+    this.#length = all < ASCII_END ? length : start;
+    return all < ASCII_END;
   }
 
   bytes(value: Uint8Array): void {
@@ -127,10 +161,11 @@ export class CborWriter {
 
   #copy(from: Uint8Array, start: number, end: number): void {
     const bytes = this.#bytes;
-    let length = this.#length;
-    this.#length += end - start;
-    if (end - start > SHORT_BYTES) bytes.set(from.subarray(start, end), length);
-    else for (let at = start; at < end; at += 1) bytes[length++] = from[at] ?? 0;
+    const length = this.#length;
+    const count = end - start;
+    this.#length = length + count;
+    if (count > SHORT_BYTES) bytes.set(from.subarray(start, end), length);
+    else for (let at = 0; at < count; at += 1) bytes[length + at] = from[start + at] ?? 0;
   }
 
   #reserve(bytes: number): void {
@@ -147,5 +182,6 @@ export class CborWriter {
     // What it holds may be plaintext of records.
     this.#bytes.fill(0);
     this.#bytes = grown;
+    this.#views = [];
   }
 }

@@ -23,6 +23,7 @@ export {
   fromBase64,
   fromHex,
   hex,
+  putLatin1,
   utf8,
   utf8Text,
 } from "./bytes.ts";

@@ -1,6 +1,6 @@
 import { hash } from "node:crypto";
 
-import { equalBytes } from "./bytes.ts";
+import { equalBytes, putLatin1 } from "./bytes.ts";
 import { LimitError, VerificationError } from "./errors.ts";
 import { sha256 } from "./hash.ts";
 
@@ -43,7 +43,7 @@ export class MerkleRoot {
 
   /** Appends the leaf that holds `entry` of 32 bytes. */
   appendEntry(entry: Uint8Array): void {
-    this.#leaf.set(entry, 1);
+    for (let at = 0; at < HASH_BYTES; at += 1) this.#leaf[at + 1] = entry[at] ?? 0;
     this.#push(hash("sha256", this.#leaf, "binary"));
   }
 
@@ -70,8 +70,8 @@ export class MerkleRoot {
   }
 
   #nodeHash(left: string, right: string): string {
-    this.#node.write(left, 1, "latin1");
-    this.#node.write(right, 1 + HASH_BYTES, "latin1");
+    putLatin1(this.#node, 1, left);
+    putLatin1(this.#node, 1 + HASH_BYTES, right);
     return hash("sha256", this.#node, "binary");
   }
 }

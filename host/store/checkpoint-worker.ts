@@ -2,11 +2,10 @@
 import { DatabaseSync } from "node:sqlite";
 import { parentPort, workerData } from "node:worker_threads";
 
-import { z } from "zod";
-
 if (parentPort === null) throw new Error("expected to be started as a thread");
 const port = parentPort;
-const database = new DatabaseSync(z.string().parse(workerData));
+const file: string = workerData;
+const database = new DatabaseSync(file);
 database.exec("PRAGMA synchronous = FULL");
 
 port.on("message", (asked: "checkpoint" | "close") => {

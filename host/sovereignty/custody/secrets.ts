@@ -96,10 +96,13 @@ function secretsOf(roots: z.infer<typeof secretsSchema>): VaultSecrets {
 
 /** HMAC-SHA-256 of the trimmed NFC value of a subject attribute; 32 bytes. */
 export function pseudonymOf(key: KeyObject, subject: string): Uint8Array {
+  return new Uint8Array(Buffer.from(pseudonymText(key, subject), "latin1"));
+}
+
+/** As {@link pseudonymOf}, as text of one unit for each byte, which takes node:crypto half the time of a new array. */
+export function pseudonymText(key: KeyObject, subject: string): string {
   const value = subject.normalize("NFC").trim();
-  // As text of one unit for each byte, which takes node:crypto half the time of a new array.
-  const digest = createHmac("sha256", key).update(value, "utf8").digest("binary");
-  return new Uint8Array(Buffer.from(digest, "binary"));
+  return createHmac("sha256", key).update(value, "utf8").digest("binary");
 }
 
 function createSecrets(file: string, random: (bytes: number) => Uint8Array): void {

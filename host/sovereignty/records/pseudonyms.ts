@@ -1,8 +1,8 @@
 import type { KeyObject } from "node:crypto";
 
-import { SUBJECT_ID_BYTES } from "#protocol";
+import { SUBJECT_ID_BYTES, putLatin1 } from "#protocol";
 
-import { pseudonymOf } from "../custody/secrets.ts";
+import { pseudonymText } from "../custody/secrets.ts";
 
 /** Pseudonyms that are kept, a power of two: more subjects than a batch has rows. */
 const KEPT = 16_384;
@@ -43,7 +43,9 @@ export class Pseudonyms {
     this.#lengths[place] = length;
     const start = place * SUBJECT_BYTES;
     for (let at = 0; at < length; at += 1) this.#subjects[start + at] = bytes[from + at] ?? 0;
-    this.#kept.set(this.last, place * SUBJECT_ID_BYTES);
+    for (let at = 0; at < SUBJECT_ID_BYTES; at += 1) {
+      this.#kept[place * SUBJECT_ID_BYTES + at] = this.last[at] ?? 0;
+    }
     return true;
   }
 
@@ -64,7 +66,7 @@ export class Pseudonyms {
 
   #derive(subject: string): boolean {
     if (subject.trim() === "") return false;
-    this.last.set(pseudonymOf(this.#key, subject));
+    putLatin1(this.last, 0, pseudonymText(this.#key, subject));
     return true;
   }
 }
