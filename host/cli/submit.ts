@@ -95,7 +95,7 @@ async function writeModel(result: TaskResult, path: string | undefined): Promise
 /** Follows a task to its end, telling each step once, and returns how it stands then. */
 export async function followTask(client: TaskClient, taskId: string, tell: (line: string) => void) {
   const signal = AbortSignal.timeout(FOLLOW_MS_MAX);
-  for await (const event of client.events(taskId, signal)) {
+  for await (const event of client.events(taskId, { signal })) {
     const line = progressLine(event);
     if (line !== undefined) tell(line);
   }

@@ -22,6 +22,13 @@ import {
   type TaskView,
 } from "./task-views.ts";
 
+/** How long a call may take, milliseconds, and what ends it sooner. */
+export interface ClientLimits {
+  /** Half a minute when absent. */
+  readonly deadlineMs?: number;
+  readonly signal?: AbortSignal;
+}
+
 const REQUEST_MS_MAX = 30_000;
 /** A delivery of 34 MiB as base64 is the largest answer. */
 const JSON_BYTES_MAX = 48 * 1024 * 1024;
@@ -47,9 +54,13 @@ export class RemoteProblem extends Error {
 /** The coordinator as submitters, auditors and governance use it. */
 export class TaskClient {
   readonly #url: string;
+  readonly #deadlineMs: number;
+  readonly #signal: AbortSignal | undefined;
 
-  constructor(url: string) {
+  constructor(url: string, limits: ClientLimits = {}) {
     this.#url = url;
+    this.#deadlineMs = limits.deadlineMs ?? REQUEST_MS_MAX;
+    this.#signal = limits.signal;
   }
 
   async submit(signedRequest: Uint8Array): Promise<TaskView> {
@@ -102,19 +113,46 @@ export class TaskClient {
     );
   }
 
-  /** The task's events as they happen, until it has ended and is delivered. */
-  async *events(taskId: string, signal: AbortSignal): AsyncGenerator<TaskEventView> {
-    const url = `${this.#url}/v1/tasks/${encodeURIComponent(taskId)}/events`;
-    const response = await fetch(url, { signal });
-    if (!response.ok || response.body === null) throw await problemFrom(response);
+  /**
+   * The task's events from number `after` on, as they happen, until it has ended and is delivered. May take as long as
+   * the task does.
+   */
+  async *events(
+    taskId: string,
+    { after = 0, signal }: { readonly after?: number; readonly signal?: AbortSignal } = {},
+  ): AsyncGenerator<TaskEventView> {
+    const path = `/v1/tasks/${encodeURIComponent(taskId)}/events?after=${after}`;
+    const response = await this.#open(path, signal);
     let text = "";
-    for await (const chunk of response.body.pipeThrough(new TextDecoderStream())) {
+    for await (const chunk of this.#chunks(response)) {
       text += chunk;
       for (let end = text.indexOf("\n\n"); end >= 0; end = text.indexOf("\n\n")) {
         const data = /^data: (.*)$/m.exec(text.slice(0, end))?.[1];
         text = text.slice(end + 2);
         if (data !== undefined) yield taskEventSchema.parse(JSON.parse(data));
       }
+    }
+  }
+
+  /** Begins an answer that has no deadline of its own; `signal` ends it, too. */
+  async #open(path: string, signal: AbortSignal | undefined): Promise<Response> {
+    const begun = new AbortController();
+    const timer = setTimeout(() => begun.abort(), this.#deadlineMs);
+    const ends = [begun.signal, this.#signal, signal].filter((each) => each !== undefined);
+    try {
+      return await this.#ask(path, { signal: AbortSignal.any(ends) });
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  async *#chunks(response: Response): AsyncGenerator<string> {
+    if (response.body === null) return;
+    const decoder = new TextDecoder();
+    try {
+      for await (const bytes of response.body) yield decoder.decode(bytes, { stream: true });
+    } catch (cause) {
+      throw this.#unanswered(cause);
     }
   }
 
@@ -132,22 +170,31 @@ export class TaskClient {
   }
 
   async #fetch(path: string, init: RequestInit): Promise<Response> {
+    const deadline = AbortSignal.timeout(this.#deadlineMs);
+    const signal =
+      this.#signal === undefined ? deadline : AbortSignal.any([deadline, this.#signal]);
+    return this.#ask(path, { ...init, signal });
+  }
+
+  async #ask(path: string, init: RequestInit): Promise<Response> {
     let response: Response;
     try {
-      response = await fetch(`${this.#url}${path}`, {
-        ...init,
-        redirect: "error",
-        signal: AbortSignal.timeout(REQUEST_MS_MAX),
-      });
+      response = await fetch(`${this.#url}${path}`, { ...init, redirect: "error" });
     } catch (cause) {
-      throw new UnavailableError(
-        { code: "COORDINATION_UNAVAILABLE", url: this.#url },
-        `coordinator: expected an answer at ${this.#url}, got none`,
-        { cause },
-      );
+      throw this.#unanswered(cause);
     }
     if (!response.ok) throw await problemFrom(response);
     return response;
+  }
+
+  /** What a call that got no answer throws: the caller's own reason, if that ended it. */
+  #unanswered(cause: unknown): unknown {
+    if (this.#signal?.aborted === true) return this.#signal.reason;
+    return new UnavailableError(
+      { code: "COORDINATION_UNAVAILABLE", url: this.#url },
+      `coordinator: expected an answer at ${this.#url}, got none`,
+      { cause },
+    );
   }
 }
 

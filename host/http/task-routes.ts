@@ -17,6 +17,7 @@ import {
 import {
   afterQuery,
   deliveryAnswer,
+  isOver,
   signedBody,
   snapshotAnswer,
   takenAnswer,
@@ -50,8 +51,6 @@ export interface TaskRoutesContext {
   readonly metrics: () => Promise<string>;
 }
 
-/** States in which nothing more will happen to a task. */
-const ENDED = new Set(["completed", "rejected", "timed_out"]);
 const EVENT_WAIT_MS = 5_000;
 /** Event streams at once. */
 const STREAMS_MAX = 256;
@@ -217,9 +216,4 @@ async function streamEvents(
     if (events.length === 0) stream.write(": still running\n\n");
   }
   stream.end();
-}
-
-/** Nothing more will happen: ended without a result, delivered, or never to be delivered. */
-function isOver({ state, delivered, reason }: TaskView): boolean {
-  return ENDED.has(state) && (state !== "completed" || delivered || reason !== null);
 }

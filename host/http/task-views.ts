@@ -93,6 +93,14 @@ export type TaskView = z.infer<typeof taskViewSchema>;
 /** See {@link taskEventSchema}. */
 export type TaskEventView = z.infer<typeof taskEventSchema>;
 
+/** States in which nothing more will happen to a task. */
+const ENDED = new Set(["completed", "rejected", "timed_out"]);
+
+/** Nothing more will happen: ended without a result, delivered, or never to be delivered. */
+export function isOver({ state, delivered, reason }: TaskView): boolean {
+  return ENDED.has(state) && (state !== "completed" || delivered || reason !== null);
+}
+
 function isBase64(text: string): boolean {
   return base64(new Uint8Array(Buffer.from(text, "base64"))) === text;
 }

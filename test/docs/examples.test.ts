@@ -4,6 +4,10 @@ import path from "node:path";
 
 import { afterAll, beforeAll, expect, test } from "vitest";
 
+import { TASK as COMPUTE } from "../../examples/client/compute.ts";
+import { TASK as PARSE } from "../../examples/client/parse.ts";
+import { TASK as QUERY } from "../../examples/client/query.ts";
+import { TASK as TRAIN } from "../../examples/client/train.ts";
 import { planAdmission } from "../../host/admission/plan.ts";
 import { requestFileSchema, requestOf } from "../../host/http/index.ts";
 import { readJsonFile } from "../../host/run/config.ts";
@@ -76,7 +80,18 @@ test.each(FILES)("%s is admitted by the demo's network", async (name) => {
   expect(plan.resolution.record_scope.record_scope_id).toBe(file.record_scope);
 });
 
+test.for([
+  ["query", QUERY],
+  ["compute", COMPUTE],
+  ["train", TRAIN],
+  ["parse", PARSE],
+] as const)("the client's example of %s asks what the request file asks", async ([name, task]) => {
+  const file = await readJsonFile(path.join(EXAMPLES, `${name}.json`), requestFileSchema);
+  expect(requestFileSchema.parse(task)).toEqual(file);
+});
+
 test("every example is described beside it", () => {
   const page = fs.readFileSync(path.join(EXAMPLES, "README.md"), "utf8");
-  for (const name of FILES) expect(page).toContain(`\`${name}\``);
+  const programs = fs.readdirSync(path.join(EXAMPLES, "client")).map((name) => `client/${name}`);
+  for (const name of [...FILES, ...programs]) expect(page).toContain(`\`${name}\``);
 });

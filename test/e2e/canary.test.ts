@@ -7,7 +7,7 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { generateDemoReceipts, renderReceipt } from "../../sim/data/receipts.ts";
 import { csvOf } from "../../sim/data/csv.ts";
 import { DEMO_COLUMNS } from "../../sim/data/companies.ts";
-import { TaskClient } from "../../host/index.ts";
+import { TaskClient } from "../../host/client/index.ts";
 import { SIM_ACTORS } from "../../sim/network/create.ts";
 import {
   liveLauncher,

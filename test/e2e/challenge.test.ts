@@ -33,7 +33,9 @@ const candidateBody = z.object({ envelope_digest: z.string(), round_bundles: z.a
 
 /** Waits until the task's result is a candidate and returns what a challenger needs of it. */
 async function candidateOf(taskId: string): Promise<z.infer<typeof candidateBody>> {
-  for await (const { type, body } of live.client.events(taskId, AbortSignal.timeout(60_000))) {
+  for await (const { type, body } of live.client.events(taskId, {
+    signal: AbortSignal.timeout(60_000),
+  })) {
     if (type === "settlement_candidate") return candidateBody.parse(body);
   }
   throw new Error("task: expected it to become a candidate");

@@ -60,7 +60,7 @@ async function interrupted(
   const taskId = await submitTrain(timeoutMs);
   const stop = new AbortController();
   let messages = 0;
-  for await (const { type } of live.client.events(taskId, stop.signal)) {
+  for await (const { type } of live.client.events(taskId, { signal: stop.signal })) {
     if (type === "round_message") messages += 1;
     if (messages >= moment) break;
   }

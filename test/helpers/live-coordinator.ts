@@ -4,7 +4,8 @@ import os from "node:os";
 import path from "node:path";
 
 import { formatTrust } from "../../host/evidence/trust.ts";
-import { NodeClient, TaskClient } from "../../host/http/index.ts";
+import { TaskClient } from "../../host/client/index.ts";
+import { NodeClient } from "../../host/http/index.ts";
 import { runCoordinator } from "../../host/run/coordinator.ts";
 import {
   GOVERNANCE_SNAPSHOT,

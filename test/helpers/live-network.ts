@@ -7,10 +7,8 @@ import { fileURLToPath } from "node:url";
 import { z } from "zod";
 
 import {
-  TaskClient,
   aggregatorConfigSchema,
   followTask,
-  openDelivery,
   readConfig,
   readSeed,
   runAggregator,
@@ -19,6 +17,7 @@ import {
   type EnclaveLauncher,
   type VaultClient,
 } from "../../host/index.ts";
+import { SymphonyClient, TaskClient } from "../../host/client/index.ts";
 import { boxKeyPairFromSeed } from "../../protocol/sealed-box.ts";
 import { signingKeyFromSeed } from "../../protocol/signing.ts";
 import { TASK_REQUEST, type TaskRequest } from "../../protocol/task-request.ts";
@@ -109,6 +108,14 @@ export async function startLiveNetwork(plan: DemoPlan): Promise<LiveNetwork> {
   }
 }
 
+async function submitterKeys(directory: string) {
+  const home = join(directory, "submitter");
+  return {
+    signingKey: signingKeyFromSeed(await readSeed(join(home, "signing.seed"))),
+    deliveryKey: await boxKeyPairFromSeed(await readSeed(join(home, "delivery.seed"))),
+  };
+}
+
 const SETTLED_MS_MAX = 15_000;
 
 const statusSchema = z.object({
@@ -153,9 +160,7 @@ class Live implements LiveNetwork {
     task: PlannedTask,
     change: (request: TaskRequest) => TaskRequest = (same) => same,
   ): Promise<string> {
-    const home = join(this.directory, "submitter");
-    const signingKey = signingKeyFromSeed(await readSeed(join(home, "signing.seed")));
-    const deliveryKey = await boxKeyPairFromSeed(await readSeed(join(home, "delivery.seed")));
+    const { signingKey, deliveryKey } = await submitterKeys(this.directory);
     const request = change({
       version: 1,
       request_id: new Uint8Array(randomBytes(16)),
@@ -209,12 +214,14 @@ class Live implements LiveNetwork {
   }
 
   async open(taskId: string): Promise<TaskResult> {
-    const seed = await readSeed(join(this.directory, "submitter", "delivery.seed"));
-    return openDelivery({
-      delivery: await this.client.delivery(taskId),
-      deliveryKey: await boxKeyPairFromSeed(seed),
-      governance: await this.client.governance(this.network.genesisDigest),
-    });
+    return (await this.#asSubmitter()).result(taskId);
+  }
+
+  async #asSubmitter(): Promise<SymphonyClient> {
+    const { signingKey, deliveryKey } = await submitterKeys(this.directory);
+    const { publicUrl: url, genesisDigest } = this.network;
+    const identity = { actorId: SIM_ACTORS.submitter, signingKey, deliveryKey };
+    return new SymphonyClient({ url, genesisDigest }, identity);
   }
 
   async runInProcess(actorId: string, launcher: EnclaveLauncher): Promise<InProcessNode> {

@@ -224,7 +224,7 @@ test("the event stream tells what happened so far, from where the reader was", a
   const { task_id: taskId } = await live.client.submit(signed);
   const stop = new AbortController();
   const seen: string[] = [];
-  for await (const event of live.client.events(taskId, stop.signal)) {
+  for await (const event of live.client.events(taskId, { signal: stop.signal })) {
     seen.push(event.type);
     if (seen.length === 2) break;
   }
