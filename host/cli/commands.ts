@@ -1,5 +1,6 @@
 import { attestHelp, runAttest } from "./attest/command.ts";
 import { runDoctor, DOCTOR_HELP } from "./doctor/command.ts";
+import { EXPLAIN_HELP, runExplain } from "./explain/command.ts";
 import { EXIT, UsageError, type CliIo } from "./io.ts";
 import { KEYGEN_HELP, runKeygen } from "./keygen.ts";
 import { REGISTRY_HELP, runRegistry } from "./registry/command.ts";
@@ -23,6 +24,14 @@ const COMMANDS: ReadonlyMap<string, Command> = new Map([
   [
     "export",
     { run: runExport, help: () => EXPORT_HELP, summary: "write a task's evidence to a file" },
+  ],
+  [
+    "explain",
+    {
+      run: runExplain,
+      help: () => EXPLAIN_HELP,
+      summary: "how a task was resolved, priced and judged",
+    },
   ],
   ["verify", { run: runVerify, help: () => VERIFY_HELP, summary: "check evidence offline" }],
   ["attest", { run: runAttest, help: attestHelp, summary: "verify and explain attestation" }],

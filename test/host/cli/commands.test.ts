@@ -2,6 +2,7 @@ import * as fs from "node:fs";
 import path from "node:path";
 
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { z } from "zod";
 
 import { EXIT, UsageError } from "../../../host/cli/io.ts";
 import {
@@ -64,6 +65,7 @@ const COMMANDS = [
   "submit",
   "status",
   "export",
+  "explain",
   "verify",
   "attest",
   "vault",
@@ -94,6 +96,7 @@ test("an unknown command names the known ones", async () => {
 test.for([
   { words: ["status"], expected: "one task identifier" },
   { words: ["status", "a", "b"], expected: "one task identifier" },
+  { words: ["explain"], expected: "one task identifier" },
   { words: ["export"], expected: "one task identifier" },
   { words: ["submit"], expected: "one REQUEST file" },
   { words: ["ingest"], expected: "one file or folder" },
@@ -132,6 +135,15 @@ test("a task is submitted, and its status told in words and as JSON", async () =
   expect(JSON.parse(out)).toMatchObject({ task_id: taskId, task_class: "query", simulated: true });
   expect(await symphony("export", taskId, "--dir", folder)).toBe(EXIT.unavailable);
   expect(err).toContain("DELIVERY_NOT_READY");
+});
+
+test("a task without evidence is explained as far as it has come", async () => {
+  expect(await symphony("submit", requestFile(), "--dir", folder, "--json")).toBe(EXIT.ok);
+  const { task_id: taskId } = z.object({ task_id: z.string() }).parse(JSON.parse(out));
+  expect(await symphony("explain", taskId, "--dir", folder)).toBe(EXIT.ok);
+  expect(out).toContain("there is no evidence to explain it by");
+  expect(await symphony("explain", "t-9", "--dir", folder)).toBe(EXIT.refused);
+  expect(err).toContain("EXECUTION_TASK_UNKNOWN");
 });
 
 test.for([
