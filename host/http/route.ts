@@ -1,3 +1,4 @@
+import assert from "node:assert/strict";
 import type { Readable } from "node:stream";
 
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
@@ -51,6 +52,15 @@ export type RouteDescription = Pick<
 };
 
 const DESCRIBED = new WeakMap<FastifyInstance, RouteDescription[]>();
+/** Handlers that {@link addRoute} made. */
+const HANDLERS = new WeakSet<object>();
+
+/** Has `server` end the process at a route that no description was given for. */
+export function requireDescriptions(server: FastifyInstance): void {
+  server.addHook("onRoute", ({ handler, url }) => {
+    assert(HANDLERS.has(handler), `route ${url}: expected one that addRoute registers`);
+  });
+}
 
 /** Registers a route and keeps its description. */
 export function addRoute<I, A>(server: FastifyInstance, route: Route<I, A>): void {
@@ -63,13 +73,14 @@ export function addRoute<I, A>(server: FastifyInstance, route: Route<I, A>): voi
     ...{ gives: { status, type, schema }, ...limit },
   });
   DESCRIBED.set(server, described);
+  const handler = async (request: FastifyRequest, reply: FastifyReply): Promise<unknown> => {
+    const value = await handle(takes.read(request), reply);
+    return gives.send(reply, value);
+  };
+  HANDLERS.add(handler);
   server.route({
-    ...{ method, url: path },
+    ...{ method, url: path, handler },
     ...(bodyBytesMax === undefined ? {} : { bodyLimit: bodyBytesMax }),
-    handler: async (request, reply) => {
-      const value = await handle(takes.read(request), reply);
-      return gives.send(reply, value);
-    },
   });
 }
 

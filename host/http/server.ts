@@ -2,7 +2,7 @@ import fastify, { type FastifyInstance } from "fastify";
 import { z } from "zod";
 
 import { problemOf } from "./problem.ts";
-import { addRoute, json, nothing } from "./route.ts";
+import { addRoute, json, nothing, requireDescriptions } from "./route.ts";
 
 /** Largest body of a route that does not say another, bytes. */
 export const BODY_BYTES_MAX = 1024 * 1024;
@@ -39,6 +39,7 @@ export function createServer(args: {
     keepAliveTimeout: 5_000,
     forceCloseConnections: true,
   });
+  requireDescriptions(server);
   server.addContentTypeParser(
     ["application/cbor", "application/octet-stream", "text/csv", "image/png", "image/jpeg"],
     { parseAs: "buffer" },

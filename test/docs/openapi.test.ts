@@ -51,6 +51,11 @@ test.for(Object.entries(LISTENERS))(
   },
 );
 
+test("[CB-1] a route that nobody described ends the process", () => {
+  const server = createServer({ report: () => undefined });
+  expect(() => server.get("/v1/hidden", async () => "")).toThrow("expected one that addRoute");
+});
+
 let live: LiveCoordinator;
 
 beforeAll(async () => {
