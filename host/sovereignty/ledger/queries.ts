@@ -67,18 +67,27 @@ export function rankSubjects(subjectIds: Uint8Array): RankedSubjects {
   const count = ids.length / SUBJECT_ID_BYTES;
   const ranks = new Uint32Array(count);
   const distinct = new Uint8Array(ids.length);
+  const places = placesInOrder(ids);
   let rank = -1;
-  let last: Buffer | undefined;
-  for (const place of placesInOrder(ids)) {
-    const id = ids.subarray(place * SUBJECT_ID_BYTES, (place + 1) * SUBJECT_ID_BYTES);
-    if (last === undefined || !last.equals(id)) {
+  let last = -1;
+  for (const place of places) {
+    const from = place * SUBJECT_ID_BYTES;
+    if (last < 0 || !isSameId(ids, from, last)) {
       rank += 1;
-      distinct.set(id, rank * SUBJECT_ID_BYTES);
+      const to = rank * SUBJECT_ID_BYTES;
+      for (let at = 0; at < SUBJECT_ID_BYTES; at += 1) distinct[to + at] = ids[from + at] ?? 0;
     }
     ranks[place] = rank;
-    last = id;
+    last = from;
   }
   return { distinct: distinct.subarray(0, (rank + 1) * SUBJECT_ID_BYTES), ranks };
+}
+
+function isSameId(ids: Uint8Array, left: number, right: number): boolean {
+  for (let at = 0; at < SUBJECT_ID_BYTES; at += 1) {
+    if (ids[left + at] !== ids[right + at]) return false;
+  }
+  return true;
 }
 
 /** A place beside the first 32 bits of its id, in one number of 53 bits, which sorts without a comparison of ours. */
@@ -90,7 +99,8 @@ function placesInOrder(ids: Buffer): Uint32Array {
   for (let at = 0; at < count; at += 1)
     keys[at] = ids.readUInt32BE(at * SUBJECT_ID_BYTES) * PLACES + at;
   keys.sort();
-  const places = Uint32Array.from(keys, (key) => key % PLACES);
+  const places = new Uint32Array(count);
+  for (let at = 0; at < count; at += 1) places[at] = (keys[at] ?? 0) - prefixAt(keys, at) * PLACES;
   const idOf = (place: number): Buffer =>
     ids.subarray(place * SUBJECT_ID_BYTES, (place + 1) * SUBJECT_ID_BYTES);
   for (let from = 0; from < count;) {

@@ -7,6 +7,13 @@ import {
   type CanonicalAttribute,
 } from "#protocol";
 
+/** Digits of a number that is read without a text in between; all such numbers are safe integers. */
+const DIGITS_MAX = 15;
+
+const MINUS = 0x2d;
+const POINT = 0x2e;
+const ZERO = 0x30;
+
 const INTEGER = /^-?(?:0|[1-9][0-9]*)$/;
 const DECIMAL = /^(-?(?:0|[1-9][0-9]*))(?:\.([0-9]+))?$/;
 
@@ -28,6 +35,37 @@ export function parseAttributeValue(text: string, attribute: CanonicalAttribute)
     case "bytes":
       return parseBytes(text);
   }
+}
+
+/**
+ * The number that `parseAttributeValue` gives for this text, if it is of the plainest kind and in range: most are, and
+ * so never become a text. Undefined for all else.
+ */
+export function plainNumber(
+  bytes: Uint8Array,
+  { from, to }: { readonly from: number; readonly to: number },
+  { type, scale, range }: CanonicalAttribute,
+): number | undefined {
+  if (type !== "integer" && type !== "decimal") return undefined;
+  const negative = bytes[from] === MINUS;
+  const start = negative ? from + 1 : from;
+  if (to - start + scale > DIGITS_MAX) return undefined;
+  let value = 0;
+  let decimals = -1;
+  for (let at = start; at < to; at += 1) {
+    const digit = (bytes[at] ?? 0) - ZERO;
+    if (digit >= 0 && digit <= 9) {
+      value = value * 10 + digit;
+      if (decimals >= 0) decimals += 1;
+    } else if (bytes[at] === POINT && decimals === -1 && at > start && scale > 0) decimals = 0;
+    else return undefined;
+  }
+  const wholeDigits = to - start - (decimals < 0 ? 0 : decimals + 1);
+  const leadingZero = wholeDigits > 1 && bytes[start] === ZERO;
+  if (wholeDigits < 1 || leadingZero || decimals === 0 || decimals > scale) return undefined;
+  const scaled = value * 10 ** (scale - Math.max(0, decimals));
+  const signed = negative && scaled !== 0 ? -scaled : scaled;
+  return range === null || (signed >= range.min && signed <= range.max) ? signed : undefined;
 }
 
 function parseInteger(text: string, attribute: CanonicalAttribute): number {

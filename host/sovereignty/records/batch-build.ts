@@ -1,27 +1,26 @@
+import assert from "node:assert";
 import { createHash, type KeyObject } from "node:crypto";
 
 import {
   BatchBuilder,
+  LimitError,
   MalformedError,
   SALT_BYTES,
   hex,
   sealBuilt,
   type AttributeValue,
-  type CanonicalAttribute,
   type ColumnWriter,
 } from "#protocol";
 
-import { parseAttributeValue } from "./attribute-value.ts";
-import { NO_CELL, type CellBlock } from "./cell-block.ts";
+import { parseAttributeValue, plainNumber } from "./attribute-value.ts";
+import type { CellBlock } from "./cell-block.ts";
+import type { CsvStretch } from "./csv-cut.ts";
+import type { CsvSpelling } from "./csv-rows.ts";
 import type { Layout } from "./layout.ts";
+import { rowMappingOf, type IngestMapping } from "./mapping.ts";
 import { Pseudonyms } from "./pseudonyms.ts";
-
-/** Digits of a number that is read without a text in between; all such numbers are safe integers. */
-const DIGITS_MAX = 15;
-
-const MINUS = 0x2d;
-const POINT = 0x2e;
-const ZERO = 0x30;
+import { BlockRows, CELL_BYTES, CELL_EMPTY, StretchRows, type RowCells } from "./row-cells.ts";
+import type { RowFault } from "./source.ts";
 
 /** What a thread needs to know once. Plain data. */
 export interface BuildPlan {
@@ -29,11 +28,20 @@ export interface BuildPlan {
   /** For each column, what a row's fault calls it. */
   readonly names: readonly string[];
   readonly subjectKey: KeyObject;
+  /** How to read stretches of CSV; null where there are none. */
+  readonly csv: CsvPlan | null;
+}
+
+/** See {@link BuildPlan}. */
+export interface CsvPlan {
+  readonly spelling: CsvSpelling;
+  readonly columns: readonly string[];
+  readonly mapping: IngestMapping;
 }
 
 /** One batch to be built. The arrays are the builder's from then on. */
 export interface BuildJob {
-  readonly block: CellBlock;
+  readonly content: CellBlock | CsvStretch;
   /** 16 random bytes for each row. */
   readonly salts: Uint8Array<ArrayBuffer>;
   readonly batchId: Uint8Array;
@@ -64,130 +72,154 @@ export interface BuildResult {
   readonly batch: SealedBatch | null;
   /** In order of lines. */
   readonly faults: readonly RowReport[];
+  /** What ended the reading of the rows after `faults`, if anything did; then there is no batch. */
+  readonly failure: BuildFailure | null;
 }
 
-/** Turns blocks of cells into sealed batches of canonical records. Pure but for what it remembers of pseudonyms. */
+/** An error as plain data. */
+export interface BuildFailure {
+  readonly class: "malformed" | "limit";
+  readonly details: MalformedError["details"];
+  readonly code: MalformedError["code"];
+  readonly message: string;
+}
+
+/** Turns rows into sealed batches of canonical records. Pure but for what it remembers of pseudonyms. */
 export class BatchBuild {
   readonly #plan: BuildPlan;
   readonly #pseudonyms: Pseudonyms;
   readonly #builder: BatchBuilder;
+  readonly #reader: RowReader;
+  readonly #stretches: StretchRows | null;
 
   constructor(plan: BuildPlan) {
+    const { layout, names, csv } = plan;
     this.#plan = plan;
-    this.#builder = new BatchBuilder(plan.layout.schema, plan.layout.columns);
+    this.#builder = new BatchBuilder(layout.schema, layout.columns);
     this.#pseudonyms = new Pseudonyms(plan.subjectKey);
+    const { columns } = this.#builder;
+    this.#reader = new RowReader({ layout, names, columns, pseudonyms: this.#pseudonyms });
+    this.#stretches = csv === null ? null : stretchRows(csv, layout);
   }
 
-  /** @throws LimitError SCHEMA_TOO_LARGE for records that no batch can hold. */
   build(job: BuildJob): BuildResult {
+    const faults: RowReport[] = [];
     try {
-      return this.#built(job);
+      this.#readRows(job, faults);
+      return { batch: this.#sealed(job), faults, failure: null };
+    } catch (error) {
+      if (!(error instanceof MalformedError || error instanceof LimitError)) throw error;
+      const { class: kind, code, details, message } = error;
+      return { batch: null, faults, failure: { class: kind, code, details, message } };
     } finally {
       this.#builder.clear();
+      job.dataKey.fill(0);
     }
   }
 
-  #built({ block, salts, batchId, dataKey, createdMs }: BuildJob): BuildResult {
-    const { schema, columns } = this.#plan.layout;
+  #readRows({ content, salts }: BuildJob, faults: RowReport[]): void {
+    const rows = this.#open(content);
     const builder = this.#builder;
-    const pseudonyms = this.#pseudonyms;
-    const rows = new RowReader({ plan: this.#plan, builder, block, pseudonyms });
-    const faults: RowReport[] = [];
-    for (let row = 0; row < block.rows; row += 1) {
-      const fault = rows.next();
+    const { last } = this.#pseudonyms;
+    while (rows.next()) {
+      const fault = rows.fault ?? this.#reader.read(rows.cells);
       if (fault === null) {
-        const salt = salts.subarray(row * SALT_BYTES, (row + 1) * SALT_BYTES);
-        builder.endRecord(pseudonyms.last, salt);
+        const at = builder.count * SALT_BYTES;
+        builder.endRecord(last, salts.subarray(at, at + SALT_BYTES));
       } else {
         builder.dropRecord();
-        faults.push({ line: block.lines[row] ?? 0, ...fault });
+        faults.push({ line: rows.line, ...fault });
       }
     }
-    block.contents.fill(0);
-    if (builder.count === 0) return { batch: null, faults };
-    const built = builder.finish();
+    ("bytes" in content ? content.bytes : content.contents).fill(0);
+  }
+
+  #open(content: CellBlock | CsvStretch): BlockRows | StretchRows {
+    if (!("bytes" in content)) return new BlockRows(content);
+    assert(this.#stretches !== null, "expected a plan for stretches of CSV");
+    this.#stretches.open(content);
+    return this.#stretches;
+  }
+
+  /** Null when every row was at fault. */
+  #sealed({ batchId, createdMs, dataKey }: BuildJob): SealedBatch | null {
+    if (this.#builder.count === 0) return null;
+    const { schema, columns } = this.#plan.layout;
+    const built = this.#builder.finish();
     const sealed = sealBuilt({ batchId, schema, columns, createdMs, built, dataKey });
-    dataKey.fill(0);
     const { root, recordCount, subjectIds, commitments } = built;
     const fileDigest = new Uint8Array(createHash("sha256").update(sealed).digest());
-    return { batch: { sealed, fileDigest, root, recordCount, subjectIds, commitments }, faults };
+    return { sealed, fileDigest, root, recordCount, subjectIds, commitments };
   }
+}
+
+function stretchRows({ spelling, columns, mapping }: CsvPlan, layout: Layout): StretchRows {
+  const names = layout.columns.map(({ name }) => name);
+  const bound = rowMappingOf(mapping, "csv").bind(columns, names);
+  return new StretchRows({ spelling, columns: columns.length, mapping: bound });
 }
 
 interface Reading {
-  readonly plan: BuildPlan;
-  readonly builder: BatchBuilder;
-  readonly block: CellBlock;
+  readonly layout: Layout;
+  readonly names: readonly string[];
+  readonly columns: readonly ColumnWriter[];
   readonly pseudonyms: Pseudonyms;
 }
 
-/** Reads the rows of a block, one after the other, into the columns of a batch. */
+/** Reads rows, one after the other, into the columns of a batch. */
 class RowReader {
-  readonly #plan: BuildPlan;
+  readonly #layout: Layout;
+  readonly #names: readonly string[];
   readonly #columns: readonly ColumnWriter[];
-  readonly #block: CellBlock;
-  readonly #contents: Buffer;
   readonly #pseudonyms: Pseudonyms;
-  #row = 0;
-  #at = 0;
   #hasSubject = false;
 
-  constructor({ plan, builder, block, pseudonyms }: Reading) {
-    this.#plan = plan;
+  constructor({ layout, names, columns, pseudonyms }: Reading) {
+    this.#layout = layout;
+    this.#names = names;
+    this.#columns = columns;
     this.#pseudonyms = pseudonyms;
-    this.#columns = builder.columns;
-    this.#block = block;
-    const { buffer, byteOffset, length } = block.contents;
-    this.#contents = Buffer.from(buffer, byteOffset, length);
   }
 
-  /** Writes the next row's values to the columns, and whose it is to the pseudonyms; null, or the first thing at fault. */
-  next(): Omit<RowReport, "line"> | null {
-    const { columns: width, lengths } = this.#block;
-    const { layout, names } = this.#plan;
-    let fault: Omit<RowReport, "line"> | null = null;
+  /** Writes a row's values to the columns, and whose it is to the pseudonyms; null, or the first thing at fault. */
+  read(cells: RowCells): RowFault | null {
+    const width = this.#columns.length;
     this.#hasSubject = false;
     for (let index = 0; index < width; index += 1) {
-      const length = lengths[this.#row * width + index] ?? NO_CELL;
-      if (fault === null) {
-        const expected = this.#cell(index, length);
-        if (expected !== null) fault = { column: names[index] ?? null, expected };
-      }
-      this.#at += sizeOf(length);
+      const expected = this.#cell(index, cells);
+      if (expected !== null) return { column: this.#names[index] ?? null, expected };
     }
-    this.#row += 1;
-    if (fault === null && !this.#hasSubject) {
-      const column = names[layout.subject] ?? null;
-      return { column, expected: "whose record it is, got an empty cell" };
-    }
-    return fault;
+    if (this.#hasSubject) return null;
+    const column = this.#names[this.#layout.subject] ?? null;
+    return { column, expected: "whose record it is, got an empty cell" };
   }
 
   /** Writes one cell's value; what was expected instead, if it is none. */
-  #cell(index: number, length: number): string | null {
+  #cell(index: number, { bytes, from, to, kinds }: RowCells): string | null {
     const column = this.#columns[index];
-    const attribute = this.#plan.layout.columns[index]?.attribute;
+    const attribute = this.#layout.columns[index]?.attribute;
     if (column === undefined || attribute === undefined) return "no such cell";
-    const from = this.#at;
-    const to = from + sizeOf(length);
-    if (length === NO_CELL || length === 0) {
+    const start = from[index] ?? 0;
+    const end = to[index] ?? 0;
+    const kind = kinds[index];
+    if (kind === CELL_EMPTY) {
       column.null();
       return null;
     }
-    if (length < NO_CELL) {
+    if (kind === CELL_BYTES) {
       if (attribute.type !== "bytes") return `${attribute.type}, got bytes`;
-      return this.#value(index, column, new Uint8Array(this.#contents.subarray(from, to)));
+      return this.#value(index, column, new Uint8Array(bytes.subarray(start, end)));
     }
-    if (attribute.type === "text" && column.ascii(this.#contents, from, to)) {
-      if (index === this.#plan.layout.subject) {
-        this.#hasSubject = this.#pseudonyms.takeBytes(this.#contents, from, to);
+    if (attribute.type === "text" && column.ascii(bytes, start, end)) {
+      if (index === this.#layout.subject) {
+        this.#hasSubject = this.#pseudonyms.takeBytes(bytes, start, end);
       }
       return null;
     }
-    const number = plainNumber(this.#contents, { from, to }, attribute);
+    const number = plainNumber(bytes, { from: start, to: end }, attribute);
     if (number !== undefined) return this.#value(index, column, number);
     try {
-      const text = this.#contents.toString("utf8", from, to);
+      const text = bytes.toString("utf8", start, end);
       return this.#value(index, column, parseAttributeValue(text, attribute));
     } catch (error) {
       if (!(error instanceof MalformedError)) throw error;
@@ -197,49 +229,14 @@ class RowReader {
 
   #value(index: number, column: ColumnWriter, value: AttributeValue): null {
     column.value(value);
-    if (index === this.#plan.layout.subject) {
+    if (index === this.#layout.subject) {
       this.#hasSubject = this.#pseudonyms.takeText(subjectText(value));
     }
     return null;
   }
 }
 
-function sizeOf(length: number): number {
-  return length >= NO_CELL ? Math.max(0, length) : NO_CELL - 1 - length;
-}
-
 function subjectText(value: AttributeValue): string {
   if (value === null) return "";
   return value instanceof Uint8Array ? hex(value) : String(value);
-}
-
-/**
- * The number that `parseAttributeValue` gives for this text, if it is of the plainest kind and in range: most are, and
- * so never become a text. Undefined for all else.
- */
-function plainNumber(
-  bytes: Uint8Array,
-  { from, to }: { readonly from: number; readonly to: number },
-  { type, scale, range }: CanonicalAttribute,
-): number | undefined {
-  if (type !== "integer" && type !== "decimal") return undefined;
-  const negative = bytes[from] === MINUS;
-  const start = negative ? from + 1 : from;
-  if (to - start + scale > DIGITS_MAX) return undefined;
-  let value = 0;
-  let decimals = -1;
-  for (let at = start; at < to; at += 1) {
-    const digit = (bytes[at] ?? 0) - ZERO;
-    if (digit >= 0 && digit <= 9) {
-      value = value * 10 + digit;
-      if (decimals >= 0) decimals += 1;
-    } else if (bytes[at] === POINT && decimals === -1 && at > start && scale > 0) decimals = 0;
-    else return undefined;
-  }
-  const wholeDigits = to - start - (decimals < 0 ? 0 : decimals + 1);
-  const leadingZero = wholeDigits > 1 && bytes[start] === ZERO;
-  if (wholeDigits < 1 || leadingZero || decimals === 0 || decimals > scale) return undefined;
-  const scaled = value * 10 ** (scale - Math.max(0, decimals));
-  const signed = negative && scaled !== 0 ? -scaled : scaled;
-  return range === null || (signed >= range.min && signed <= range.max) ? signed : undefined;
 }

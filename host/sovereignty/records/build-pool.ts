@@ -40,7 +40,7 @@ export class BuildPool {
   /** @throws UnavailableError INTERNAL_UNEXPECTED when the thread ended before its job. */
   async build(job: BuildJob): Promise<BuildResult> {
     if (this.#ownRows < OWN_ROWS || this.#threadsMax === 0) {
-      this.#ownRows += job.block.rows;
+      this.#ownRows += job.content.rows;
       return this.#own.build(job);
     }
     const idle = this.#threads.find((thread) => thread.waiting === 0);
@@ -87,13 +87,13 @@ class BuildThread {
         return;
       }
       this.#waiting.push({ resolve, reject });
-      const { block, salts } = job;
-      this.#worker.postMessage(job, [
-        block.lines.buffer,
-        block.lengths.buffer,
-        block.contents.buffer,
-        salts.buffer,
-      ]);
+      const { content, salts } = job;
+      const large =
+        "bytes" in content ? [content.bytes] : [content.lines, content.lengths, content.contents];
+      this.#worker.postMessage(
+        job,
+        [...large, salts].map(({ buffer }) => buffer),
+      );
     });
   }
 

@@ -41,6 +41,15 @@ export class BlockPacker {
     this.#lengths = new Int32Array(rowsMax * columns);
   }
 
+  /** What was taken since the last time, as in {@link CellBlock}; valid until more is. */
+  get lengths(): Int32Array {
+    return this.#lengths;
+  }
+
+  get contents(): Buffer {
+    return this.#contents;
+  }
+
   /** Takes one row; returns what is wrong with it, having taken nothing, if it is no text. `names` is for that. */
   add(line: number, cells: readonly Cell[], names: readonly string[]): RowFault | null {
     const start = this.#bytes;

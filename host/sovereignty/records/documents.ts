@@ -144,6 +144,7 @@ export function documentMapping(scope: {
   ]);
   return {
     digest: digestOf("ingest-documents", { image, subject, name: name ?? null }),
+    rules: null,
     bind: (given, attributes) => {
       const wanted = attributes.map((attribute) => columns.get(attribute) ?? attribute);
       return IDENTITY_ROWS.bind(

@@ -1,7 +1,7 @@
 import { MalformedError } from "#protocol";
 
 import type { VaultContext } from "../vault-context.ts";
-import { openCsv } from "./csv.ts";
+import { openCsv, type CsvSource } from "./csv.ts";
 import { documentMapping, openDocuments } from "./documents.ts";
 import { ingestRows, type RowIngest } from "./ingest.ts";
 import { openJsonLines } from "./jsonl.ts";
@@ -51,7 +51,7 @@ interface Opening {
 async function open(
   bytes: AsyncIterable<Uint8Array>,
   { format, mapping, scope }: Opening,
-): Promise<{ readonly source: RowSource; readonly mapping: RowMapping }> {
+): Promise<{ readonly source: RowSource | CsvSource; readonly mapping: RowMapping }> {
   switch (format) {
     case "csv": {
       const { separator, columns, blank_lines: blankLines } = mapping.csv;

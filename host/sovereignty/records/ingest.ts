@@ -1,6 +1,7 @@
 import { LimitError, MalformedError, RefusedError, digestOf } from "#protocol";
 
 import type { VaultContext } from "../vault-context.ts";
+import type { CsvSource } from "./csv.ts";
 import { layoutOf, type IngestTarget, type Layout } from "./layout.ts";
 import { Pipeline } from "./pipeline.ts";
 import { finishPublications, publishRun, type IngestReport } from "./publish.ts";
@@ -34,7 +35,7 @@ export interface IngestOptions {
 
 /** See {@link ingestRows}. */
 export interface RowIngest extends IngestTarget, IngestOptions {
-  readonly source: RowSource;
+  readonly source: RowSource | CsvSource;
 }
 
 /**
@@ -80,21 +81,14 @@ type Ingesting = RowIngest & { readonly mapping: RowMapping; readonly layout: La
 async function ingestInto(context: VaultContext, run: Run, args: Ingesting): Promise<IngestReport> {
   const { source, mapping, layout, signal, onProgress } = args;
   const rowsMax = Math.min(args.batchRows ?? INGEST_BATCH_ROWS_MAX, INGEST_BATCH_ROWS_MAX);
-  const names = layout.columns.map(({ name }) => name);
-  const bound = mapping.bind(source.columns, names);
   const { onError } = args;
-  const pipeline = new Pipeline(context, { layout, mapping: bound, source, run, onError, rowsMax });
+  const pipeline = new Pipeline(context, { layout, mapping, source, run, onError, rowsMax });
   const tell = (): void => {
     context.running.report(run.ingestId, pipeline.progress);
     onProgress?.(pipeline.progress);
   };
   try {
-    for await (const rows of source.rows) {
-      signal?.throwIfAborted();
-      await pipeline.take(rows);
-      tell();
-    }
-    const staged = await pipeline.finish();
+    const staged = await pipeline.read({ signal, tell });
     tell();
     const report = await reportOf(context, staged);
     return await publishRun(context, { report, sourceDigest: sourceDigestOf(source, mapping) });

@@ -1,7 +1,7 @@
 import { LimitError, MalformedError, digestOf, equalBytes, identifier, parseWith } from "#protocol";
 import { z } from "zod";
 
-import { CSV_CELLS_MAX } from "./csv.ts";
+import { CSV_CELLS_MAX } from "./csv-careful.ts";
 import { columnMalformed, type BoundMapping, type RowMapping } from "./row-mapping.ts";
 import type { Cell } from "./source.ts";
 
@@ -58,6 +58,7 @@ const mappingSchema = z.strictObject({
  */
 export type IngestMapping = z.infer<typeof mappingSchema>;
 type AttributeRule = IngestMapping["attributes"][string];
+type ColumnRule = z.infer<typeof fromColumn>;
 
 /** Every attribute from the column of its own name, in comma-separated text with a header line. */
 export const IDENTITY_MAPPING: IngestMapping = mappingSchema.parse({});
@@ -108,6 +109,7 @@ export function rowMappingOf(mapping: IngestMapping, format: "csv" | "jsonl"): R
   const digest = digestOf(NAME, { format, mapping: { ...mapping, ignore } });
   return {
     digest: format === "csv" && saysNothing(mapping) ? null : digest,
+    rules: mapping,
     bind: (columns, attributes) => bind(mapping, columns, attributes),
   };
 }
@@ -129,9 +131,11 @@ function bind(
   requireColumns(mapping, named, sourceColumns(mapping, attributes));
   const used = attributes.map((name) => rules.get(name) ?? ownColumn(name));
   const makers = used.map((rule) => cellMaker(rule, named, mapping.trim));
+  const asTheyAre = used.every((rule) => "column" in rule && takesAll(rule, mapping.trim));
   return {
     names: used.map((rule, index) => columnOf(rule) ?? attributes[index] ?? ""),
     apply: (cells, line) => makers.map((make) => make(cells, line)),
+    places: asTheyAre ? Int32Array.from(used, (rule) => named.indexOf(columnOf(rule) ?? "")) : null,
   };
 }
 
@@ -166,9 +170,9 @@ function cellMaker(rule: AttributeRule, columns: readonly string[], trim: boolea
   if ("constant" in rule) return () => rule.constant;
   if ("line" in rule) return (_cells, line) => `${rule.line}${line}`;
   const index = columns.indexOf(rule.column);
+  if (takesAll(rule, trim)) return (cells) => cells[index] ?? null;
   const values = new Map(Object.entries(rule.values));
   const isRelaxed = rule.number === "relaxed";
-  if (!trim && values.size === 0 && !isRelaxed) return (cells) => cells[index] ?? null;
   return (cells) => {
     const cell = cells[index] ?? null;
     if (typeof cell !== "string") return cell;
@@ -177,6 +181,11 @@ function cellMaker(rule: AttributeRule, columns: readonly string[], trim: boolea
     if (value !== undefined) return value;
     return isRelaxed ? canonicalNumber(text) : text;
   };
+}
+
+/** Whether cells are taken as they are. */
+function takesAll({ values, number }: ColumnRule, trim: boolean): boolean {
+  return !trim && number === "strict" && Object.keys(values).length === 0;
 }
 
 function trimmed(cell: string): string {

@@ -1,6 +1,7 @@
 import {
   BATCH_ID_BYTES,
   DATA_KEY_BYTES,
+  LimitError,
   MalformedError,
   SALT_BYTES,
   batchWrapInfo,
@@ -9,14 +10,15 @@ import {
 } from "#protocol";
 
 import type { VaultContext } from "../vault-context.ts";
-import type { RowReport } from "./batch-build.ts";
+import type { BuildFailure, RowReport } from "./batch-build.ts";
+import { feedOf, type Block, type BlockFeed } from "./block-feed.ts";
 import { BuildPool } from "./build-pool.ts";
-import { BlockPacker, type CellBlock } from "./cell-block.ts";
+import type { CsvSource } from "./csv.ts";
 import { holdsDocuments, type Layout } from "./layout.ts";
-import type { BoundMapping } from "./row-mapping.ts";
+import type { RowMapping } from "./row-mapping.ts";
 import { stage, truncate, type NewSegment, type Run, type Segment } from "./runs.ts";
 import type { RunProgress } from "./running-runs.ts";
-import type { RowFault, RowSource, SourceRow } from "./source.ts";
+import type { RowSource } from "./source.ts";
 
 /** A batch is built when its rows took this many bytes of the source, whatever their number. */
 const BLOCK_SOURCE_BYTES = 16 * 1024 * 1024;
@@ -27,19 +29,24 @@ const UNDER_WAY_BYTES_MAX = 64 * 1024 * 1024;
 /** What a pipeline needs. */
 export interface PipelineOptions {
   readonly layout: Layout;
-  readonly mapping: BoundMapping;
-  readonly source: RowSource;
+  readonly mapping: RowMapping;
+  readonly source: RowSource | CsvSource;
   readonly run: Run;
   readonly onError: "abort" | "quarantine";
   /** Rows of a batch. */
   readonly rowsMax: number;
 }
 
+interface ReadOptions {
+  readonly signal: AbortSignal | undefined;
+  readonly tell: () => void;
+}
+
 /**
- * Takes the rows of one source to the staged batches of a run: packs them into blocks, has those built into sealed
- * batches, several at once, and stages these in the order of the source.
+ * Takes the rows of one source to the staged batches of a run: has blocks of them built into sealed batches, several at
+ * once, and stages these in the order of the source.
  *
- * Rows that an interrupted ingest has staged before are passed over for as long as the source is the same, which the
+ * Blocks that an interrupted ingest has staged before are passed over for as long as the source is the same, which the
  * digest of its beginning tells at the end of every staged batch. Where it is another, what was staged from there on is
  * forgotten.
  */
@@ -47,7 +54,7 @@ export class Pipeline {
   readonly #context: VaultContext;
   readonly #options: PipelineOptions;
   readonly #pool: BuildPool;
-  readonly #packer: BlockPacker;
+  readonly #feed: BlockFeed;
   readonly #beganMs: number;
   /** The run as it is when everything submitted so far is staged. */
   #run: Promise<Run>;
@@ -57,21 +64,21 @@ export class Pipeline {
   /** What an interrupted ingest has staged, and how many of these the source has agreed with. */
   #known: readonly Segment[];
   #confirmed = 0;
-  #faults: RowReport[] = [];
-  #blockRows = 0;
   #blockStart = 0;
-  #end = 0;
-  #rows = 0;
   #records = 0;
   #quarantined = 0;
 
+  /** @throws MalformedError SCHEMA_UNKNOWN_COLUMN, SCHEMA_CONFIG_MALFORMED for a mapping that does not fit. */
   constructor(context: VaultContext, options: PipelineOptions) {
-    const { layout, mapping, run, rowsMax } = options;
+    const { layout, mapping, source, run, onError, rowsMax } = options;
     this.#context = context;
     this.#options = options;
     const { subjectKey } = context.secrets;
-    this.#pool = new BuildPool({ layout, names: mapping.names, subjectKey });
-    this.#packer = new BlockPacker(layout.columns.length, rowsMax);
+    const columns = layout.columns.map(({ name }) => name);
+    const bound = mapping.bind(source.columns, columns);
+    const { feed, csv } = feedOf(source, { bound, rules: mapping.rules, onError, rowsMax });
+    this.#pool = new BuildPool({ layout, names: bound.names, subjectKey, csv });
+    this.#feed = feed;
     this.#beganMs = context.nowMs();
     this.#run = Promise.resolve(run);
     this.#known = run.segments;
@@ -80,22 +87,29 @@ export class Pipeline {
   get progress(): RunProgress {
     const seconds = Math.max(1, this.#context.nowMs() - this.#beganMs) / 1000;
     return {
-      rows: this.#rows,
+      rows: this.#feed.rows,
       records: this.#records,
       quarantined: this.#quarantined,
-      bytes: this.#end,
-      rowsPerSecond: Math.round(this.#rows / seconds),
+      bytes: this.#feed.end,
+      rowsPerSecond: Math.round(this.#feed.rows / seconds),
     };
   }
 
-  /** Takes rows in their order; waits while enough are under way. */
-  async take(rows: readonly SourceRow[]): Promise<void> {
-    for (const row of rows) if (this.#add(row)) await this.#endBlock();
-  }
-
-  /** Waits until every row taken is staged. @returns The run, which holds the whole source. */
-  async finish(): Promise<Run> {
-    await this.#endBlock();
+  /**
+   * Reads the source to its end and stages every row. Waits while enough are under way: the sender waits with it.
+   *
+   * @param options.tell - Called after every group of rows.
+   * @returns The run, which holds the whole source.
+   */
+  async read({ signal, tell }: ReadOptions): Promise<Run> {
+    for await (const _group of this.#feed.groups()) {
+      signal?.throwIfAborted();
+      await this.#takeBlocks();
+      tell();
+    }
+    await this.#takeBlocks();
+    const rest = this.#feed.rest();
+    if (rest !== undefined) await this.#take(rest);
     if (this.#confirmed < this.#known.length) await this.#forgetKnown();
     return await this.#run;
   }
@@ -106,43 +120,29 @@ export class Pipeline {
     await this.#pool.close();
   }
 
-  /** Returns whether the block ends with this row. */
-  #add(row: SourceRow): boolean {
-    const { onError, rowsMax } = this.#options;
-    const fault = this.#pack(row);
-    if (fault !== null) this.#faults.push({ line: row.line, ...fault });
-    this.#end = row.end;
-    this.#rows += 1;
-    this.#blockRows += 1;
-    if (this.#blockRows >= rowsMax || (fault !== null && onError === "abort")) return true;
-    const known = this.#known[this.#confirmed];
-    return row.end >= (known?.endOffset ?? this.#blockStart + BLOCK_SOURCE_BYTES);
+  async #takeBlocks(): Promise<void> {
+    for (;;) {
+      const known = this.#known[this.#confirmed];
+      const endMin = known?.endOffset ?? this.#blockStart + BLOCK_SOURCE_BYTES;
+      const block = this.#feed.cut({ rowsMax: this.#options.rowsMax, endMin });
+      if (block === undefined) return;
+      await this.#take(block);
+    }
   }
 
-  #pack(row: SourceRow): RowFault | null {
-    if ("fault" in row) return row.fault;
-    const { mapping, source } = this.#options;
-    const width = source.columns.length;
-    if (row.cells.length !== width) return { column: null, expected: `${width} cells` };
-    return this.#packer.add(row.line, mapping.apply(row.cells, row.line), mapping.names);
-  }
-
-  async #endBlock(): Promise<void> {
-    if (this.#blockRows === 0) return;
+  async #take(block: Block): Promise<void> {
+    const bytes = block.end - this.#blockStart;
+    this.#blockStart = block.end;
     const known = this.#known[this.#confirmed];
     if (known !== undefined) {
-      if (this.#isSame(known)) {
+      if (this.#isSame(known, block)) {
         this.#confirmed += 1;
         this.#count(known);
-        this.#packer.forget();
-        this.#beginBlock();
         return;
       }
       await this.#forgetKnown();
     }
-    const bytes = this.#end - this.#blockStart;
-    const done = this.#submit();
-    this.#beginBlock();
+    const done = this.#submit(block);
     // Whoever waits for it learns of its failure; nobody may be waiting yet.
     done.catch(() => undefined);
     this.#run = done;
@@ -151,7 +151,7 @@ export class Pipeline {
     await this.#drain();
   }
 
-  /** Waits while too much is under way: the sender waits with it. */
+  /** Waits while too much is under way. */
   async #drain(): Promise<void> {
     const [first] = this.#underWay;
     const isFull =
@@ -163,9 +163,9 @@ export class Pipeline {
     await this.#drain();
   }
 
-  #isSame({ endOffset, prefixDigest, quarantined }: Segment): boolean {
+  #isSame({ endOffset, prefixDigest, quarantined }: Segment, { end }: Block): boolean {
     const { source, onError } = this.#options;
-    if (this.#end !== endOffset || (onError === "abort" && quarantined > 0)) return false;
+    if (end !== endOffset || (onError === "abort" && quarantined > 0)) return false;
     return equalBytes(source.digestAt(endOffset), prefixDigest);
   }
 
@@ -174,29 +174,24 @@ export class Pipeline {
     this.#run = Promise.resolve(await truncate(this.#context, await this.#run, this.#confirmed));
   }
 
-  #beginBlock(): void {
-    this.#faults = [];
-    this.#blockRows = 0;
-    this.#blockStart = this.#end;
-  }
-
   /** Has the block built, and stages it after those before it. */
-  async #submit(): Promise<Run> {
-    const place = {
-      endOffset: this.#end,
-      rows: this.#blockRows,
-      prefixDigest: this.#options.source.digestAt(this.#end),
-      documents: holdsDocuments(this.#options.layout),
-    };
-    const ownFaults = this.#faults;
-    const [run, { batch, faults: found }] = await Promise.all([
+  async #submit(block: Block): Promise<Run> {
+    const { end: endOffset } = block;
+    const prefixDigest = this.#options.source.digestAt(endOffset);
+    const documents = holdsDocuments(this.#options.layout);
+    const [run, { batch, faults: found, failure }] = await Promise.all([
       this.#run,
-      this.#build(this.#packer.take()),
+      this.#build(block),
     ]);
-    const faults = [...ownFaults, ...found].sort((left, right) => left.line - right.line);
+    const faults = [...block.faults, ...found].sort((left, right) => left.line - right.line);
     const [first] = faults;
     if (first !== undefined && this.#options.onError === "abort") throw rowMalformed(first);
-    const next = await stage(this.#context, run, { ...place, batch, faults });
+    if (failure !== null) throw errorOf(failure);
+    const rows = (batch?.recordCount ?? 0) + faults.length;
+    const next = await stage(this.#context, run, {
+      ...{ endOffset, rows, prefixDigest, documents },
+      ...{ batch, faults },
+    });
     this.#count(next.segments.at(-1));
     return next;
   }
@@ -206,18 +201,29 @@ export class Pipeline {
     this.#quarantined += segment?.quarantined ?? 0;
   }
 
-  async #build(block: CellBlock): Promise<Pick<NewSegment, "batch" | "faults">> {
+  async #build({ content }: Block): Promise<Built> {
     const { random, secrets, custody, nowMs } = this.#context;
     const batchId = random(BATCH_ID_BYTES);
     const dataKey = new Uint8Array(random(DATA_KEY_BYTES));
-    const salts = new Uint8Array(random(block.rows * SALT_BYTES));
+    const salts = new Uint8Array(random(content.rows * SALT_BYTES));
     const wrapped = encryptOnce(secrets.batchSecret(batchId), batchWrapInfo(batchId), dataKey);
-    const building = this.#pool.build({ block, salts, batchId, dataKey, createdMs: nowMs() });
+    const building = this.#pool.build({ content, salts, batchId, dataKey, createdMs: nowMs() });
     dataKey.fill(0);
-    const { batch, faults } = await building;
-    if (batch === null) return { batch, faults };
-    return { batch: { ...batch, batchId, key: await custody.protect(wrapped) }, faults };
+    const { batch, faults, failure } = await building;
+    if (batch === null) return { batch, faults, failure };
+    return { batch: { ...batch, batchId, key: await custody.protect(wrapped) }, faults, failure };
   }
+}
+
+interface Built {
+  readonly batch: NewSegment["batch"];
+  readonly faults: readonly RowReport[];
+  readonly failure: BuildFailure | null;
+}
+
+function errorOf({ class: kind, code, details, message }: BuildFailure): Error {
+  const facts = { ...details, code };
+  return kind === "limit" ? new LimitError(facts, message) : new MalformedError(facts, message);
 }
 
 function rowMalformed({ line, column, expected }: RowReport): MalformedError {

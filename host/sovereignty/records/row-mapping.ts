@@ -1,5 +1,6 @@
 import { MalformedError } from "#protocol";
 
+import type { IngestMapping } from "./mapping.ts";
 import type { Cell } from "./source.ts";
 
 /** A mapping made ready for the columns of one source and the attributes of one record scope. */
@@ -8,6 +9,8 @@ export interface BoundMapping {
   readonly names: readonly string[];
   /** The cells of a record in the order of the attributes, from those of a row and its line. Pure. */
   readonly apply: (cells: readonly Cell[], line: number) => readonly Cell[];
+  /** For each attribute the place of the cell that it is, as it is; null when some are made from cells. */
+  readonly places: Int32Array | null;
 }
 
 /** Which columns of a source become which canonical attributes, and how. */
@@ -17,6 +20,8 @@ export interface RowMapping {
    * there is nothing to tell: comma-separated values under the attributes' own names.
    */
   readonly digest: Uint8Array | null;
+  /** Plain data from which another thread makes it again, see `rowMappingOf`; null for what is not made from such. */
+  readonly rules: IngestMapping | null;
   /** @throws {@link MalformedError} SCHEMA_UNKNOWN_COLUMN with `column` and `problem` */
   bind(columns: readonly string[], attributes: readonly string[]): BoundMapping;
 }
@@ -24,6 +29,7 @@ export interface RowMapping {
 /** Takes columns that are named as the attributes are: each once, in any order, and no other. */
 export const IDENTITY_ROWS: RowMapping = {
   digest: null,
+  rules: null,
   bind: (columns, attributes) => {
     for (const [index, name] of columns.entries()) {
       if (!attributes.includes(name)) throw columnMalformed(name, "unknown");
@@ -37,6 +43,7 @@ export const IDENTITY_ROWS: RowMapping = {
     const same = places.every((place, index) => place === index);
     return {
       names: attributes,
+      places: Int32Array.from(places),
       apply: (cells) => (same ? cells : places.map((place) => cells[place] ?? null)),
     };
   },
