@@ -14,7 +14,7 @@ secrets, and asks no server but the Vault named. Exits 1 when something is missi
 or --vault, that this role or Vault needs.
 
   --role ROLE   only simulator, nitro-parent, inside-enclave, snp-guest or tdx-guest, and what every part needs
-  --vault DIR   the running Vault whose folder this is: whether it may work, and what keeps it
+  --vault DIR   the running Vault whose folder this is: whether it may work, what keeps it, and its backups
   --json        one JSON object instead of lines
 `;
 
@@ -58,7 +58,7 @@ export async function runDoctor(
   const needed = [...named, ...vaultRoles];
   const findings = [
     ...machineRoles.flatMap((role) => CHECKS[role].map((check) => check(machine))),
-    ...(values.vault === undefined ? [] : await vaultFindings(values.vault)),
+    ...(values.vault === undefined ? [] : await vaultFindings(values.vault, machine.nowMs)),
   ];
   const isMissing = (role: Role): boolean =>
     findings.some((finding) => finding.role === role && finding.state === "missing");

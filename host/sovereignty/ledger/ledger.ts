@@ -193,6 +193,11 @@ export class Ledger {
     return this.#reservations.all();
   }
 
+  /** One that time has ended, see {@link OpenReservations.overdue}; at hand, however many are open. */
+  overdue(nowMs: number): Reservation | undefined {
+    return this.#reservations.overdue(nowMs);
+  }
+
   /** Micro-epsilon committed against one subject. */
   consumedMicro(usageScope: UsageScope, ordinal: number): number {
     return this.#read(usageScope).consumedOf(ordinal);

@@ -1,7 +1,11 @@
 import { BUDGET_RESERVATION_LIFECYCLE, ConflictError, type UsageScope } from "#protocol";
 
 import type { Change } from "./balances.ts";
+import { Deadlines } from "./deadlines.ts";
 import type { Undo } from "./pages.ts";
+
+/** How long after its expiry an executing reservation waits for its settlement before the estimate is committed. */
+const SETTLEMENT_GRACE_MS = 600_000;
 
 /** The states of a reservation (SCP core spec, part 4). */
 export type ReservationState = (typeof BUDGET_RESERVATION_LIFECYCLE)["initial"];
@@ -60,11 +64,21 @@ export interface StepTaken {
 /** The reservations that are open, and what each step of one does to the balances. Ended ones are forgotten. */
 export class OpenReservations {
   readonly #open = new Map<string, OpenReservation>();
+  readonly #deadlines = new Deadlines(
+    (name) => endMs(this.#open.get(name)),
+    () => this.#open.keys(),
+  );
 
   static restored(reservations: Iterable<OpenReservation>): OpenReservations {
     const restored = new OpenReservations();
-    for (const each of reservations) restored.#open.set(each.reservationId, each);
+    for (const each of reservations) restored.#put(each);
     return restored;
+  }
+
+  /** One that time has ended at `nowMs`: expired without executing, or executing without a settlement. */
+  overdue(nowMs: number): OpenReservation | undefined {
+    const name = this.#deadlines.firstDue(nowMs);
+    return name === undefined ? undefined : this.#open.get(name);
   }
 
   all(): OpenReservation[] {
@@ -107,7 +121,7 @@ export class OpenReservations {
       executed: new Map(),
       committedMicro: 0,
     };
-    this.#open.set(step.reservationId, reservation);
+    this.#put(reservation);
     const undo = (): void => void this.#open.delete(step.reservationId);
     return { reservation, change: { consumed: 0, reserved: epsilonMicro }, undo };
   }
@@ -122,8 +136,8 @@ export class OpenReservations {
     if (before.state !== "executing") requireStep(before, "executing");
     const executed = new Map(before.executed).set(round, epsilonMicro);
     const reservation: OpenReservation = { ...before, state: "executing", executed };
-    this.#open.set(reservationId, reservation);
-    const undo = (): void => void this.#open.set(reservationId, before);
+    this.#put(reservation);
+    const undo = (): void => this.#put(before);
     return { reservation, change: { consumed: 0, reserved: 0 }, undo };
   }
 
@@ -132,8 +146,14 @@ export class OpenReservations {
     const reservation = this.#required(reservationId);
     requireStep(reservation, state);
     this.#open.delete(reservationId);
-    const undo = (): void => void this.#open.set(reservationId, reservation);
+    const undo = (): void => this.#put(reservation);
     return { reservation, change: { consumed, reserved: -reservation.reservedMicro }, undo };
+  }
+
+  #put(reservation: OpenReservation): void {
+    const { reservationId } = reservation;
+    this.#open.set(reservationId, reservation);
+    this.#deadlines.add(reservationId, this.#open.size);
   }
 
   #required(reservationId: string): OpenReservation {
@@ -141,6 +161,13 @@ export class OpenReservations {
     if (reservation !== undefined) return reservation;
     throw unknownReservation(reservationId);
   }
+}
+
+/** When time ends an open reservation. */
+function endMs(reservation: OpenReservation | undefined): number | undefined {
+  if (reservation === undefined) return undefined;
+  const { state, expiresMs } = reservation;
+  return state === "executing" ? expiresMs + SETTLEMENT_GRACE_MS : expiresMs;
 }
 
 /** @throws {@link ConflictError} PRIVACY_BUDGET_PARAMETER_INVALID */

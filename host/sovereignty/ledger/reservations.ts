@@ -6,9 +6,6 @@ import type { SubjectSet } from "./subject-set.ts";
 import type { Writing } from "../queries.ts";
 import type { VaultContext } from "../vault-context.ts";
 
-/** How long after its expiry an executing reservation waits for its settlement before the estimate is committed. */
-export const SETTLEMENT_GRACE_MS = 600_000;
-
 /** Why a reservation ended. */
 export type EndReason = "settled" | "aborted" | "expired" | "deadline";
 
@@ -129,21 +126,21 @@ export function estimateMicro({ executed }: Reservation): number {
  * ones whose settlement did not come. Every admission begins with it.
  */
 export async function endOverdue(context: LedgerContext, trx: Writing): Promise<void> {
+  const { ledger } = context.books;
   const nowMs = context.nowMs();
-  for (const reservation of context.books.ledger.open()) {
-    const { reservationId, state, expiresMs } = reservation;
-    if (state === "reserved" && expiresMs <= nowMs) {
+  for (let due = ledger.overdue(nowMs); due !== undefined; due = ledger.overdue(nowMs)) {
+    const { reservationId } = due;
+    if (due.state === "reserved") {
       await releaseReservation(context, trx, { reservationId, reason: "expired" });
+      continue;
     }
-    if (state === "executing" && expiresMs + SETTLEMENT_GRACE_MS <= nowMs) {
-      await commitReservation(context, trx, {
-        reservationId,
-        reason: "deadline",
-        epsilonMicro: estimateMicro(reservation),
-        epochId: null,
-        flagged: false,
-      });
-    }
+    await commitReservation(context, trx, {
+      reservationId,
+      reason: "deadline",
+      epsilonMicro: estimateMicro(due),
+      epochId: null,
+      flagged: false,
+    });
   }
 }
 

@@ -85,7 +85,7 @@ test("[PB-8] the doctor says that a Vault is frozen, behind which head and what 
   await freezeVault(fixture);
   const frozen = await symphony(...words);
   expect(frozen.exit).toBe(EXIT.refused);
-  expect(vaultFindings(frozen.out)).toMatchObject([
+  expect(vaultFindings(frozen.out).slice(0, 2)).toMatchObject([
     { check: "node", state: "ok" },
     {
       check: "witnesses",
