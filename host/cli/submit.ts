@@ -2,24 +2,26 @@ import { randomBytes } from "node:crypto";
 import { writeFile } from "node:fs/promises";
 import { parseArgs } from "node:util";
 
-import { TASK_REQUEST, type TaskResult } from "#protocol";
+import { TASK_DRY_RUN, TASK_REQUEST, type TaskResult } from "#protocol";
 import { openDelivery } from "../delivery/index.ts";
 import { TaskClient, requestOf, type TaskEventView } from "../http/index.ts";
 import { EXIT, UsageError, type CliIo } from "./io.ts";
 import { readSubmitter } from "./network-files.ts";
 import { readRequestFile } from "./request-reader.ts";
 import { resultLine, resultView } from "./result-view.ts";
+import { dryRunLines } from "./submit-dry-run.ts";
 
-export const SUBMIT_HELP = `symphony submit REQUEST [--dir DIR] [--wait] [--out FILE] [--json]
+export const SUBMIT_HELP = `symphony submit REQUEST [--dir DIR] [--dry-run] [--wait] [--out FILE] [--json]
 
 Signs the task in REQUEST, a file in YAML or JSON, with the submitter's key in DIR/submitter and sends it to the network of DIR.
 
   --dir DIR    folder of the network (default symphony-demo)
+  --dry-run    say what would come of it, and submit nothing
   --wait       follow the task to its end and open the result
   --out FILE   write a delivered model to FILE
   --json       one JSON object on standard output
 
-Exit codes: 0 accepted (with --wait: delivered), 1 refused or ended without a result, 2 usage, 3 unavailable.
+Exit codes: 0 accepted (with --dry-run: admissible; with --wait: delivered), 1 refused or ended without a result, 2 usage, 3 unavailable.
 `;
 
 /** Longest wait for a task, milliseconds; the task's own deadline ends it sooner. */
@@ -32,6 +34,7 @@ export async function runSubmit(argv: readonly string[], io: CliIo): Promise<num
     allowPositionals: true,
     options: {
       dir: { type: "string", default: "symphony-demo" },
+      "dry-run": { type: "boolean", default: false },
       wait: { type: "boolean", default: false },
       out: { type: "string" },
       json: { type: "boolean", default: false },
@@ -51,6 +54,12 @@ export async function runSubmit(argv: readonly string[], io: CliIo): Promise<num
     createdMs: Date.now(),
   });
   const client = new TaskClient(submitter.network.coordinator_url);
+  if (values["dry-run"]) {
+    const answer = await client.dryRun(TASK_DRY_RUN.sign(request, submitter.signingKey));
+    const text = values.json ? JSON.stringify(answer) : dryRunLines(answer).join("\n");
+    io.stdout(`${text}\n`);
+    return answer.outcome === "admissible" ? EXIT.ok : EXIT.refused;
+  }
   const view = await client.submit(TASK_REQUEST.sign(request, submitter.signingKey));
   if (!values.wait) {
     io.stdout(values.json ? `${JSON.stringify(view)}\n` : `${view.task_id} ${view.state}\n`);
