@@ -149,3 +149,8 @@ test("[PV-1] tokens come evenly and exactly, however often they are counted", ()
     { numRuns: 200 },
   );
 });
+
+test("[PV-1] a clock that goes back brings no tokens and takes none", () => {
+  const window = { tokens: 5, remainder: 3, atMs: 1_000 };
+  expect(refilled(window, { tasksMax: 10, windowMs: 100 }, 950)).toEqual(window);
+});
