@@ -65,30 +65,45 @@ export async function runSubmit(argv: readonly string[], io: CliIo): Promise<num
     io.stdout(values.json ? `${JSON.stringify(view)}\n` : `${view.task_id} ${view.state}\n`);
     return EXIT.ok;
   }
-  if (!values.json) io.stdout(`${view.task_id} accepted\n`);
-  const ended = await followTask(client, view.task_id, (line) => {
-    if (!values.json) io.stdout(`  ${line}\n`);
+  return waitForResult(view.task_id, { ...values, client, submitter, io });
+}
+
+/** Follows a task, opens what it delivers and tells it. */
+async function waitForResult(
+  taskId: string,
+  args: {
+    readonly client: TaskClient;
+    readonly submitter: Awaited<ReturnType<typeof readSubmitter>>;
+    readonly io: CliIo;
+    readonly json: boolean;
+    readonly out?: string | undefined;
+  },
+): Promise<number> {
+  const { client, submitter, io, json, out } = args;
+  if (!json) io.stdout(`${taskId} accepted\n`);
+  const ended = await followTask(client, taskId, (line) => {
+    if (!json) io.stdout(`  ${line}\n`);
   });
   if (ended.state !== "completed" || !ended.delivered) {
     io.stdout(
-      values.json
+      json
         ? `${JSON.stringify(ended)}\n`
         : `${ended.task_id} ${ended.state}: ${ended.reason ?? "no reason given"}\n`,
     );
     return EXIT.refused;
   }
   const result = await openDelivery({
-    delivery: await client.delivery(view.task_id),
+    delivery: await client.delivery(taskId),
     deliveryKey: submitter.deliveryKey,
     governance: await client.governance(submitter.genesisDigest),
     passedOver: ({ vaultId, code }) =>
       io.stderr(`${vaultId}: its share is not of this result and was passed over: ${code}\n`),
   });
-  await writeModel(result, values.out);
+  await writeModel(result, out);
   io.stdout(
-    values.json
+    json
       ? `${JSON.stringify({ ...ended, result: resultView(result) })}\n`
-      : `${view.task_id} delivered: ${resultLine(result)}\n`,
+      : `${taskId} delivered: ${resultLine(result)}\n`,
   );
   return EXIT.ok;
 }
