@@ -92,7 +92,7 @@ async function seenBy(signed: Uint8Array, fixture: Fixture) {
   const taskId = /t-[0-9a-f]{32}/.exec(await taken.clone().text())?.[0] ?? "none";
   await answerOnce(fixture);
   const events = [];
-  for await (const event of live.client.events(taskId, AbortSignal.timeout(10_000))) {
+  for await (const event of live.client.events(taskId, { signal: AbortSignal.timeout(10_000) })) {
     events.push(event.type, event.body);
   }
   const paths = [`/v1/tasks/${taskId}`, `/v1/tasks/${taskId}/result`, `/v1/evidence/${taskId}`];
