@@ -2,6 +2,7 @@ import {
   SESSION_MANIFEST,
   VerificationError,
   equalBytes,
+  referenceValuesOf,
   type EnclaveRole,
   type GovernanceState,
   type SessionManifest,
@@ -68,7 +69,7 @@ function policyOf(
   const { attestation } = governance.policy;
   return {
     platforms: attestation.platforms,
-    measurements: attestation.reference_values.map((value) => ({
+    measurements: referenceValuesOf(governance).map((value) => ({
       pcr0: value.pcr0,
       pcr1: value.pcr1,
       pcr2: value.pcr2,

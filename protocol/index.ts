@@ -105,12 +105,16 @@ export {
   GENESIS,
   GOVERNANCE_EVENT,
   GOVERNANCE_STATEMENT,
+  GOVERNANCE_VOTE,
+  governedDecisionSchema,
   type Actor,
   type Artifact,
   type Genesis,
   type GovernanceDecision,
   type GovernanceEvent,
   type GovernanceStatement,
+  type GovernanceVote,
+  type GovernedDecision,
 } from "./governance/governance-objects.ts";
 export {
   activeActor,
@@ -137,6 +141,26 @@ export {
   slashedMinor,
   unbondingMinor,
 } from "./governance/stakes.ts";
+export {
+  openProposalOf,
+  proposalIdOf,
+  proposalStatus,
+  verifyVote,
+  type Proposal,
+  type VerifiedVote,
+} from "./governance/proposals.ts";
+export { kindOf, processOf, type ProposalKind } from "./governance/processes.ts";
+export {
+  electorateOf,
+  tallyOf,
+  votersOf,
+  type Electorate,
+  type Tally,
+  type Vote,
+  type Voter,
+} from "./governance/voters.ts";
+export { referenceValuesOf } from "./governance/measurements.ts";
+export { PROTOCOL_VERSION } from "./governance/protocol-versions.ts";
 export {
   governanceFor,
   governanceOnceOf,

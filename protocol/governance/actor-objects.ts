@@ -45,19 +45,12 @@ export const slashingGroundsSchema = z.discriminatedUnion("condition", [
 const signedStatement = bytesUpTo(SIGNED_STATEMENT_BYTES_MAX);
 const amountMinor = natural.min(1);
 
-/** Decisions about actors and their stake, for the union of all decisions. */
-export const actorDecisionSchemas = [
+/** Decisions of voters about actors and their stake. */
+export const actorGovernedSchemas = [
   z.strictObject({
     type: z.literal("actor_registered"),
     /** COSE_Sign1 of an {@link ACTOR_REGISTRATION} by the key it names. */
     signed_registration: signedStatement,
-  }),
-  /** The actor's own decision, by the key it gives up, which stays good for tasks of epochs up to the open one. */
-  z.strictObject({
-    type: z.literal("actor_key_rotated"),
-    actor_id: identifier,
-    /** COSE_Sign1 of a {@link KEY_ROTATION} by the next key. */
-    signed_rotation: signedStatement,
   }),
   /** Governance's decision, after a loss or a theft of the key. */
   z.strictObject({
@@ -83,12 +76,6 @@ export const actorDecisionSchemas = [
     amount_minor: amountMinor,
     reference: identifier,
   }),
-  /** The actor's own decision to take stake out. */
-  z.strictObject({
-    type: z.literal("unbonding_started"),
-    actor_id: identifier,
-    amount_minor: amountMinor,
-  }),
   /** That stake has been paid back; `reference` is the rail's, and counts once. */
   z.strictObject({
     type: z.literal("stake_withdrawn"),
@@ -101,6 +88,23 @@ export const actorDecisionSchemas = [
     actor_id: identifier,
     amount_minor: amountMinor,
     grounds: slashingGroundsSchema,
+  }),
+] as const;
+
+/** Decisions about an actor that its own signature or the coordinator's alone makes. */
+export const actorOwnSchemas = [
+  /** The actor's own decision, by the key it gives up, which stays good for tasks of epochs up to the open one. */
+  z.strictObject({
+    type: z.literal("actor_key_rotated"),
+    actor_id: identifier,
+    /** COSE_Sign1 of a {@link KEY_ROTATION} by the next key. */
+    signed_rotation: signedStatement,
+  }),
+  /** The actor's own decision to take stake out. */
+  z.strictObject({
+    type: z.literal("unbonding_started"),
+    actor_id: identifier,
+    amount_minor: amountMinor,
   }),
   /**
    * The coordinator's word that a Vault consumed more than it had reserved, which the Vault's own record proves (PB-3).
@@ -124,7 +128,9 @@ export const challengePenaltySchema = z.strictObject({
 export type ActorRegistration = z.infer<typeof actorRegistrationSchema>;
 export type KeyRotation = z.infer<typeof keyRotationSchema>;
 export type ChallengePenalty = z.infer<typeof challengePenaltySchema>;
-export type ActorDecision = z.infer<(typeof actorDecisionSchemas)[number]>;
+export type ActorDecision = z.infer<
+  (typeof actorGovernedSchemas)[number] | (typeof actorOwnSchemas)[number]
+>;
 
 export const ACTOR_REGISTRATION = defineObject(
   "actor-registration",

@@ -90,7 +90,12 @@ export function vaultKeysOf({ actors }: Pick<GovernanceState, "actors">): readon
 export type OwnDecision = Extract<
   GovernanceDecision,
   {
-    readonly type: "epoch_closed" | "violation_proven" | "actor_key_rotated" | "unbonding_started";
+    readonly type:
+      | "epoch_closed"
+      | "proposal_decided"
+      | "violation_proven"
+      | "actor_key_rotated"
+      | "unbonding_started";
   }
 >;
 
@@ -98,6 +103,7 @@ export type OwnDecision = Extract<
 export function isOwnDecision(decision: GovernanceDecision): decision is OwnDecision {
   switch (decision.type) {
     case "epoch_closed":
+    case "proposal_decided":
     case "violation_proven":
     case "actor_key_rotated":
     case "unbonding_started":
@@ -117,6 +123,7 @@ export function ownerOf(
 ): RegisteredActor | undefined {
   switch (decision.type) {
     case "epoch_closed":
+    case "proposal_decided":
     case "violation_proven":
       return actors.get(genesis.coordinator_id);
     case "actor_key_rotated":

@@ -7,6 +7,7 @@ import {
   type GovernanceDecision,
   type GovernanceEvent,
   type GovernanceStatement,
+  type GovernedDecision,
 } from "./governance-objects.ts";
 import { processOf } from "./processes.ts";
 import { keyIdOf, parseCose, verifyCose } from "../signing.ts";
@@ -27,7 +28,7 @@ type Signers = ReadonlyMap<string, { readonly name: string; readonly publicKey: 
 export function verifyApprovals(
   state: GovernanceState,
   event: GovernanceEvent,
-): GovernanceStatement {
+): { readonly statement: GovernanceStatement; readonly approvers: readonly string[] } {
   const [first = new Uint8Array(0)] = event.approvals;
   const claimed = GOVERNANCE_STATEMENT.decode(parseCose(first).payload);
   const signers = signersOf(state, claimed.decision);
@@ -50,7 +51,7 @@ export function verifyApprovals(
   if (payload === undefined) throw tooFew(1, 0);
   const statement = GOVERNANCE_STATEMENT.decode(payload);
   requireAuthority(state, statement.decision, approvers);
-  return statement;
+  return { statement, approvers: [...approvers] };
 }
 
 /** One actor about what is its own, see {@link ownerOf}; voters about all else. */
@@ -74,7 +75,16 @@ function requireAuthority(
   decision: GovernanceDecision,
   approvers: ReadonlySet<string>,
 ): void {
-  if (isOwnDecision(decision)) return;
+  // One approval is there: its owner's, or that of the voter who proposes.
+  if (isOwnDecision(decision) || decision.type === "proposal_opened") return;
+  requireVote(state, decision, approvers);
+}
+
+function requireVote(
+  state: GovernanceState,
+  decision: GovernedDecision,
+  approvers: ReadonlySet<string>,
+): void {
   const { policy_version_id: version } = state.policy;
   const process = processOf(state.policy, decision);
   if (process.window_ms > 0) {

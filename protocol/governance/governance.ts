@@ -8,21 +8,26 @@ import {
   type Artifact,
   type Genesis,
   type GovernanceStatement,
+  type GovernedDecision,
 } from "./governance-objects.ts";
 import { digestOfBytes } from "../hash.ts";
-import type { ChallengePenalty } from "./actor-objects.ts";
+import type { ActorDecision, ChallengePenalty } from "./actor-objects.ts";
 import { decideActor, genesisActors, isActorDecision, type RegisteredActor } from "./actors.ts";
 import { eventFault } from "./event-fault.ts";
+import { acceptMeasurement, type AcceptedMeasurement } from "./measurements.ts";
 import { slashStake } from "./stakes.ts";
 import type { Policy } from "./policy.ts";
 import {
   announcePolicy,
   closeGovernedEpoch,
   genesisPolicies,
+  requireDecidable,
   retirePolicy,
   type CurrentEpoch,
   type PolicyVersion,
 } from "./policy-versions.ts";
+import { closeProposal, openProposal, type Proposal } from "./proposals.ts";
+import { upgradeProtocol, type ProtocolUpgrade } from "./protocol-versions.ts";
 import { registerVersion, type SemanticRegistration } from "../semantics/registration.ts";
 import { incoherent, requireCoherentRegistry } from "../semantics/registry-coherence.ts";
 import type { SemanticRegistry } from "../semantics/semantics.ts";
@@ -49,8 +54,13 @@ export interface GovernanceState {
   readonly actors: ReadonlyMap<string, RegisteredActor>;
   /** By lower-case hex digest. */
   readonly artifacts: ReadonlyMap<string, Artifact>;
+  /** In the order of the log, see `referenceValuesOf`. */
+  readonly acceptedMeasurements: readonly AcceptedMeasurement[];
   readonly revokedMeasurements: readonly string[];
   readonly revokedModuleIds: readonly string[];
+  readonly protocolUpgrades: readonly ProtocolUpgrade[];
+  /** The newest, by identifier, in the order of their opening. */
+  readonly proposals: ReadonlyMap<string, Proposal>;
   /** How often an actor that executes was suspended, retired or given another key: never decreases. */
   readonly withdrawals: number;
   readonly challengeResolutions: ReadonlyMap<string, ResolvedBy>;
@@ -83,11 +93,12 @@ export interface ResolvedBy {
  * The state that the genesis alone gives.
  *
  * @throws {@link MalformedError} DERIVATION_REGISTRY_INVALID for semantics that do not hold together
+ * @throws {@link VerificationError} GOVERNANCE_EVENT_INVALID for a policy by which its voters could decide nothing
  */
 export function genesisState(genesisBytes: Uint8Array): GovernanceState {
   const genesis = GENESIS.decode(genesisBytes);
   requireFoundingSemantics(genesis.semantics);
-  return {
+  const state: GovernanceState = {
     genesis,
     genesisDigest: GENESIS.digest(genesis),
     policy: genesis.policy,
@@ -97,14 +108,19 @@ export function genesisState(genesisBytes: Uint8Array): GovernanceState {
     registries: new Map([[genesis.semantics.semantic_version, genesis.semantics]]),
     actors: genesisActors(genesis),
     artifacts: new Map(),
+    acceptedMeasurements: [],
     revokedMeasurements: [],
     revokedModuleIds: [],
+    protocolUpgrades: [],
+    proposals: new Map(),
     withdrawals: 0,
     challengeResolutions: new Map(),
     replenishments: [],
     head: new Uint8Array(32),
     sequence: 0,
   };
+  requireDecidable(state, genesis.policy);
+  return state;
 }
 
 /**
@@ -118,7 +134,7 @@ export function applyGovernanceEvent(
   eventBytes: Uint8Array,
 ): GovernanceState {
   const event = GOVERNANCE_EVENT.decode(eventBytes);
-  const statement = verifyApprovals(state, event);
+  const { statement, approvers } = verifyApprovals(state, event);
   const follows =
     hex(statement.genesis_digest) === hex(state.genesisDigest) &&
     statement.sequence === state.sequence &&
@@ -130,14 +146,44 @@ export function applyGovernanceEvent(
     );
   }
   return {
-    ...decide(state, statement),
+    ...take(state, statement, approvers),
     head: digestOfBytes("governance-event", eventBytes),
     sequence: state.sequence + 1,
   };
 }
 
-function decide(state: GovernanceState, statement: GovernanceStatement): GovernanceState {
-  const decision = statement.decision;
+function take(
+  state: GovernanceState,
+  statement: GovernanceStatement,
+  approvers: readonly string[],
+): GovernanceState {
+  const { decision, time_ms: timeMs } = statement;
+  switch (decision.type) {
+    case "epoch_closed":
+      return closeGovernedEpoch(state, decision, timeMs);
+    case "proposal_opened":
+      // What could not be decided now is not worth a vote.
+      decide(state, decision.decision, timeMs);
+      return openProposal(state, statement, { decision: decision.decision, approvers });
+    case "proposal_decided": {
+      const { state: closed, approved } = closeProposal(state, timeMs, decision);
+      return approved === null ? closed : decide(closed, approved, timeMs);
+    }
+    default:
+      return decide(state, decision, timeMs);
+  }
+}
+
+/**
+ * What a decision makes of the state, whoever has taken it and however.
+ *
+ * @param timeMs - When it was decided, by whoever signed that.
+ */
+function decide(
+  state: GovernanceState,
+  decision: GovernedDecision | ActorDecision,
+  timeMs: number,
+): GovernanceState {
   if (isActorDecision(decision)) return decideActor(state, decision);
   switch (decision.type) {
     case "artifact_registered": {
@@ -145,6 +191,8 @@ function decide(state: GovernanceState, statement: GovernanceStatement): Governa
       artifacts.set(hex(decision.artifact.digest), decision.artifact);
       return { ...state, artifacts };
     }
+    case "measurement_accepted":
+      return acceptMeasurement(state, decision);
     case "measurement_revoked":
       return { ...state, revokedMeasurements: [...state.revokedMeasurements, decision.pcr0] };
     case "platform_revoked":
@@ -152,10 +200,7 @@ function decide(state: GovernanceState, statement: GovernanceStatement): Governa
     case "budget_replenished":
       return {
         ...state,
-        replenishments: [
-          ...state.replenishments,
-          replenishmentOf(state, decision, statement.time_ms),
-        ],
+        replenishments: [...state.replenishments, replenishmentOf(state, decision, timeMs)],
       };
     case "semantics_registered":
       return { ...state, ...registerSemantics(state, decision.registration) };
@@ -165,8 +210,8 @@ function decide(state: GovernanceState, statement: GovernanceStatement): Governa
       return retirePolicy(state, decision);
     case "epoch_boundary_requested":
       return { ...state, epoch: { ...state.epoch, boundaryRequested: true } };
-    case "epoch_closed":
-      return closeGovernedEpoch(state, decision, statement.time_ms);
+    case "protocol_upgraded":
+      return upgradeProtocol(state, decision);
     case "challenge_resolved":
       return resolveChallenge(state, decision);
   }

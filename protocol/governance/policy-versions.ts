@@ -1,10 +1,12 @@
 import { equalBytes } from "../bytes.ts";
 import { VerificationError } from "../errors.ts";
-import { eventFault } from "./event-fault.ts";
+import { eventFault, require } from "./event-fault.ts";
 import type { GovernanceState } from "./governance.ts";
 import type { GovernanceDecision } from "./governance-objects.ts";
 import { POLICY_VERSION_LIFECYCLE } from "../lifecycles.ts";
 import { policyDigest, type Policy } from "./policy.ts";
+import { requireSpoken } from "./protocol-versions.ts";
+import { electorateOf, tallyOf } from "./voters.ts";
 
 /** A state of {@link POLICY_VERSION_LIFECYCLE}. */
 export type PolicyStatus = (typeof POLICY_VERSION_LIFECYCLE.states)[number];
@@ -63,6 +65,7 @@ export function announcePolicy(
   const expected = last.policy_version_id;
   require(predecessor === expected, "predecessor_version_id", expected, predecessor ?? "none");
   require(epoch >= earliest, "effective_from_epoch", `${earliest} or later`, `${epoch}`);
+  requireDecidable(state, policy);
   const policies = new Map(state.policies).set(id, {
     policy,
     status: POLICY_VERSION_LIFECYCLE.initial,
@@ -71,6 +74,17 @@ export function announcePolicy(
     retiresFrom: null,
   });
   return { ...state, policies };
+}
+
+/** Refuses a policy by whose processes the voters of now could not decide, even of one mind: nobody could replace it. */
+export function requireDecidable(state: GovernanceState, policy: Policy): void {
+  for (const [kind, process] of Object.entries(policy.governance.processes)) {
+    const electorate = electorateOf(state, process);
+    const all = new Map([...electorate.weights.keys()].map((id) => [id, "approve"] as const));
+    const { outcome, voted } = tallyOf(electorate, all);
+    const expected = `${process.quorum} voters who weigh something`;
+    require(outcome === "approved", `processes.${kind}`, expected, `${voted}`);
+  }
 }
 
 /**
@@ -101,7 +115,7 @@ export function retirePolicy(
  * asked for a boundary (EP-2).
  *
  * @param timeMs - When it closed, by whoever closed it.
- * @throws {@link VerificationError} GOVERNANCE_EVENT_INVALID
+ * @throws {@link VerificationError} GOVERNANCE_EVENT_INVALID; VERSION_UNSUPPORTED for an epoch of a later protocol
  */
 export function closeGovernedEpoch(
   state: GovernanceState,
@@ -114,6 +128,7 @@ export function closeGovernedEpoch(
   require(timeMs >= openedMs, "time_ms", `${openedMs} or later`, `${timeMs}`);
   require(triggered(state, decision, timeMs), "trigger", "one that holds", trigger);
   const opened = epochId + 1;
+  requireSpoken(state, opened);
   const policies = new Map(
     [...state.policies].map(([id, version]) => [id, versionIn(opened, version, state)]),
   );
@@ -216,7 +231,10 @@ export function governanceOnceOf(state: GovernanceState, task: PolicyBinding): G
     version?.policy.policy_version_id === task.policy_version &&
     equalBytes(policyDigest(version.policy), task.policy_digest);
   if (!isBound) throw notBound(task);
-  return { ...state, policy: version.policy };
+  const acceptedMeasurements = state.acceptedMeasurements.filter(
+    ({ fromEpoch }) => fromEpoch <= task.epoch_id,
+  );
+  return { ...state, policy: version.policy, acceptedMeasurements };
 }
 
 function notBound({ policy_version, epoch_id }: PolicyBinding): VerificationError {
@@ -224,8 +242,4 @@ function notBound({ policy_version, epoch_id }: PolicyBinding): VerificationErro
     { code: "POLICY_NOT_ACTIVE", expected: policy_version, epoch_id },
     `policy version ${policy_version}: expected the one active in epoch ${epoch_id}, and not retired`,
   );
-}
-
-function require(holds: boolean, field: string, expected: string, got: string): void {
-  if (!holds) throw eventFault(field, expected, got);
 }

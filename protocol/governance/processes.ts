@@ -1,12 +1,8 @@
-import type { OwnDecision } from "./actors.ts";
-import type { GovernanceDecision } from "./governance-objects.ts";
+import type { GovernedDecision } from "./governance-objects.ts";
 import type { GovernanceProcess, Policy } from "./policy.ts";
 
 /** What voters decide, in kinds that the policy gives a process each. */
 export type ProposalKind = keyof Policy["governance"]["processes"];
-
-/** Decisions that voters take. The others are one actor's own. */
-export type GovernedDecision = Exclude<GovernanceDecision, OwnDecision>;
 
 /** Which kind a decision is of. A registration that makes an attribute active promotes it. */
 export function kindOf(decision: GovernedDecision): ProposalKind {
@@ -16,6 +12,9 @@ export function kindOf(decision: GovernedDecision): ProposalKind {
       return "policy_change";
     case "challenge_resolved":
       return "challenge_adjudication";
+    case "protocol_upgraded":
+      return "protocol_upgrade";
+    case "measurement_accepted":
     case "measurement_revoked":
     case "platform_revoked":
       return "measurement";

@@ -23,6 +23,7 @@ import {
   hkdf,
   natural,
   parseWith,
+  referenceValuesOf,
   utf8,
 } from "#protocol";
 import { z } from "zod";
@@ -143,7 +144,7 @@ function verifyRecipient(
   const { attestation } = governance.policy;
   const policy: AppraisalPolicy = {
     platforms: attestation.platforms,
-    measurements: attestation.reference_values.map((value) => ({
+    measurements: referenceValuesOf(governance).map((value) => ({
       pcr0: value.pcr0,
       pcr1: value.pcr1,
       pcr2: value.pcr2,
