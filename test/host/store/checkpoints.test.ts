@@ -37,7 +37,7 @@ function pagesWaiting(writer: DatabaseSync): number {
   return Number(row?.["log"]) - Number(row?.["checkpointed"]);
 }
 
-test("a long log is moved into the main file by another thread, a short one stays", async () => {
+test("[PL-7] a long log is moved into the main file by another thread, a short one stays", async () => {
   const { file, writer } = newWriter();
   const checkpoints = new Checkpoints(file, writer);
   write(writer, 100_000);
@@ -73,7 +73,7 @@ test("what a reader needs waits, and does not make every commit begin anew", asy
   writer.close();
 });
 
-test("a thread that cannot open the file keeps nobody waiting", async () => {
+test("[PL-7] a thread that cannot open the file keeps nobody waiting", async () => {
   const { writer } = newWriter();
   const checkpoints = new Checkpoints(path.join(folder, "absent", "s.db"), writer);
   for (let count = 0; count < 2; count += 1) {

@@ -110,6 +110,25 @@ test.for(CAUSES)(
   },
 );
 
+test("[PB-8] the operator sees how many sets of subjects are exhausted: each once, and no other decline", async () => {
+  const fixture = await newFixture();
+  await stocked(fixture);
+  const { vault } = fixture;
+  const exhaustedSets = async () => (await vault.status()).exhausted_sets;
+  await ask(fixture, "one");
+  await ask(fixture, "two");
+  expect(await exhaustedSets()).toBe(0);
+  for (const name of ["three", "four"]) expect(await ask(fixture, name)).toBe("POLICY_DECLINED");
+  expect(await exhaustedSets()).toBe(1);
+  // One of them is not asked about any more: another set, which is exhausted too.
+  await vault.setConsent({ usageScope: "marketing", subjects: ["c-3"], decision: WITHDRAWN });
+  await ask(fixture, "five");
+  expect(await exhaustedSets()).toBe(2);
+  await vault.setConsent({ usageScope: "marketing", subjects: ALL, decision: WITHDRAWN });
+  await ask(fixture, "six");
+  expect(await exhaustedSets()).toBe(2);
+});
+
 test("[AP-7] why a request was declined is in no event of the log and in no answer", async () => {
   const fixture = await newFixture();
   await stocked(fixture);
