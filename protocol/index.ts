@@ -133,7 +133,13 @@ export {
   KEY_ROTATION,
   type ChallengePenalty,
 } from "./governance/actor-objects.ts";
-export { taskKeyOf, vaultKeysOf, type RegisteredActor } from "./governance/actors.ts";
+export {
+  keysSince,
+  logKeyOf,
+  taskKeyOf,
+  vaultKeysOf,
+  type RegisteredActor,
+} from "./governance/actors.ts";
 export {
   isStaked,
   requireStake,

@@ -5,6 +5,7 @@ import {
   UnavailableError,
   VerificationError,
   activeActor,
+  taskKeyOf,
   assertCommitment,
   combineShares,
   equalBytes,
@@ -86,7 +87,10 @@ async function openShare(
   vaultId: string,
   signed: Uint8Array,
 ): Promise<Uint8Array> {
-  const share = DELIVERY_SHARE.verify(signed, activeActor(governance, vaultId).signing_key);
+  const share = DELIVERY_SHARE.verify(
+    signed,
+    taskKeyOf(activeActor(governance, vaultId), signed, 0),
+  );
   assertCommitment(share.envelope_digest, envelopeDigest, "delivery share envelope");
   assertCommitment(bundle.output_commitment, share.output_commitment, "delivery share outcome");
   return await open({

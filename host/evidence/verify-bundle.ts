@@ -290,7 +290,9 @@ function verifyLogs({
   envelope,
   execution,
 }: Executed): readonly [VerifiedLog[], string] {
-  const logs = evidence.logs.map((excerpt) => verifyLog(excerpt, envelope.task_id, governance));
+  const logs = evidence.logs.map((excerpt) =>
+    verifyLog(excerpt, { taskId: envelope.task_id, epochId: envelope.epoch_id }, governance),
+  );
   for (const actorId of [governance.genesis.coordinator_id, ...execution.participants]) {
     const own = logs.filter((log) => log.actorId === actorId);
     if (own.length === 1 && (own[0]?.events.length ?? 0) > 0) continue;

@@ -9,6 +9,8 @@ import {
   verifyConsistency,
   verifyEvent,
   verifyInclusion,
+  logKeyOf,
+  taskKeyOf,
   type ConsumptionRecord,
   type GovernanceState,
   type LogEvent,
@@ -31,8 +33,8 @@ export interface VerifiedLog {
 }
 
 /**
- * Verifies what an actor's log says of a task: the actor signed the checkpoint and each event, each event is of this
- * task and stands where it says.
+ * Verifies what an actor's log says of a task: the actor signed the checkpoint and each event, with a key that it has had
+ * in the task's epoch or since; each event is of this task and stands where it says.
  *
  * Cosignatures are verified; how many there have to be is for {@link verifyWitnessed}.
  *
@@ -41,19 +43,19 @@ export interface VerifiedLog {
  */
 export function verifyLog(
   excerpt: LogExcerpt,
-  taskId: string,
+  { taskId, epochId }: { readonly taskId: string; readonly epochId: number },
   governance: GovernanceState,
 ): VerifiedLog {
   const actor = required(governance.actors.get(excerpt.actor_id), "actor of a log");
   const checkpoint = verifyCheckpoint(excerpt.checkpoint, {
     origin: actorLogOrigin(governance.genesis.network, actor.actor_id),
-    log: { name: actor.actor_id, publicKey: actor.signing_key },
+    log: logKeyOf(actor, excerpt.checkpoint, epochId),
     witnesses: [],
     quorum: 0,
   });
   const { size, root } = checkpoint;
   const events = excerpt.events.map(({ sequence, event, proof }) => {
-    const verified = verifyEvent(event, actor.signing_key);
+    const verified = verifyEvent(event, taskKeyOf(actor, event, epochId));
     const subject = `event ${sequence} of ${actor.actor_id}`;
     const expected = [actor.actor_id, sequence, taskId];
     expectSame(subject, expected, [verified.actor_id, verified.sequence, verified.task_id]);
@@ -63,7 +65,7 @@ export function verifyLog(
   return {
     actorId: actor.actor_id,
     events,
-    cosigned: verifyCosigned(excerpt, actor, governance),
+    cosigned: verifyCosigned(excerpt, { actor, epochId }, governance),
     verifyHead: (oldSize, oldRoot) => {
       const head = excerpt.heads.find((each) => each.size === oldSize);
       if (head === undefined) {
@@ -87,13 +89,15 @@ export function verifyExcerpt(
   bytes: Uint8Array,
   expected: {
     readonly taskId: string;
+    /** Of the task. */
+    readonly epochId: number;
     readonly actorId: string;
     readonly governance: GovernanceState;
   },
 ): VerifiedLog {
   const excerpt = LOG_EXCERPT.decode(bytes);
   expectSame("excerpt actor", expected.actorId, excerpt.actor_id);
-  const log = verifyLog(excerpt, expected.taskId, expected.governance);
+  const log = verifyLog(excerpt, expected, expected.governance);
   const proven = new Set(excerpt.heads.map((head) => head.size));
   const complete = log.events.every((event) => proven.has(event.sequence + 1));
   if (log.events.length === 0 || !complete) throw withoutEvent(log, "proven");

@@ -5,9 +5,11 @@ import {
   verifyCheckpoint,
   verifyConsistency,
   witnessRulesOf,
-  type Actor,
+  keysSince,
+  logKeyOf,
   type GovernanceState,
   type LogExcerpt,
+  type RegisteredActor,
 } from "#protocol";
 
 /** A head of a log that other Vaults cosigned. */
@@ -27,7 +29,7 @@ export interface VerifiedHead {
  */
 export function verifyCosigned(
   { cosigned, checkpoint }: LogExcerpt,
-  actor: Actor,
+  { actor, epochId }: { readonly actor: RegisteredActor; readonly epochId: number },
   governance: GovernanceState,
 ): VerifiedHead | null {
   if (cosigned === null) return null;
@@ -36,8 +38,8 @@ export function verifyCosigned(
   );
   const { size, root, witnessNames } = verifyCheckpoint(cosigned.checkpoint, {
     origin: actorLogOrigin(governance.genesis.network, actor.actor_id),
-    log: { name: actor.actor_id, publicKey: actor.signing_key },
-    witnesses: others.map((each) => ({ name: each.actor_id, publicKey: each.signing_key })),
+    log: logKeyOf(actor, cosigned.checkpoint, epochId),
+    witnesses: others.flatMap((each) => keysSince(each, epochId)),
     quorum: 0,
   });
   const present = parseCheckpoint(checkpoint);
@@ -48,7 +50,7 @@ export function verifyCosigned(
     newRoot: present.root,
     proof: cosigned.proof,
   });
-  return { size, witnesses: witnessNames };
+  return { size, witnesses: [...new Set(witnessNames)] };
 }
 
 /**

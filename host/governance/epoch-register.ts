@@ -144,7 +144,8 @@ class StoredEpochs implements EpochRegister {
     trx: Transaction<GovernanceSchema>,
     { nowMs, settlements }: { readonly nowMs: number; readonly settlements: number },
   ): Promise<EpochTrigger | null> {
-    const { policy, policies, epoch } = this.#governance.state();
+    const state = this.#governance.state();
+    const { policy, epoch } = state;
     const trigger = closingTrigger({
       epoch: this.#current,
       limits: policy.epoch,
@@ -153,8 +154,7 @@ class StoredEpochs implements EpochRegister {
       boundaryRequested: epoch.boundaryRequested,
     });
     if (trigger !== "time" || settlements > 0) return trigger;
-    const waiting = [...policies.values()].some(isWaiting);
-    return waiting || (await hasMembers(trx, this.#current.epoch_id)) ? trigger : null;
+    return isAwaited(state) || (await hasMembers(trx, this.#current.epoch_id)) ? trigger : null;
   }
 
   async roll(
@@ -184,6 +184,13 @@ class StoredEpochs implements EpochRegister {
     });
     return { closed, opened };
   }
+}
+
+/** Whether something happens at a boundary to come: a version changes, or stake is released. */
+function isAwaited({ policies, actors, epoch }: GovernanceState): boolean {
+  if ([...policies.values()].some(isWaiting)) return true;
+  const last = [...actors.values()].flatMap(({ stake }) => stake.unbonding.slice(-1));
+  return last.some(({ releaseEpoch }) => releaseEpoch > epoch.epochId);
 }
 
 /** Whether a version changes at a boundary to come. */

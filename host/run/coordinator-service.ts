@@ -155,7 +155,8 @@ export class CoordinatorService {
   /** Keeps an excerpt of the calling actor's own log, when the actor takes part and the excerpt holds. */
   async #keepExcerpt(taskId: string, actorId: string, bytes: Uint8Array): Promise<void> {
     const { register, governance, blobs } = this.#parts;
-    const rounds = taskRounds(await register.get(taskId));
+    const row = await register.get(taskId);
+    const rounds = taskRounds(row);
     const takesPart = rounds.vaultIds.includes(actorId) || rounds.aggregatorId === actorId;
     if (!takesPart) {
       throw new RefusedError(
@@ -163,7 +164,8 @@ export class CoordinatorService {
         "excerpt: expected one of an actor that takes part in the task",
       );
     }
-    verifyExcerpt(bytes, { taskId, actorId, governance: governance.state() });
+    const { epoch_id: epochId } = requireEnvelope(row);
+    verifyExcerpt(bytes, { taskId, epochId, actorId, governance: governance.state() });
     await blobs.putExcerpt(taskId, actorId, bytes);
   }
 

@@ -79,6 +79,7 @@ async function openService(args: {
     log,
     epochs,
     governance: () => governance.state(),
+    appendDecision: (...args) => governance.append(...args),
     signingKey: key,
     nowMs,
   });

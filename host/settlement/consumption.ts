@@ -3,7 +3,9 @@ import {
   parseCose,
   taskKeyOf,
   type ConsumptionRecord,
+  type GovernanceDecision,
   type GovernanceState,
+  type TaskEnvelope,
 } from "#protocol";
 
 import { expectAllSame, expectSame, expectThat, required } from "./reject.ts";
@@ -31,6 +33,20 @@ export function verifyConsumption(
   const ids = records.map((record) => record.vault_id);
   expectSame("consumption records", new Set(ids).size, ids.length);
   return records.sort((a, b) => (a.vault_id < b.vault_id ? -1 : 1));
+}
+
+/** What makes each Vault pay, by its own record, that consumed more than it had reserved (SP-4). */
+export function violationsIn(
+  { policy_version }: TaskEnvelope,
+  signed: readonly Uint8Array[],
+): GovernanceDecision[] {
+  return signed.flatMap((signed_record) => {
+    const record = CONSUMPTION_RECORD.decode(parseCose(signed_record).payload);
+    if (!record.flagged) return [];
+    const { vault_id: actor_id } = record;
+    const decision = { type: "violation_proven", actor_id, signed_record } as const;
+    return [{ ...decision, policy_version_id: policy_version }];
+  });
 }
 
 function verifyRecord(

@@ -20,7 +20,12 @@ import {
 } from "#protocol";
 
 import type { ActorLog, ActorLogSchema } from "../evidence/actor-log.ts";
-import type { EpochRegister, EpochTrigger, GovernanceSchema } from "../governance/index.ts";
+import type {
+  EpochRegister,
+  EpochTrigger,
+  Governance,
+  GovernanceSchema,
+} from "../governance/index.ts";
 import type { Store, Transaction } from "../store/index.ts";
 import { UNDECIDED, applyChallenge } from "./accounting.ts";
 import {
@@ -32,7 +37,7 @@ import {
   resolutionPath,
   verifyChallenge,
 } from "./challenges.ts";
-import { verifyConsumption } from "./consumption.ts";
+import { verifyConsumption, violationsIn } from "./consumption.ts";
 import { payoutsOf } from "./payouts.ts";
 import * as queries from "./queries.ts";
 import { composeEntry, composeSettlement } from "./settle.ts";
@@ -67,7 +72,8 @@ export interface ChallengeOfTask {
 /** The Settlement Plane of the coordinator: candidates, challenges, epochs' roots, payouts. */
 export interface Settlement {
   /**
-   * Takes a verified execution as a candidate; the challenge window runs from now. The same task twice is one.
+   * Takes a verified execution as a candidate; the challenge window runs from now. The same task twice is one. A Vault
+   * whose record is flagged pays in the same transaction.
    *
    * @param consumption - Signed ConsumptionRecords of the Vaults that took part; see `verifyConsumption`.
    * @returns When its challenge window ends, Unix milliseconds.
@@ -109,6 +115,8 @@ export interface SettlementDependencies {
   readonly log: ActorLog;
   readonly epochs: EpochRegister;
   readonly governance: () => GovernanceState;
+  /** Appends a decision of the coordinator's own to the governance log. */
+  readonly appendDecision: Governance["append"];
   readonly signingKey: SigningKey;
   readonly nowMs: () => number;
 }
@@ -159,6 +167,9 @@ class StoredSettlement implements Settlement {
           window_ends_ms: ready_at_ms + windowMs,
         },
       });
+      for (const decision of violationsIn(execution.envelope, consumption)) {
+        await this.#deps.appendDecision(trx, decision, ready_at_ms);
+      }
       return { windowEndsMs: ready_at_ms + windowMs };
     });
   }

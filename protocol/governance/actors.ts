@@ -1,5 +1,5 @@
 import { equalBytes } from "../bytes.ts";
-import type { NamedKey } from "../checkpoint.ts";
+import { checkpointSigner, type NamedKey } from "../checkpoint.ts";
 import { keyIdOf, parseCose } from "../signing.ts";
 import {
   ACTOR_REGISTRATION,
@@ -68,15 +68,21 @@ function registered(actor: Actor, epochId: number): RegisteredActor {
  */
 export function taskKeyOf(actor: RegisteredActor, signed: Uint8Array, epochId: number): Uint8Array {
   const { keyId } = parseCose(signed);
-  const held = keysSince(actor, epochId).find((key) => keyIdOf(key) === keyId);
-  return held ?? actor.signing_key;
+  const held = keysSince(actor, epochId).find(({ publicKey }) => keyIdOf(publicKey) === keyId);
+  return held?.publicKey ?? actor.signing_key;
 }
 
 /** Every key of `actor` that counts for tasks of epoch `epochId`, the present one last. */
-export function keysSince({ keys }: RegisteredActor, epochId: number): readonly Uint8Array[] {
-  return keys
+export function keysSince(actor: RegisteredActor, epochId: number): readonly NamedKey[] {
+  return actor.keys
     .filter(({ untilEpoch }) => untilEpoch === null || untilEpoch >= epochId)
-    .map(({ signingKey }) => signingKey);
+    .map(({ signingKey }) => ({ name: actor.actor_id, publicKey: signingKey }));
+}
+
+/** The key by which a checkpoint of the log of `actor` was signed, as {@link taskKeyOf} says it of an object. */
+export function logKeyOf(actor: RegisteredActor, note: string, epochId: number): NamedKey {
+  const present = { name: actor.actor_id, publicKey: actor.signing_key };
+  return checkpointSigner(note, keysSince(actor, epochId)) ?? present;
 }
 
 /** The keys that cosign logs: of every Vault that has not retired, the suspended ones among them. */

@@ -1,10 +1,10 @@
 import { hex } from "../bytes.ts";
-import { checkpointSigner, parseCheckpoint, verifyCheckpoint } from "../checkpoint.ts";
+import { parseCheckpoint, verifyCheckpoint } from "../checkpoint.ts";
 import { actorLogOrigin } from "../evidence-bundle.ts";
 import { CONSUMPTION_RECORD } from "../settlement.ts";
 import { parseCose } from "../signing.ts";
 import type { ActorDecision } from "./actor-objects.ts";
-import { taskKeyOf, type RegisteredActor } from "./actors.ts";
+import { logKeyOf, taskKeyOf, type RegisteredActor } from "./actors.ts";
 import { eventFault } from "./event-fault.ts";
 import type { GovernanceState } from "./governance.ts";
 import { governanceOrigin } from "./governance-snapshot.ts";
@@ -83,9 +83,7 @@ function forkedHead(
 }
 
 function headOf(note: string, origin: string, actor: RegisteredActor) {
-  const keys = actor.keys.map(({ signingKey: publicKey }) => ({ name: actor.actor_id, publicKey }));
-  const [founding = { name: actor.actor_id, publicKey: actor.signing_key }] = keys;
-  const log = checkpointSigner(note, keys) ?? founding;
+  const log = logKeyOf(actor, note, 0);
   return verifyCheckpoint(note, { origin, log, witnesses: [], quorum: 0 });
 }
 

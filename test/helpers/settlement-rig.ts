@@ -10,6 +10,7 @@ import {
   openEpochRegister,
   openGovernance,
   type EpochRegister,
+  type Governance,
 } from "../../host/governance/index.ts";
 import {
   settlementStatements,
@@ -44,6 +45,8 @@ export interface SettlementRig {
   readonly clock: { ms: number };
   /** What governance says; a test may replace it. */
   readonly governance: { state: GovernanceState };
+  /** The coordinator's governance log, which `governance` need not follow. */
+  readonly own: Governance;
   /** Governance asks for the epoch to close. */
   requestBoundary(): Promise<void>;
 }
@@ -90,6 +93,7 @@ export async function openSettlementRig(
     log,
     epochs,
     governance: () => governance.state,
+    appendDecision: (...args) => own.append(...args),
     signingKey: coordinator.signing,
     nowMs: () => clock.ms,
   });
@@ -99,7 +103,7 @@ export async function openSettlementRig(
     const timeMs = clock.ms;
     await own.submit(createGovernanceEvent({ state: own.state(), decision, keys, timeMs }));
   };
-  return { settlement, epochs, store, file, log, clock, governance, requestBoundary };
+  return { settlement, epochs, store, file, log, clock, governance, own, requestBoundary };
 }
 
 /** A Vault's signed consumption record for a run: what its slices were charged. */

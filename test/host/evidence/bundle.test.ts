@@ -295,7 +295,8 @@ test("[PB-3] a record of another amount than its Vault's log committed is found 
   if (log === undefined) throw new Error("no log");
   const excerpt = await excerptOf(log, run.task.envelope.task_id);
   const record = CONSUMPTION_RECORD.decode(parseCose(first).payload);
-  const verified = verifyLog(excerpt, run.task.envelope.task_id, run.governance);
+  const { task_id: taskId, epoch_id: epochId } = run.task.envelope;
+  const verified = verifyLog(excerpt, { taskId, epochId }, run.governance);
   expect(() => verifyLedgerEvent(verified, record)).not.toThrow();
   expect(() =>
     verifyLedgerEvent(verified, { ...record, consumed_epsilon_micro: 8_000_000 }),
@@ -507,7 +508,8 @@ test("an excerpt proves its events and heads under the log's own checkpoint", as
   expect(excerpt.heads.map((head) => head.size)).toEqual([1, 2]);
   expect(LOG_EXCERPT.decode(LOG_EXCERPT.encode(excerpt))).toEqual(excerpt);
   const { governance, task } = settled.run;
-  const expected = { taskId: task.envelope.task_id, actorId: "vault-1", governance };
+  const { task_id: taskId, epoch_id: epochId } = task.envelope;
+  const expected = { taskId, epochId, actorId: "vault-1", governance };
   expect(verifyExcerpt(LOG_EXCERPT.encode(excerpt), expected).events).toHaveLength(2);
   const poisoned = [
     { bytes: { ...excerpt, heads: [] }, expected, code: "PROOF_BUNDLE_INCOMPLETE" },

@@ -133,7 +133,10 @@ async function open(folder: string, clock: { nowMs: number }, atWrite = Number.M
   const boundaries = await openGovernance({ store: disk, genesisBytes, signingKey: key, nowMs });
   const epochs = await openEpochRegister({ store: disk, governance: boundaries });
   const governance = () => run.governance;
-  const settlement = openSettlement({ store, log, epochs, governance, signingKey: key, nowMs });
+  const settlement = openSettlement({
+    ...{ store, log, epochs, governance, signingKey: key, nowMs },
+    appendDecision: (...args) => boundaries.append(...args),
+  });
   const register = new TaskRegister(store, log, nowMs);
   const queue = new Queue(store, nowMs);
   await new Queue(disk, nowMs).offerAgain();

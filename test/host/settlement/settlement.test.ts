@@ -413,6 +413,10 @@ test("[PB-3][SP-4] a record beyond the tolerance must say so, and costs its Vaul
     { actor_id: "aggregator", kind: "reward", amount_minor: 100, reason: "aggregation" },
     { actor_id: "vault-1", kind: "penalty", amount_minor: 500, reason: "budget_exceeded" },
   ]);
+  const rig = await openSettlementRig(network, run.governance);
+  for (const _ of ["once", "and again"]) await rig.settlement.candidate(execution, [flagged]);
+  expect(rig.own.state().actors.get("vault-1")?.stake_minor).toBe(999_500);
+  expect(rig.own.state().sequence).toBe(1);
 });
 
 test.for<{ title: string; code: string; changes: Partial<ConsumptionRecord> }>([
