@@ -18,7 +18,7 @@ import {
 import { createNetwork, testSeed } from "../helpers/network.ts";
 import { actorsReference, type ActorStep } from "./stakes-reference.ts";
 
-const RUNS = 40;
+const RUNS = 25;
 const KEYS = Array.from({ length: 8 }, (_, n) => signingKeyFromSeed(testSeed(`stake key ${n}`)));
 const STAKE = 40;
 const FIRST = "vault-1";
