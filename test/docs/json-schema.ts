@@ -52,6 +52,8 @@ function honest({
   readonly zodSchema: z.core.$ZodTypes;
   readonly jsonSchema: JsonSchema;
 }): void {
+  // Of a list that the code does not add to it says nothing about what is sent.
+  delete jsonSchema.readOnly;
   const { def } = zodSchema._zod;
   const bounds = def.type === "custom" ? bytesBounds(zodSchema) : undefined;
   if (bounds !== undefined) return void Object.assign(jsonSchema, hexText(bounds));

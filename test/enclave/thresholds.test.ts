@@ -41,6 +41,7 @@ vi.mock("../../protocol/hash.ts", async (importOriginal) => {
 
 let network: TestNetwork;
 let queryTask: VerifiedTask;
+let joinTask: VerifiedTask;
 let computeTask: VerifiedTask;
 
 beforeAll(async () => {
@@ -53,8 +54,21 @@ beforeAll(async () => {
     return verifyTask(presented, network.genesisDigest);
   };
   queryTask = await verified(ADULTS);
+  joinTask = await verified(BOTH_AGES);
   computeTask = await verified(AGE_SCORES);
 });
+
+/** Whoever has a record of each age: no record has both. */
+const BOTH_AGES: QueryParameters = {
+  ...ADULTS,
+  predicate: {
+    operator: "JOIN",
+    operands: [
+      { attribute: "customer.age", op: "range", min: 20, max: 40 },
+      { attribute: "customer.age", op: "range", min: 50, max: 70 },
+    ],
+  },
+};
 
 /** Rows of people of 30, one for each name; people of one name are one subject. */
 function people(names: readonly string[], emails: readonly (string | null)[] = names): InputRows {
@@ -97,6 +111,18 @@ describe("local thresholds", () => {
       querySlice(workOf(queryTask, people(names)), ADULTS),
     );
     expect(few?.length).toBe(enough?.length);
+  });
+
+  test("[AC-1][AC-3] a JOIN counts the subjects whose records together meet it, once each", () => {
+    const joined = (names: readonly string[]): number => {
+      const rows = people([...names, ...names, "f", "g"]);
+      const ages = [...names.map(() => 30), ...names.map(() => 60), 30, 60];
+      const columns = new Map([...rows.columns, ["customer.age", ages] as const]);
+      const work = workOf(joinTask, { ...rows, columns });
+      return unpad(querySlice(work, BOTH_AGES)).length / 32;
+    };
+    expect(joined(FIVE)).toBe(5);
+    expect(joined(FOUR)).toBe(0);
   });
 
   test("[XP-12] a subject with many rows is one subject", async () => {

@@ -4,7 +4,8 @@ import { z } from "zod";
 
 import { AUDIT_PAGE_MAX } from "../../sovereignty/index.ts";
 import { plainJson } from "../plain-json.ts";
-import { addRoute, anyJson, fromQuery, nothing } from "../route.ts";
+import { addRoute, fromQuery, nothing, json } from "../route.ts";
+import { auditAnswer, replayAnswer } from "./answers.ts";
 import type { VaultRoutesContext } from "./context.ts";
 
 const named = z.string().min(1).max(128).optional();
@@ -27,7 +28,7 @@ export function addAuditRoutes(server: FastifyInstance, { vault }: VaultRoutesCo
     path: "/v1/vault/audit",
     summary: "Gives a page of the Vault's log that fits a filter, with proofs when asked.",
     takes: fromQuery(auditQuery),
-    gives: anyJson,
+    gives: json(auditAnswer),
     handle: async (query) => {
       const filter = {
         type: query.type,
@@ -50,7 +51,7 @@ export function addAuditRoutes(server: FastifyInstance, { vault }: VaultRoutesCo
     path: "/v1/vault/audit/replay",
     summary: "Judges every past authorization again and names the differences.",
     takes: nothing,
-    gives: anyJson,
+    gives: json(replayAnswer),
     handle: async () => vault.operator.replayAuthorizations(),
   });
 }

@@ -3,7 +3,8 @@ import { fromHex } from "#protocol";
 import { z } from "zod";
 
 import { plainJson } from "../plain-json.ts";
-import { addRoute, anyJson, fromBody, json, nothing } from "../route.ts";
+import { addRoute, fromBody, json, nothing } from "../route.ts";
+import { backupAnswer, backupsAnswer } from "./answers.ts";
 import type { VaultRoutesContext } from "./context.ts";
 import { jobAnswer, type Jobs } from "./jobs.ts";
 
@@ -26,7 +27,7 @@ export function addBackupRoutes(
     path: "/v1/vault/backups",
     summary: "Lists the Vault's backups and how each stands.",
     takes: nothing,
-    gives: anyJson,
+    gives: json(backupsAnswer),
     handle: async () => backups.list(),
   });
   addRoute(server, {
@@ -52,7 +53,7 @@ export function addBackupRoutes(
     path: "/v1/vault/backups/expire",
     summary: "Destroys a backup's keys, or says what that would give up.",
     takes: fromBody(expireBody),
-    gives: anyJson,
+    gives: json(backupAnswer),
     handle: async ({ backup_id, confirm }) =>
       backups.expire({ backupId: fromHex(backup_id), confirmed: confirm }),
   });

@@ -3,36 +3,8 @@ import { z } from "zod";
 
 import type { IngestFormat } from "../../sovereignty/index.ts";
 import { RemoteProblem } from "../task-client.ts";
-import { ingestReportSchema, quarantinedSchema, recordsSchema } from "./answers.ts";
+import { ingestReportSchema, ingestsSchema, quarantinedSchema, recordsSchema } from "./answers.ts";
 import { SOURCE_TYPE } from "./body.ts";
-
-const progressSchema = z.object({
-  rows: z.number(),
-  records: z.number(),
-  quarantined: z.number(),
-  bytes: z.number(),
-  rowsPerSecond: z.number(),
-});
-const ingestsSchema = z.object({
-  open: z.array(
-    z.object({
-      ingest_id: z.string(),
-      record_scope: z.string(),
-      source_name: z.string(),
-      state: z.enum(["running", "interrupted", "publishing"]),
-      staged: z.object({
-        rows: z.number(),
-        records: z.number(),
-        batches: z.number(),
-        bytes: z.number(),
-      }),
-      progress: progressSchema.nullable(),
-      created_ms: z.number(),
-      touched_ms: z.number(),
-    }),
-  ),
-  published: z.array(ingestReportSchema),
-});
 
 /** What an ingest did; see the Vault's own report. */
 export type IngestAnswer = z.infer<typeof ingestReportSchema>;

@@ -3,8 +3,9 @@ import { consentPurpose, identifier, natural, unixMs } from "#protocol";
 import { z } from "zod";
 
 import { CONSENT_SUBJECTS_MAX } from "../../sovereignty/index.ts";
+import { importAnswer, subjectTrailAnswer } from "./answers.ts";
 import { streamedBody } from "./body.ts";
-import { addRoute, anyJson, both, fromBody, fromBytes, fromQuery, json } from "../route.ts";
+import { addRoute, both, fromBody, fromBytes, fromQuery, json } from "../route.ts";
 import type { VaultRoutesContext } from "./context.ts";
 
 const IMPORT_BYTES_MAX = 4 * 1024 * 1024 * 1024;
@@ -56,7 +57,7 @@ export function addConsentRoutes(server: FastifyInstance, { vault }: VaultRoutes
     path: "/v1/vault/consent/import",
     summary: "Imports consents from CSV, the same import once.",
     takes: both(fromQuery(importQuery), fromBytes("text/csv")),
-    gives: anyJson,
+    gives: json(importAnswer),
     bodyBytesMax: IMPORT_BYTES_MAX,
     handle: async ([{ id: importId }, body]) => {
       const source = streamedBody(body, "text/csv");
@@ -68,7 +69,7 @@ export function addConsentRoutes(server: FastifyInstance, { vault }: VaultRoutes
     path: "/v1/vault/consent/subject",
     summary: "Says what a subject consented to and what used it.",
     takes: fromBody(subjectBody),
-    gives: anyJson,
+    gives: json(subjectTrailAnswer),
     handle: async ({ subject: name, after_consent: afterConsent, after_use: afterUse }) =>
       vault.operator.subjectTrail(name, { afterConsent, afterUse }),
   });

@@ -5,7 +5,8 @@ import { identifier } from "#protocol";
 import { z } from "zod";
 
 import { plainJson } from "../plain-json.ts";
-import { addRoute, anyJson, content, fromBody, fromQuery, json } from "../route.ts";
+import { addRoute, content, fromBody, fromQuery, json } from "../route.ts";
+import { jobStateAnswer, replayableAnswer } from "./answers.ts";
 import type { VaultRoutesContext } from "./context.ts";
 import { jobAnswer, type Jobs } from "./jobs.ts";
 
@@ -61,7 +62,7 @@ export function addCustodyRoutes(
     path: "/v1/vault/jobs",
     summary: "Says how long work stands.",
     takes: fromQuery(jobQuery),
-    gives: anyJson,
+    gives: json(jobStateAnswer),
     handle: async ({ job }) => plainJson(jobs.get(job)),
   });
   addRoute(server, {
@@ -69,7 +70,7 @@ export function addCustodyRoutes(
     path: "/v1/vault/replayable",
     summary: "Says whether a task's inputs are still whole.",
     takes: fromQuery(taskQuery),
-    gives: anyJson,
+    gives: json(replayableAnswer),
     handle: async ({ task }) => custody.replayable(task),
   });
 }

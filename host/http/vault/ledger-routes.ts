@@ -4,7 +4,13 @@ import { z } from "zod";
 
 import { plainJson } from "../plain-json.ts";
 import { readParameters, requestFileSchema } from "../request-file.ts";
-import { addRoute, anyJson, fromBody, fromQuery } from "../route.ts";
+import { addRoute, fromBody, fromQuery, json } from "../route.ts";
+import {
+  declinesAnswer,
+  ledgerAnswer,
+  subjectStatementAnswer,
+  vaultDryRunAnswer,
+} from "./answers.ts";
 import type { VaultRoutesContext } from "./context.ts";
 
 const LINES_DEFAULT = 100;
@@ -31,7 +37,7 @@ export function addLedgerRoutes(server: FastifyInstance, context: VaultRoutesCon
     path: "/v1/vault/ledger",
     summary: "Lists what reserved and consumed privacy budget.",
     takes: fromQuery(statementQuery),
-    gives: anyJson,
+    gives: json(ledgerAnswer),
     handle: async ({ usage_scope: usageScope, record_scope: recordScope, ...rest }) =>
       plainJson(await ledger.statement({ ...rest, usageScope, recordScope })),
   });
@@ -41,7 +47,7 @@ export function addLedgerRoutes(server: FastifyInstance, context: VaultRoutesCon
     path: "/v1/vault/ledger/subject",
     summary: "Gives one subject's balances and what consumed them.",
     takes: fromBody(subjectBody),
-    gives: anyJson,
+    gives: json(subjectStatementAnswer),
     handle: async (body) => plainJson(await ledger.subjectStatement(body)),
   });
   addRoute(server, {
@@ -49,7 +55,7 @@ export function addLedgerRoutes(server: FastifyInstance, context: VaultRoutesCon
     path: "/v1/vault/ledger/declines",
     summary: "Lists why requests were declined, which submitters are not told.",
     takes: fromQuery(pageQuery),
-    gives: anyJson,
+    gives: json(declinesAnswer),
     handle: async (query) => plainJson(await ledger.declines(query)),
   });
   addRoute(server, {
@@ -57,7 +63,7 @@ export function addLedgerRoutes(server: FastifyInstance, context: VaultRoutesCon
     path: "/v1/vault/ledger/dry-run",
     summary: "Judges a request as if it had come, and changes nothing.",
     takes: fromBody(dryRunBody),
-    gives: anyJson,
+    gives: json(vaultDryRunAnswer),
     handle: async ({ actor_id, request: file }) => {
       const { record_scope, usage_scope, vault_ids, epsilon_micro, task_timeout_ms } = file;
       const draft = {

@@ -12,17 +12,8 @@ import {
   type IngestReport,
 } from "../../sovereignty/index.ts";
 import { SOURCE_TYPE, STREAM_BYTES_MAX, acceptStreams, streamedBody, takeBytes } from "./body.ts";
-import {
-  addRoute,
-  anyJson,
-  both,
-  fromBody,
-  fromBytes,
-  fromQuery,
-  json,
-  nothing,
-} from "../route.ts";
-import { ingestReportSchema, recordsSchema } from "./answers.ts";
+import { addRoute, both, fromBody, fromBytes, fromQuery, json, nothing } from "../route.ts";
+import { ingestReportSchema, ingestsSchema, quarantinedSchema, recordsSchema } from "./answers.ts";
 import type { VaultRoutesContext } from "./context.ts";
 
 const ingestId = z.string().regex(/^[0-9a-f]{32}$/, { error: "expected 32 hex digits" });
@@ -73,7 +64,7 @@ export function addRecordsRoutes(server: FastifyInstance, context: VaultRoutesCo
     path: "/v1/vault/ingests",
     summary: "Lists open ingests, oldest first, and the last published ones.",
     takes: nothing,
-    gives: anyJson,
+    gives: json(ingestsSchema),
     handle: async () => {
       const { open, published } = await vault.records.runs();
       return { open, published: published.map(reportView) };
@@ -84,7 +75,7 @@ export function addRecordsRoutes(server: FastifyInstance, context: VaultRoutesCo
     path: "/v1/vault/ingests/quarantine",
     summary: "Lists rows that an ingest left out.",
     takes: fromQuery(quarantineQuery),
-    gives: anyJson,
+    gives: json(z.array(quarantinedSchema).readonly()),
     handle: async (query) => vault.records.quarantined({ ...query, ingestId: query.ingest }),
   });
   addRoute(server, {

@@ -2,7 +2,8 @@ import type { FastifyInstance } from "fastify";
 import { z } from "zod";
 
 import { plainJson } from "../plain-json.ts";
-import { addRoute, anyJson, fromBody, nothing } from "../route.ts";
+import { addRoute, fromBody, nothing, json } from "../route.ts";
+import { thawedAnswer, witnessAnswer } from "./answers.ts";
 import type { VaultRoutesContext } from "./context.ts";
 
 /** Both words are written out: what they give up does not come back. */
@@ -16,7 +17,7 @@ export function addWitnessRoutes(server: FastifyInstance, context: VaultRoutesCo
     path: "/v1/vault/witness",
     summary: "Says how the Vault stands with its witnesses.",
     takes: nothing,
-    gives: anyJson,
+    gives: json(witnessAnswer),
     handle: async () => plainJson(await witness.status()),
   });
   addRoute(server, {
@@ -24,7 +25,7 @@ export function addWitnessRoutes(server: FastifyInstance, context: VaultRoutesCo
     path: "/v1/vault/witness/thaw",
     summary: "Ends a freeze by writing off what the witnesses saw beyond this store.",
     takes: fromBody(thawBody),
-    gives: anyJson,
+    gives: json(thawedAnswer),
     handle: async () => witness.thaw(context.governance()),
   });
 }

@@ -1,17 +1,20 @@
 import * as fs from "node:fs";
 import path from "node:path";
 
+import { Ajv2020 } from "ajv/dist/2020.js";
 import { afterEach, expect } from "vitest";
 
 import {
   VaultClient,
   addVaultRoutes,
   createServer,
+  describedRoutes,
   listen,
   type RunningServer,
   type VaultRoutesContext,
 } from "../../../../host/http/index.ts";
 import { RefusedError } from "../../../../protocol/index.ts";
+import { inlineSchema, type JsonSchema } from "../../../docs/json-schema.ts";
 import { symphony, type Spoken } from "../../../helpers/spoken.ts";
 import { targetOf, type Fixture } from "../../sovereignty/vault-fixture.ts";
 
@@ -53,6 +56,7 @@ export async function operate(
   scope: VaultRoutesContext["scope"] = scopesOf(fixture),
 ): Promise<Operated> {
   const server = createServer({ report: (_id, error) => reports.push(error) });
+  holdToDescriptions(server);
   const routes: string[] = [];
   server.addHook("onRoute", ({ method, url }) => void routes.push(`${String(method)} ${url}`));
   addVaultRoutes(server, {
@@ -97,4 +101,24 @@ function scopesOf(fixture: Fixture) {
       "scope: expected one",
     );
   };
+}
+
+const ajv = new Ajv2020({ strict: false, validateFormats: false });
+
+/** Reports every answer of `server` that is not what its route is described to give. */
+function holdToDescriptions(server: ReturnType<typeof createServer>): void {
+  const schemas = new Map<string, JsonSchema>();
+  server.addHook("onSend", async ({ routeOptions: { method, url } }, { statusCode }, payload) => {
+    const route = describedRoutes(server).find(
+      (each) => each.method === method && each.path === url,
+    );
+    const { schema = null, type } = route?.gives ?? {};
+    if (statusCode >= 300 || schema === null || type !== "application/json") return payload;
+    const published =
+      schemas.get(`${String(method)} ${String(url)}`) ?? inlineSchema(schema, "output");
+    schemas.set(`${String(method)} ${String(url)}`, published);
+    const isDescribed = ajv.validate(published, JSON.parse(String(payload)));
+    if (!isDescribed) reports.push({ url, errors: ajv.errorsText() });
+    return payload;
+  });
 }
