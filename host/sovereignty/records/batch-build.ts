@@ -113,7 +113,7 @@ export class BatchBuild {
       return { batch: null, faults, failure: { class: kind, code, details, message } };
     } finally {
       this.#builder.clear();
-      job.dataKey.fill(0);
+      forget(job);
     }
   }
 
@@ -131,7 +131,6 @@ export class BatchBuild {
         faults.push({ line: rows.line, ...fault });
       }
     }
-    ("bytes" in content ? content.bytes : content.contents).fill(0);
   }
 
   #open(content: CellBlock | CsvStretch): BlockRows | StretchRows {
@@ -151,6 +150,12 @@ export class BatchBuild {
     const fileDigest = new Uint8Array(createHash("sha256").update(sealed).digest());
     return { sealed, fileDigest, root, recordCount, subjectIds, commitments };
   }
+}
+
+/** Overwrites what nobody may find in memory that is used again. */
+function forget({ content, dataKey }: BuildJob): void {
+  ("bytes" in content ? content.bytes : content.contents).fill(0);
+  dataKey.fill(0);
 }
 
 function stretchRows({ spelling, columns, mapping }: CsvPlan, layout: Layout): StretchRows {
