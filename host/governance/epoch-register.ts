@@ -21,6 +21,7 @@ import {
   insertEpoch,
   insertMember,
   readEpochs,
+  readEpochsFrom,
   readMember,
   readMembers,
   resolveMember,
@@ -52,6 +53,8 @@ export interface EpochRegister {
   assign(trx: Transaction<GovernanceSchema>, memberId: string): Promise<number>;
   /** Members of an epoch, in order: the same whenever it is asked once the epoch is closed (EP-3). */
   members(epochId: number): Promise<readonly string[]>;
+  /** Epochs from `first` on, in order, at most `max`. */
+  list(first: number, max: number): Promise<readonly Epoch[]>;
   /** Records that a member ended without a result, so that it is not deferred. */
   resolve(memberId: string): Promise<void>;
   /** Whether the open epoch should close now; see {@link closingTrigger}. */
@@ -134,6 +137,10 @@ class StoredEpochs implements EpochRegister {
 
   async members(epochId: number): Promise<readonly string[]> {
     return (await readMembers(this.#db, epochId)).map((row) => row.member_id);
+  }
+
+  async list(first: number, max: number): Promise<readonly Epoch[]> {
+    return (await readEpochsFrom(this.#db, first, max)).map(epochOf);
   }
 
   async resolve(memberId: string): Promise<void> {

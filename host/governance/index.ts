@@ -7,6 +7,7 @@ export {
   type GovernanceHead,
 } from "./accept.ts";
 export { createGovernanceEvent } from "./propose.ts";
-export { governanceStatements, type GovernanceSchema } from "./queries.ts";
+export { findProposal, openBallots, type Ballots } from "./ballots.ts";
+export { ballotStatements, governanceStatements, type GovernanceSchema } from "./queries.ts";
 export { closingTrigger, type Epoch, type EpochScope, type EpochTrigger } from "./epochs.ts";
 export { openEpochRegister, type EpochBoundary, type EpochRegister } from "./epoch-register.ts";

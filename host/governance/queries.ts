@@ -1,9 +1,19 @@
+import { z } from "zod";
+
 import type { Kysely, SchemaWords, Transaction } from "../store/index.ts";
 
 /** Tables of the governance service; part of the coordinator's store. */
 export interface GovernanceSchema {
   governance_event: { sequence: number; event: Uint8Array; received_ms: number };
   governance_cosignature: { size: number; actor_id: string; line: string };
+  governance_vote: {
+    proposal_id: string;
+    voter_id: string;
+    choice: string;
+    time_ms: number;
+    vote: Uint8Array;
+    received_ms: number;
+  };
   epoch: {
     epoch_id: number;
     status: string;
@@ -46,6 +56,18 @@ export function governanceStatements(words: SchemaWords): readonly string[] {
        resolved ${integer} not null) ${strict}`,
     `create index epoch_member_epoch on epoch_member (epoch_id)`,
     `create index epoch_member_unresolved on epoch_member (resolved) where resolved = 0`,
+  ];
+}
+
+/** Statements of the votes on proposals. Votes are final. */
+export function ballotStatements(words: SchemaWords): readonly string[] {
+  const { blob, integer, text, strict, appendOnly } = words;
+  return [
+    `create table governance_vote (
+       proposal_id ${text} not null, voter_id ${text} not null, choice ${text} not null,
+       time_ms ${integer} not null, vote ${blob} not null, received_ms ${integer} not null,
+       primary key (proposal_id, voter_id)) ${strict}`,
+    ...appendOnly("governance_vote"),
   ];
 }
 
@@ -94,12 +116,50 @@ export async function insertCosignature(
     .execute();
 }
 
+const choice = z.enum(["approve", "reject"]);
+
+/** A vote kept. */
+export type VoteRow = GovernanceSchema["governance_vote"] & {
+  readonly choice: z.infer<typeof choice>;
+};
+
+/** Every vote on a proposal, in order of voter. */
+export async function readVotes(db: GovernanceReader, proposalId: string): Promise<VoteRow[]> {
+  const rows = await db
+    .selectFrom("governance_vote")
+    .selectAll()
+    .where("proposal_id", "=", proposalId)
+    .orderBy("voter_id")
+    .execute();
+  return rows.map((row) => ({ ...row, choice: choice.parse(row.choice) }));
+}
+
+/** Keeps a vote. */
+export async function insertVote(trx: Transaction<GovernanceSchema>, row: VoteRow): Promise<void> {
+  await trx.insertInto("governance_vote").values(row).execute();
+}
+
 /** A row of the epoch table. */
 export type EpochRow = GovernanceSchema["epoch"];
 
 /** Every epoch, in order. */
 export async function readEpochs(db: GovernanceReader): Promise<EpochRow[]> {
   return await db.selectFrom("epoch").selectAll().orderBy("epoch_id").execute();
+}
+
+/** Epochs from `first` on, in order, at most `max`. */
+export async function readEpochsFrom(
+  db: GovernanceReader,
+  first: number,
+  max: number,
+): Promise<EpochRow[]> {
+  return await db
+    .selectFrom("epoch")
+    .selectAll()
+    .where("epoch_id", ">=", first)
+    .orderBy("epoch_id")
+    .limit(max)
+    .execute();
 }
 
 /** Adds an epoch. */

@@ -34,6 +34,9 @@ import {
 /** Events one network's log takes; the bound of a snapshot. */
 export const GOVERNANCE_LOG_EVENTS_MAX = 10_000;
 
+/** How far the clock of whoever proposes or votes may be from the coordinator's. */
+export const CLOCK_SKEW_MS_MAX = 5 * 60 * 1000;
+
 /** The coordinator's side of governance: one verified log, its checkpoints and what Vaults have cosigned. */
 export interface Governance {
   /** The state after every committed event. */
@@ -42,7 +45,8 @@ export interface Governance {
    * Folds one event into the log; the same bytes twice are one event.
    *
    * @returns Its position.
-   * @throws as `applyGovernanceEvent`; {@link LimitError} POLICY_LIMIT_EXCEEDED when the log is full.
+   * @throws as `applyGovernanceEvent`; {@link LimitError} POLICY_LIMIT_EXCEEDED when the log is full;
+   * {@link VerificationError} GOVERNANCE_EVENT_INVALID for a proposal whose window would not begin now.
    */
   submit(eventBytes: Uint8Array): Promise<number>;
   /**
@@ -168,7 +172,8 @@ class StoredGovernance implements Governance {
     return await this.#deps.write(async (trx) => {
       const known = this.#events.findIndex((event) => equalBytes(event, eventBytes));
       if (known >= 0) return known;
-      await this.#insert(trx, eventBytes.slice());
+      const before = this.#ahead();
+      requireTimely(before, await this.#insert(trx, eventBytes.slice()), this.#deps.nowMs());
       return this.#events.length - 1;
     });
   }
@@ -317,6 +322,18 @@ class StoredGovernance implements Governance {
       quorum: 0,
     });
     return witnessNames;
+  }
+}
+
+/** Refuses a new proposal whose voters would have more time than the policy gives them, or less. */
+function requireTimely(before: GovernanceState, after: GovernanceState, nowMs: number): void {
+  for (const { proposalId, openedMs } of after.proposals.values()) {
+    const isNew = !before.proposals.has(proposalId);
+    if (!isNew || Math.abs(openedMs - nowMs) <= CLOCK_SKEW_MS_MAX) continue;
+    throw new VerificationError(
+      { code: "GOVERNANCE_EVENT_INVALID", field: "time_ms", expected: nowMs, actual: openedMs },
+      `proposal: expected one that is opened now, at ${nowMs}, got ${openedMs}`,
+    );
   }
 }
 

@@ -29,9 +29,12 @@ const UNAUTHENTICATED = new Set([
   "PROOF_SIGNATURE_INVALID",
 ]);
 
+/** Codes that say that something public is not there. */
+const ABSENT = new Set(["EXECUTION_TASK_UNKNOWN", "GOVERNANCE_PROPOSAL_UNKNOWN"]);
+
 function statusOf(error: SymphonyError): number {
   if (UNAUTHENTICATED.has(error.code)) return 401;
-  if (error.code === "EXECUTION_TASK_UNKNOWN") return 404;
+  if (ABSENT.has(error.code)) return 404;
   if (error.code === "POLICY_LIMIT_EXCEEDED") return 429;
   return STATUS[error.class];
 }

@@ -1,5 +1,5 @@
 import { actorLogStatements } from "../evidence/actor-log.ts";
-import { governanceStatements } from "../governance/index.ts";
+import { ballotStatements, governanceStatements } from "../governance/index.ts";
 import { queueStatements } from "../queue/index.ts";
 import { settlementStatements } from "../settlement/index.ts";
 import type { Migration } from "../store/index.ts";
@@ -18,4 +18,5 @@ export const COORDINATOR_MIGRATIONS: readonly Migration[] = [
     ],
   },
   { version: 2, statements: controlStatements },
+  { version: 3, statements: ballotStatements },
 ];
