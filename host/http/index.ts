@@ -1,3 +1,9 @@
+export {
+  addGovernanceRoutes,
+  type GovernanceRoutesContext,
+  type Page,
+  type PageAt,
+} from "./governance-routes.ts";
 export { NodeClient, type NodeIdentity } from "./node-client.ts";
 export { addNodeRoutes, type NodeRoutesContext, type TaskRounds } from "./node-routes.ts";
 export { VaultClient, type IngestAnswer, type VaultQuery } from "./vault/client.ts";

@@ -30,7 +30,11 @@ const UNAUTHENTICATED = new Set([
 ]);
 
 /** Codes that say that something public is not there. */
-const ABSENT = new Set(["EXECUTION_TASK_UNKNOWN", "GOVERNANCE_PROPOSAL_UNKNOWN"]);
+const ABSENT = new Set([
+  "EXECUTION_TASK_UNKNOWN",
+  "GOVERNANCE_POLICY_UNKNOWN",
+  "GOVERNANCE_PROPOSAL_UNKNOWN",
+]);
 
 function statusOf(error: SymphonyError): number {
   if (UNAUTHENTICATED.has(error.code)) return 401;

@@ -24,8 +24,9 @@ import type { AdmissionPlane } from "../admission/index.ts";
 import type { ActorLog, ActorLogSchema } from "../evidence/actor-log.ts";
 import { assembleBundle, excerptOf, verifyExcerpt } from "../evidence/index.ts";
 import { readRoundMessage, requireEnvelope, type ExecutionPlane } from "../execution/index.ts";
-import type { EpochRegister, Governance, GovernanceSchema } from "../governance/index.ts";
+import type { Ballots, EpochRegister, Governance, GovernanceSchema } from "../governance/index.ts";
 import type {
+  GovernanceRoutesContext,
   NodeRoutesContext,
   TaskEventView,
   TaskRounds,
@@ -38,6 +39,7 @@ import type { Store } from "../store/index.ts";
 import type { BlobSchema, TaskBlobs, TaskRegister, TaskRow, TaskSchema } from "../tasks/index.ts";
 import type { RunEnvironment } from "./environment.ts";
 import type { Footing } from "./files.ts";
+import { governanceRoutesOf } from "./governance-routes.ts";
 import { eventView } from "./event-view.ts";
 import type { Pipeline } from "./pipeline.ts";
 import { answersOf } from "./pipeline/context.ts";
@@ -58,6 +60,7 @@ export interface CoordinatorParts {
   readonly key: SigningKey;
   readonly governance: Governance;
   readonly epochs: EpochRegister;
+  readonly ballots: Ballots;
   readonly settlement: Settlement;
   readonly footing: Footing;
   readonly environment: RunEnvironment;
@@ -178,6 +181,13 @@ export class CoordinatorService {
       vault_id: "vault_id" in body ? body.vault_id : null,
       digest: sha256(signed),
     });
+  }
+
+  governanceRoutes(): GovernanceRoutesContext {
+    const { governance, epochs, ballots, environment } = this.#parts;
+    const { nowMs } = environment;
+    const changed = (): Promise<void> => this.#askCosignatures();
+    return governanceRoutesOf({ governance, epochs, ballots, nowMs, changed });
   }
 
   taskRoutes(): TaskRoutesContext {

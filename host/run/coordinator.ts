@@ -11,12 +11,19 @@ import { AdmissionPlane } from "../admission/index.ts";
 import { openActorLog, type ActorLog } from "../evidence/actor-log.ts";
 import { ExecutionPlane } from "../execution/index.ts";
 import {
+  openBallots,
   openEpochRegister,
   openGovernance,
   type EpochRegister,
   type Governance,
 } from "../governance/index.ts";
-import { addNodeRoutes, addTaskRoutes, createServer, listen } from "../http/index.ts";
+import {
+  addGovernanceRoutes,
+  addNodeRoutes,
+  addTaskRoutes,
+  createServer,
+  listen,
+} from "../http/index.ts";
 import { Queue, WitnessRelay, WorkIssuer } from "../queue/index.ts";
 import { openSettlement, type Settlement } from "../settlement/index.ts";
 import { openStore, type Store } from "../store/index.ts";
@@ -74,6 +81,7 @@ async function openService(args: {
     nowMs,
   });
   const epochs = await openEpochRegister({ store, governance });
+  const ballots = openBallots({ store, governance, nowMs });
   const settlement = openSettlement({
     store,
     log,
@@ -86,7 +94,7 @@ async function openService(args: {
   const shared = { store, log, key, governance, epochs, settlement, footing, environment };
   const planes = openPlanes(shared);
   await planes.queue.offerAgain();
-  return new CoordinatorService({ ...shared, ...planes, coordinatorId: actorId });
+  return new CoordinatorService({ ...shared, ...planes, ballots, coordinatorId: actorId });
 }
 
 function openPlanes(args: {
@@ -157,6 +165,7 @@ async function serve(
   addNodeRoutes(nodes, service.nodeRoutes());
   const tasks = createServer({ report });
   addTaskRoutes(tasks, service.taskRoutes());
+  addGovernanceRoutes(tasks, service.governanceRoutes());
   const nodeServer = await listen(nodes, config.node_listen);
   const taskServer = await listen(tasks, config.public_listen);
   const urls = { public_url: taskServer.url, node_url: nodeServer.url };
