@@ -168,6 +168,7 @@ export {
 export { referenceValuesOf } from "./governance/measurements.ts";
 export { PROTOCOL_VERSION } from "./governance/protocol-versions.ts";
 export {
+  announcePolicy,
   governanceFor,
   governanceOnceOf,
   policyVersionIn,

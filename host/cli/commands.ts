@@ -2,7 +2,9 @@ import { attestHelp, runAttest } from "./attest/command.ts";
 import { runDoctor, DOCTOR_HELP } from "./doctor/command.ts";
 import { EXPLAIN_HELP, runExplain } from "./explain/command.ts";
 import { EXIT, UsageError, type CliIo } from "./io.ts";
+import { GOVERNANCE_HELP, runGovernance } from "./governance/command.ts";
 import { KEYGEN_HELP, runKeygen } from "./keygen.ts";
+import { POLICY_HELP, runPolicy } from "./policy/command.ts";
 import { REGISTRY_HELP, runRegistry } from "./registry/command.ts";
 import { SUBMIT_HELP, runSubmit } from "./submit.ts";
 import { EXPORT_HELP, STATUS_HELP, runExport, runStatus } from "./task-commands.ts";
@@ -47,19 +49,35 @@ const COMMANDS: ReadonlyMap<string, Command> = new Map([
       summary: "what attributes mean: show and register changes",
     },
   ],
+  [
+    "policy",
+    {
+      run: runPolicy,
+      help: () => POLICY_HELP,
+      summary: "what the network permits: judge, compare and announce versions",
+    },
+  ],
+  [
+    "governance",
+    {
+      run: runGovernance,
+      help: () => GOVERNANCE_HELP,
+      summary: "who decides: propose, vote, see where it stands",
+    },
+  ],
   ["keygen", { run: runKeygen, help: () => KEYGEN_HELP, summary: "create an actor's keys" }],
   ["doctor", { run: runDoctor, help: () => DOCTOR_HELP, summary: "say what this machine can run" }],
 ]);
 
 /** The overview that \`symphony --help\` prints. */
 export function overview(): string {
-  const lines = [...COMMANDS].map(([name, { summary }]) => `  ${name.padEnd(8)} ${summary}`);
+  const lines = [...COMMANDS].map(([name, { summary }]) => `  ${name.padEnd(10)} ${summary}`);
   return [
     "symphony COMMAND [...]",
     "",
-    "  demo     run four tasks on a simulated network and verify their evidence",
-    "  up       start the simulated network that the demo left",
-    "  sim      parts of the simulator on their own, such as its key service",
+    "  demo       run four tasks on a simulated network and verify their evidence",
+    "  up         start the simulated network that the demo left",
+    "  sim        parts of the simulator on their own, such as its key service",
     ...lines,
     "",
     "symphony COMMAND --help says more. Exit codes: 0 ok, 1 refused, 2 usage, 3 unavailable, 70 a bug.",

@@ -10,12 +10,5 @@ export { createGovernanceEvent } from "./propose.ts";
 export { findProposal, openBallots, type Ballots } from "./ballots.ts";
 export { ballotStatements, governanceStatements, type GovernanceSchema } from "./queries.ts";
 export { closingTrigger, type Epoch, type EpochScope, type EpochTrigger } from "./epochs.ts";
-export {
-  governanceView,
-  policyView,
-  proposalView,
-  type GovernanceView,
-  type PolicyView,
-  type ProposalView,
-} from "./views.ts";
+export { governanceView, policyView, proposalView } from "./views.ts";
 export { openEpochRegister, type EpochBoundary, type EpochRegister } from "./epoch-register.ts";

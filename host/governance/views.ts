@@ -12,15 +12,15 @@ import {
   type VerifiedVote,
 } from "#protocol";
 
-/** Governance at a glance, as JSON can carry it but for byte strings. */
+/** Governance at a glance, as JSON can carry it. */
 export function governanceView(state: GovernanceState) {
   const { genesis, epoch, policy, semantics, protocolUpgrades } = state;
   return {
     network: genesis.network,
     simulated: genesis.simulated,
-    genesis_digest: state.genesisDigest,
+    genesis_digest: hex(state.genesisDigest),
     sequence: state.sequence,
-    head: state.head,
+    head: hex(state.head),
     policy_version: policy.policy_version_id,
     semantic_version: semantics.semantic_version,
     epoch: {
@@ -39,7 +39,7 @@ export function governanceView(state: GovernanceState) {
       upgrades: protocolUpgrades.map(({ version, fromEpoch, specification }) => ({
         version,
         from_epoch: fromEpoch,
-        specification,
+        specification: hex(specification),
       })),
     },
     accepted_measurements: state.acceptedMeasurements.map(({ value, fromEpoch }) => ({
@@ -61,7 +61,7 @@ export function policyView({ policy, ...version }: PolicyVersion) {
     active_from: version.activeFrom,
     active_until: version.activeUntil,
     retires_from: version.retiresFrom,
-    policy_digest: policyDigest(policy),
+    policy_digest: hex(policyDigest(policy)),
   };
 }
 
@@ -92,7 +92,3 @@ export function proposalView(proposal: Proposal, votes: readonly VerifiedVote[],
     },
   };
 }
-
-export type GovernanceView = ReturnType<typeof governanceView>;
-export type PolicyView = ReturnType<typeof policyView>;
-export type ProposalView = ReturnType<typeof proposalView>;

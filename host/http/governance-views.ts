@@ -15,15 +15,11 @@ export const governanceStateSchema = z.object({
   policy_version: z.string(),
   semantic_version: z.string(),
   epoch: z.object({ epoch_id: z.int(), opened_ms: z.int(), boundary_requested: z.boolean() }),
-  voters: z.array(
-    z.object({ voter_id: z.string(), key_id: z.string(), stake_minor: z.int() }),
-  ),
+  voters: z.array(z.object({ voter_id: z.string(), key_id: z.string(), stake_minor: z.int() })),
   processes: policySchema.shape.governance.shape.processes,
   protocol: z.object({
     version: z.int(),
-    upgrades: z.array(
-      z.object({ version: z.int(), from_epoch: z.int(), specification: digest }),
-    ),
+    upgrades: z.array(z.object({ version: z.int(), from_epoch: z.int(), specification: digest })),
   }),
   accepted_measurements: z.array(z.object({ pcr0: z.string(), from_epoch: z.int() })),
   revoked_measurements: z.array(z.string()).readonly(),

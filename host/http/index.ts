@@ -4,6 +4,13 @@ export {
   type Page,
   type PageAt,
 } from "./governance-routes.ts";
+export type {
+  EpochView,
+  GovernanceView,
+  PolicyVersionView,
+  ProposalStanding,
+  WholeProposal,
+} from "./governance-views.ts";
 export { NodeClient, type NodeIdentity } from "./node-client.ts";
 export { addNodeRoutes, type NodeRoutesContext, type TaskRounds } from "./node-routes.ts";
 export { VaultClient, type IngestAnswer, type VaultQuery } from "./vault/client.ts";

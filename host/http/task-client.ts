@@ -11,6 +11,7 @@ import {
 import { z } from "zod";
 
 import { readBounded } from "./bounded-body.ts";
+import { proposalSchema, type ProposalStanding } from "./governance-views.ts";
 import {
   deliveryAnswer,
   snapshotAnswer,
@@ -93,6 +94,27 @@ export class TaskClient {
 
   async submitGovernanceEvent(event: Uint8Array): Promise<void> {
     await this.#postSigned("/v1/governance/events", event);
+  }
+
+  /** Opens a proposal by its event. */
+  async openProposal(event: Uint8Array): Promise<ProposalStanding> {
+    return proposalSchema.parse(await this.#postSigned("/v1/governance/proposals", event));
+  }
+
+  async vote(proposalId: string, signedVote: Uint8Array): Promise<ProposalStanding> {
+    const path = `/v1/governance/proposals/${encodeURIComponent(proposalId)}/votes`;
+    return proposalSchema.parse(await this.#postSigned(path, signedVote));
+  }
+
+  async proposal(proposalId: string): Promise<ProposalStanding> {
+    const path = `/v1/governance/proposals/${encodeURIComponent(proposalId)}`;
+    return proposalSchema.parse(await this.#json(path));
+  }
+
+  /** The newest proposals, the last first. */
+  async proposals(): Promise<readonly ProposalStanding[]> {
+    const body = await this.#json("/v1/governance/proposals");
+    return z.object({ proposals: z.array(proposalSchema) }).parse(body).proposals;
   }
 
   async uploadArtifact(bytes: Uint8Array): Promise<void> {

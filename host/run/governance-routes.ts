@@ -6,6 +6,7 @@ import {
   parseCose,
   proposalIdOf,
   type GovernanceState,
+  type GovernedDecision,
 } from "#protocol";
 import {
   findProposal,
@@ -16,7 +17,7 @@ import {
   type EpochRegister,
   type Governance,
 } from "../governance/index.ts";
-import type { GovernanceRoutesContext, Page, PageAt } from "../http/index.ts";
+import { plainJson, type GovernanceRoutesContext, type Page, type PageAt } from "../http/index.ts";
 
 /** What callers of a coordinator may see and do of governance. */
 export function governanceRoutesOf(parts: {
@@ -36,7 +37,7 @@ export function governanceRoutesOf(parts: {
     );
   const proposal = async (proposalId: string) => {
     const { decision } = findProposal(governance.state(), proposalId);
-    return { ...(await overview(proposalId)), decision };
+    return { ...(await overview(proposalId)), decision: jsonObject(decision) };
   };
   return {
     state: () => ({ ...governanceView(governance.state()), cosigned: governance.isCosigned() }),
@@ -68,7 +69,7 @@ function pageOf<T>(entries: readonly T[], { after, limit }: PageAt): Page<T> {
   return { entries: entries.slice(0, limit), next };
 }
 
-function policyOf(state: GovernanceState, policyVersionId: string): object {
+function policyOf(state: GovernanceState, policyVersionId: string) {
   const version = state.policies.get(policyVersionId);
   if (version !== undefined) return { ...policyView(version), policy: version.policy };
   throw new RefusedError(
@@ -87,4 +88,8 @@ function openedBy(event: Uint8Array): string {
     { code: "SCHEMA_MALFORMED", field: "type", actual: type },
     `proposal: expected an event that opens one, got ${type}`,
   );
+}
+
+function jsonObject(value: GovernedDecision): Record<string, unknown> {
+  return Object.fromEntries(Object.entries(value).map(([name, item]) => [name, plainJson(item)]));
 }

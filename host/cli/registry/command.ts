@@ -1,26 +1,23 @@
 import { writeFile } from "node:fs/promises";
-import { join } from "node:path";
-import { setTimeout } from "node:timers/promises";
 import { parseArgs } from "node:util";
 
 import {
   CROSS_DOMAIN_APPROVAL,
   GOVERNANCE_STATEMENT,
   LimitError,
-  fromHex,
   hex,
   registerSemantics,
   ruleDigest,
   signingKeyFromSeed,
   type GovernanceState,
-  type SigningKey,
 } from "#protocol";
-import { createGovernanceEvent } from "../../governance/index.ts";
-import { RemoteProblem, TaskClient } from "../../http/index.ts";
-import { readJsonFile, readSeed } from "../../run/config.ts";
+import type { TaskClient } from "../../http/index.ts";
+import { readSeed } from "../../run/config.ts";
 import { readBoundedFile } from "../bounded-file.ts";
+import { reachNetwork, voterKeys } from "../governance/network.ts";
+import { inTurn, propose, type Proposed } from "../governance/propose.ts";
+import { proposalLines } from "../governance/words.ts";
 import { EXIT, UsageError, type CliIo } from "../io.ts";
-import { networkFileSchema } from "../network-files.ts";
 import { readRegistryDocument } from "./document.ts";
 import { changeLine, planRegistration, type RegistryPlan } from "./plan.ts";
 
@@ -46,9 +43,6 @@ Exit codes: 0 ok (with nothing to change, too), 1 refused, 2 usage, 3 unavailabl
 `;
 
 const APPROVAL_BYTES_MAX = 4096;
-/** Longest wait for a log that others write to, and between two tries, milliseconds. */
-const APPLY_MS_MAX = 20_000;
-const APPLY_PAUSE_MS = 200;
 /** Room for the statement around a registration, and for the signature around both. */
 const REGISTRATION_BYTES_MAX = 63 * 1024;
 
@@ -89,10 +83,7 @@ export async function runRegistry(argv: readonly string[], io: CliIo): Promise<n
   if (command === undefined || file === undefined || more.length > 0) {
     throw new UsageError(`registry: expected one of ${[...COMMANDS.keys()].join(", ")} and a file`);
   }
-  const network = await readJsonFile(join(values.dir, "network.json"), networkFileSchema);
-  const client = new TaskClient(network.coordinator_url);
-  const state = await client.governance(fromHex(network.genesis_digest));
-  return command({ file, values, client, state }, io);
+  return command({ file, values, ...(await reachNetwork(values.dir)) }, io);
 }
 
 const COMMANDS: ReadonlyMap<string, (invocation: Invocation, io: CliIo) => Promise<number>> =
@@ -103,49 +94,25 @@ const COMMANDS: ReadonlyMap<string, (invocation: Invocation, io: CliIo) => Promi
   ]);
 
 async function runPlan(invocation: Invocation, io: CliIo): Promise<number> {
-  tell(await planOf(invocation), { invocation, io, registered: false });
+  tell(await planOf(invocation), { invocation, io, proposed: null });
   return EXIT.ok;
 }
 
 async function runApply(invocation: Invocation, io: CliIo): Promise<number> {
   const { values } = invocation;
-  const { key: keyFiles = [] } = values;
-  if (keyFiles.length === 0) throw new UsageError("apply: expected --key, got none");
-  const keys = await Promise.all(keyFiles.map(keyOf));
-  const deadlineMs = Date.now() + APPLY_MS_MAX;
-  for (let current = invocation; ; current = await renewed(current)) {
+  if (values.key === undefined) throw new UsageError("apply: expected --key, got none");
+  const keys = await voterKeys(values.key);
+  const { client } = invocation;
+  return inTurn(invocation, async (state) => {
+    const current = { ...invocation, state };
     const plan = await planOf(current);
-    const registered = plan.changes.length > 0;
-    try {
-      if (registered) await register(plan, current, keys);
-    } catch (error) {
-      if (!isOvertaken(error) || Date.now() >= deadlineMs) throw error;
-      await setTimeout(APPLY_PAUSE_MS);
-      continue;
-    }
-    tell(plan, { invocation: current, io, registered });
+    const { registration } = plan;
+    const decision = { type: "semantics_registered", registration } as const;
+    const proposed =
+      plan.changes.length > 0 ? await propose({ client, state, decision, keys }) : null;
+    tell(plan, { invocation: current, io, proposed });
     return EXIT.ok;
-  }
-}
-
-/** An event names the one before it: the coordinator may have closed an epoch, or Vaults have yet to cosign the last. */
-function isOvertaken(error: unknown): boolean {
-  return error instanceof RemoteProblem && error.code === "GOVERNANCE_EVENT_INVALID";
-}
-
-async function renewed(invocation: Invocation): Promise<Invocation> {
-  const { client, state } = invocation;
-  return { ...invocation, state: await client.governance(state.genesisDigest) };
-}
-
-async function register(
-  { registration }: RegistryPlan,
-  { client, state }: Invocation,
-  keys: readonly SigningKey[],
-): Promise<void> {
-  const decision = { type: "semantics_registered", registration } as const;
-  const event = createGovernanceEvent({ state, decision, keys, timeMs: Date.now() });
-  await client.submitGovernanceEvent(event);
+  });
 }
 
 /** The plan of a document, which governance would take as it stands. */
@@ -181,17 +148,34 @@ function requireRoom({ registration }: RegistryPlan, state: GovernanceState): vo
 
 function tell(
   { changes, registration }: RegistryPlan,
-  args: { readonly invocation: Invocation; readonly io: CliIo; readonly registered: boolean },
+  args: {
+    readonly invocation: Invocation;
+    readonly io: CliIo;
+    readonly proposed: Proposed | null;
+  },
 ): void {
-  const { io, registered } = args;
+  const { io, proposed } = args;
   const { predecessor_version: from, semantic_version: to } = registration;
   if (args.invocation.values.json) {
-    io.stdout(`${JSON.stringify({ from, to, changes, registered })}\n`);
+    const proposal = proposed?.outcome === "proposed" ? proposed.proposal.proposal_id : null;
+    const registered = isTaken(proposed);
+    io.stdout(`${JSON.stringify({ from, to, changes, registered, proposal })}\n`);
     return;
   }
   if (changes.length === 0) return io.stdout(`${from}: nothing to change\n`);
   const lines = [`${from} -> ${to}`, ...changes.map((change) => `  ${changeLine(change)}`)];
-  io.stdout(`${lines.join("\n")}\n${registered ? "registered\n" : ""}`);
+  io.stdout(`${lines.join("\n")}\n${endOf(proposed)}`);
+}
+
+function isTaken(proposed: Proposed | null): boolean {
+  if (proposed?.outcome === "proposed") return proposed.proposal.status === "approved";
+  return proposed !== null;
+}
+
+function endOf(proposed: Proposed | null): string {
+  if (proposed === null) return "";
+  if (proposed.outcome === "proposed") return proposalLines(proposed.proposal);
+  return "registered\n";
 }
 
 async function runApprove(invocation: Invocation, io: CliIo): Promise<number> {

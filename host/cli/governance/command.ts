@@ -1,0 +1,98 @@
+import { parseArgs } from "node:util";
+
+import type { ProposalStanding } from "../../http/index.ts";
+import { EXIT, UsageError, type CliIo } from "../io.ts";
+import { readDecision } from "./decision-file.ts";
+import { reachNetwork, voterKeys, type GovernedNetwork } from "./network.ts";
+import { cast, inTurn, propose } from "./propose.ts";
+import { proposalLines, proposedLines, statusLines } from "./words.ts";
+
+export const GOVERNANCE_HELP = `symphony governance COMMAND [...] [--dir DIR] [--json]
+
+  propose FILE  have governance take the decision in FILE, as the policy in force says: at once by the keys given, or by
+                a proposal that the first of them opens and each of them approves
+  vote ID       vote on a proposal with each of the keys given; a vote is final
+  status [ID]   say where governance stands, its processes and proposals; or one proposal and its votes
+
+FILE is YAML or JSON: a governed-decision of docs/wire.md, with byte strings in lower-case hex.
+
+  --dir DIR   folder of the network (default symphony-demo)
+  --key FILE  seed of a voter's key; as often as needed
+  --reject    vote: against the proposal
+  --json      one JSON object on standard output
+
+Exit codes: 0 ok, 1 refused, 2 usage, 3 unavailable.
+`;
+
+const OPTIONS = {
+  dir: { type: "string", default: "symphony-demo" },
+  key: { type: "string", multiple: true },
+  reject: { type: "boolean", default: false },
+  json: { type: "boolean", default: false },
+} as const;
+
+interface Invocation {
+  readonly network: GovernedNetwork;
+  /** What follows the command's name. */
+  readonly subject: string | undefined;
+  readonly values: {
+    readonly key?: readonly string[] | undefined;
+    readonly reject: boolean;
+    readonly json: boolean;
+  };
+}
+
+type Command = (invocation: Invocation, io: CliIo) => Promise<void>;
+
+const COMMANDS: ReadonlyMap<string, Command> = new Map([
+  ["propose", runPropose],
+  ["vote", runVote],
+  ["status", runStatus],
+]);
+
+/** `symphony governance`. @throws UsageError and what governance refuses */
+export async function runGovernance(argv: readonly string[], io: CliIo): Promise<number> {
+  const { values, positionals } = parseArgs({
+    args: [...argv],
+    allowPositionals: true,
+    options: OPTIONS,
+  });
+  const [name, subject, ...more] = positionals;
+  const command = COMMANDS.get(name ?? "");
+  if (command === undefined || more.length > 0) {
+    throw new UsageError(`governance: expected one of ${[...COMMANDS.keys()].join(", ")}`);
+  }
+  await command({ network: await reachNetwork(values.dir), subject, values }, io);
+  return EXIT.ok;
+}
+
+async function runPropose({ network, subject, values }: Invocation, io: CliIo): Promise<void> {
+  if (subject === undefined) throw new UsageError("propose: expected FILE, got none");
+  const keys = await voterKeys(values.key);
+  const decision = await readDecision(subject);
+  const proposed = await inTurn(network, (state) =>
+    propose({ client: network.client, state, decision, keys }),
+  );
+  io.stdout(values.json ? `${JSON.stringify(proposed)}\n` : proposedLines(proposed));
+}
+
+async function runVote({ network, subject, values }: Invocation, io: CliIo): Promise<void> {
+  if (subject === undefined) throw new UsageError("vote: expected ID, got none");
+  const vote = values.reject ? "reject" : "approve";
+  const { client, state } = network;
+  const keys = await voterKeys(values.key);
+  let proposal: ProposalStanding = await client.proposal(subject);
+  for (const key of keys) proposal = await cast({ client, state, key, proposal, vote });
+  io.stdout(values.json ? `${JSON.stringify(proposal)}\n` : proposalLines(proposal));
+}
+
+async function runStatus({ network, subject, values }: Invocation, io: CliIo): Promise<void> {
+  const { client, state } = network;
+  if (subject !== undefined) {
+    const proposal = await client.proposal(subject);
+    io.stdout(values.json ? `${JSON.stringify(proposal)}\n` : proposalLines(proposal));
+    return;
+  }
+  const proposals = await client.proposals();
+  io.stdout(statusLines(state, proposals, values.json));
+}

@@ -1,0 +1,48 @@
+import { hex, votersOf, type GovernanceState } from "#protocol";
+import { governanceView } from "../../governance/index.ts";
+import type { ProposalStanding } from "../../http/index.ts";
+import type { Proposed } from "./propose.ts";
+
+/** What became of a proposal, in words. */
+export function proposedLines(proposed: Proposed): string {
+  return proposed.outcome === "decided" ? "decided\n" : proposalLines(proposed.proposal);
+}
+
+/** A proposal and its votes, in words. */
+export function proposalLines(proposal: ProposalStanding): string {
+  const { process, tally } = proposal;
+  const lines = [
+    `${proposal.proposal_id} ${proposal.type}: ${proposal.status}`,
+    `  ${proposal.kind} under ${proposal.policy_version}, by ${proposal.proposer_id}`,
+    `  takes votes until ${new Date(proposal.closes_ms).toISOString()}`,
+    `  approved by ${tally.approved_weight}, rejected by ${tally.rejected_weight} of ${tally.eligible_weight};`,
+    `  needs ${process.quorum} voters and ${process.threshold_basis_points / 100} % of all weight`,
+    ...proposal.votes.map(({ voter_id, vote }) => `  ${vote.padEnd(7)} ${voter_id}`),
+  ];
+  return `${lines.join("\n")}\n`;
+}
+
+/** Where governance stands, as a quorum of Vaults has cosigned it, and the proposals that the coordinator has. */
+export function statusLines(
+  state: GovernanceState,
+  proposals: readonly ProposalStanding[],
+  json: boolean,
+): string {
+  if (json) return `${JSON.stringify({ ...governanceView(state), proposals })}\n`;
+  const { genesis, epoch, policy, semantics, policies } = state;
+  const lines = [
+    `network ${genesis.network}, genesis ${hex(state.genesisDigest)}, ${state.sequence} events`,
+    `epoch ${epoch.epochId}, ${semantics.semantic_version}, policy:`,
+    ...[...policies.values()].map(
+      (each) =>
+        `  ${each.policy.policy_version_id} ${each.status}, from epoch ${each.policy.effective_from_epoch}`,
+    ),
+    `${votersOf(state).length} voters decide:`,
+    ...Object.entries(policy.governance.processes).map(
+      ([kind, { quorum, threshold_basis_points: points, window_ms: windowMs, weight }]) =>
+        `  ${kind.padEnd(22)} ${quorum} voters, ${points / 100} % by ${weight}, ${windowMs === 0 ? "at once" : `votes within ${windowMs} ms`}`,
+    ),
+    ...proposals.map((each) => `${each.proposal_id} ${each.type}: ${each.status}`),
+  ];
+  return `${lines.join("\n")}\n`;
+}
