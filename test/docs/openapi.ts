@@ -5,12 +5,14 @@ import { z } from "zod";
 
 import {
   addNodeRoutes,
+  addGovernanceRoutes,
   addTaskRoutes,
   addVaultRoutes,
   createServer,
   describedRoutes,
   type NodeRoutesContext,
   type RouteDescription,
+  type GovernanceRoutesContext,
   type TaskRoutesContext,
   type VaultRoutesContext,
 } from "../../host/http/index.ts";
@@ -38,7 +40,10 @@ export const LISTENERS: Readonly<Record<string, Listener>> = {
     title: "Symphony coordinator: submitters, auditors and governance",
     about:
       "Whoever asks for a change signs it (COSE_Sign1, Ed25519); what is read is signed, sealed or public.",
-    add: (server) => addTaskRoutes(server, z.custom<TaskRoutesContext>().parse(ANYTHING)),
+    add: (server) => {
+      addTaskRoutes(server, z.custom<TaskRoutesContext>().parse(ANYTHING));
+      addGovernanceRoutes(server, z.custom<GovernanceRoutesContext>().parse(ANYTHING));
+    },
     security: null,
   },
   nodes: {
