@@ -1,3 +1,4 @@
+import { admissionFigures } from "./admission.ts";
 import { aggregationFigures } from "./aggregation.ts";
 import { attestationFigures } from "./attestation.ts";
 import type { BenchOptions, Figure } from "./figures.ts";
@@ -14,6 +15,7 @@ const BENCHES: ReadonlyMap<string, (options: BenchOptions) => Promise<readonly F
     ["aggregation", aggregationFigures],
     ["ledger", ledgerFigures],
     ["ingest", ingestFigures],
+    ["admission", admissionFigures],
   ],
 );
 
@@ -23,7 +25,8 @@ Measures ${[...BENCHES.keys()].join(", ")} (all when none is named). Ratios comp
 attestation runs on one core (taskset), and compares with the verifiers in bench/peers, which it installs when it can.
 ledger takes minutes and some 10 GB of disk, and compares with a PostgreSQL server of its own when that is installed;
 ingest seals up to 5,000,000 rows, each of another subject, and takes some GB of disk.
---short makes these two small.
+admission takes requests through a coordinator behind HTTP and three Vaults, all in this process.
+--short makes these three small.
 `;
 
 async function main(argv: readonly string[]): Promise<number> {

@@ -35,6 +35,8 @@ export interface AdmissionContext {
  */
 export class AdmissionPlane {
   readonly #context: AdmissionContext;
+  /** Tasks whose Vaults this process has asked: until all have answered there is nothing new to judge. */
+  readonly #asked = new Set<string>();
 
   constructor(context: AdmissionContext) {
     this.#context = context;
@@ -102,6 +104,7 @@ export class AdmissionPlane {
     } catch (error) {
       if (!(error instanceof SymphonyError)) throw error;
       if (error.class === "unavailable" && this.#context.nowMs() < row.deadline_ms) throw error;
+      this.#asked.delete(row.task_id);
       await this.#context.register.transition(row.task_id, {
         to: "rejected",
         actorId: this.#context.coordinatorId,
@@ -130,14 +133,18 @@ export class AdmissionPlane {
 
   async #resolve(row: TaskRow): Promise<void> {
     const { queue, register, coordinatorId, nowMs } = this.#context;
+    const asked = await queue.workOf(row.task_id, "admit");
+    const late = nowMs() >= row.deadline_ms;
+    const waiting = asked.some(({ done }) => !done);
+    if (this.#asked.has(row.task_id) && waiting && !late) return;
     const state = governanceUnder(row.policy_version, this.#context.governanceState());
     const plan = planAdmission(row.signed_request, state, row.created_ms);
-    const asked = await queue.workOf(row.task_id, "admit");
     if (asked.length < plan.request.vault_ids.length) await this.#askVaults(row);
-    const late = nowMs() >= row.deadline_ms;
+    this.#asked.add(row.task_id);
     if (!late && asked.filter(({ done }) => done).length < plan.request.vault_ids.length) return;
     const answers = new Map<string, Uint8Array>();
     for (const { actorId, answer } of asked) if (answer !== null) answers.set(actorId, answer);
+    this.#asked.delete(row.task_id);
     const admissionMs = nowMs();
     const envelope = assembleEnvelope({
       plan,
