@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto";
 import { readdir, stat } from "node:fs/promises";
 import { extname, join } from "node:path";
 
@@ -30,6 +31,8 @@ export interface SentSource {
   readonly extent: Extent;
   /** The bytes; tells `advance` how much of `extent` has gone. Once. */
   readonly chunks: (advance: (count: number) => void) => AsyncIterable<Uint8Array>;
+  /** SHA-256 of the bytes; null where they are made while they are sent. */
+  readonly digest: (() => Promise<Uint8Array>) | null;
   /** File names of documents, in their order. */
   readonly names: readonly string[];
   readonly close: () => Promise<void>;
@@ -89,6 +92,7 @@ async function openBytes(path: string, format: "csv" | "jsonl"): Promise<SentSou
   return {
     format,
     extent: { total: size, unit: "bytes" },
+    digest: () => digestOfFile(path),
     names: [],
     close: NOTHING_OPEN,
     chunks: async function* (advance) {
@@ -100,11 +104,18 @@ async function openBytes(path: string, format: "csv" | "jsonl"): Promise<SentSou
   };
 }
 
+async function digestOfFile(path: string): Promise<Uint8Array> {
+  const hash = createHash("sha256");
+  for await (const chunk of readChunks(path)) hash.update(chunk);
+  return new Uint8Array(hash.digest());
+}
+
 async function openTable(path: string, ignored: ReadonlySet<string>): Promise<SentSource> {
   const file = await openParquet(path, ignored);
   return {
     format: "jsonl",
     extent: { total: file.rows, unit: "rows" },
+    digest: null,
     names: [],
     close: file.close,
     chunks: async function* (advance) {
@@ -144,6 +155,7 @@ async function openFolder(path: string, { subject, manifest }: SourceWords): Pro
   return {
     format: "documents",
     extent: { total: names.length, unit: "documents" },
+    digest: null,
     names,
     close: NOTHING_OPEN,
     chunks: (advance) => documentFrames(documentsIn(path, subjects, advance)),

@@ -77,18 +77,31 @@ export async function runIngest(argv: readonly string[], io: CliIo): Promise<num
     onError,
     ...(mapping === undefined ? {} : { mapping: mapping.bytes }),
   };
-  const answer = await send(io, {
-    isAsked: values.progress,
-    source,
-    ingest: (chunks, signal) =>
-      operator.ingest({ ...call, format: source.format, source: chunks, signal }),
-  });
+  const known = await publishedBefore(operator, source, { scope, mapping: mapping?.bytes });
+  const answer =
+    known ??
+    (await send(io, {
+      isAsked: values.progress,
+      source,
+      ingest: (chunks, signal) =>
+        operator.ingest({ ...call, format: source.format, source: chunks, signal }),
+    }));
   if (answer === undefined) {
     io.stderr(`symphony: ${path}: interrupted; the same command goes on where it was\n`);
     return EXIT.unavailable;
   }
   io.stdout(values.json ? `${JSON.stringify(answer)}\n` : human(basename(path), answer, source));
   return EXIT.ok;
+}
+
+/** What the Vault says of a source that it has published: reading it here costs less than sending it again. */
+async function publishedBefore(
+  operator: VaultClient,
+  { format, digest }: SentSource,
+  how: { readonly scope: string; readonly mapping: Uint8Array | undefined },
+): Promise<IngestAnswer | null> {
+  if (digest === null || format === "documents") return null;
+  return await operator.published({ ...how, format, digest: await digest() });
 }
 
 /** Sends a source, with progress; undefined when the user interrupted it. */

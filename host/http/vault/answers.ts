@@ -22,6 +22,9 @@ export const ingestReportSchema = z.object({
   first_quarantined: listOf(quarantinedSchema),
 });
 
+/** What became of a source that was published before; null for one that was not. */
+export const publishedSchema = z.object({ published: ingestReportSchema.nullable() });
+
 /** Open ingests, oldest first, and the last published ones, newest first. */
 export const ingestsSchema = z.object({
   open: listOf(

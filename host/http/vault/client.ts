@@ -1,9 +1,15 @@
-import { UnavailableError } from "#protocol";
+import { UnavailableError, hex, utf8Text } from "#protocol";
 import { z } from "zod";
 
 import type { IngestFormat } from "../../sovereignty/index.ts";
 import { RemoteProblem } from "../task-client.ts";
-import { ingestReportSchema, ingestsSchema, quarantinedSchema, recordsSchema } from "./answers.ts";
+import {
+  ingestReportSchema,
+  ingestsSchema,
+  publishedSchema,
+  quarantinedSchema,
+  recordsSchema,
+} from "./answers.ts";
 import { SOURCE_TYPE } from "./body.ts";
 
 /** What an ingest did; see the Vault's own report. */
@@ -60,6 +66,19 @@ export class VaultClient {
         throw failures.length > 0 ? failures[0] : error;
       }),
     );
+  }
+
+  /** What became of a source that was published before; null for one that has to be sent. */
+  async published(source: {
+    readonly scope: string;
+    readonly format: "csv" | "jsonl";
+    /** SHA-256 of the source's bytes. */
+    readonly digest: Uint8Array;
+    readonly mapping?: Uint8Array | undefined;
+  }): Promise<IngestAnswer | null> {
+    const { scope, format, digest, mapping = new Uint8Array(0) } = source;
+    const body = { scope, format, digest: hex(digest), mapping: utf8Text(mapping) };
+    return publishedSchema.parse(await this.post("/v1/vault/ingests/published", body)).published;
   }
 
   /** Open ingests, oldest first, and the last published ones, newest first. */

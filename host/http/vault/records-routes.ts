@@ -1,5 +1,5 @@
 import type { FastifyInstance } from "fastify";
-import { hex, identifier } from "#protocol";
+import { fromHex, hex, identifier, utf8 } from "#protocol";
 import { z } from "zod";
 
 import {
@@ -13,7 +13,13 @@ import {
 } from "../../sovereignty/index.ts";
 import { SOURCE_TYPE, STREAM_BYTES_MAX, acceptStreams, streamedBody, takeBytes } from "./body.ts";
 import { addRoute, both, fromBody, fromBytes, fromQuery, json, nothing } from "../route.ts";
-import { ingestReportSchema, ingestsSchema, quarantinedSchema, recordsSchema } from "./answers.ts";
+import {
+  ingestReportSchema,
+  ingestsSchema,
+  publishedSchema,
+  quarantinedSchema,
+  recordsSchema,
+} from "./answers.ts";
 import type { VaultRoutesContext } from "./context.ts";
 
 const ingestId = z.string().regex(/^[0-9a-f]{32}$/, { error: "expected 32 hex digits" });
@@ -25,6 +31,14 @@ const ingestQuery = z.strictObject({
   on_error: z.enum(["abort", "quarantine"]).default("abort"),
   /** The body begins with a mapping file of so many bytes; the source follows it. */
   mapping_bytes: z.coerce.number().pipe(z.int().min(0).max(MAPPING_BYTES_MAX)).default(0),
+});
+const publishedBody = z.strictObject({
+  scope: identifier,
+  format: z.enum(["csv", "jsonl"]),
+  /** SHA-256 of the source's bytes. */
+  digest: z.string().regex(/^[0-9a-f]{64}$/, { error: "expected 64 hex digits" }),
+  /** The text of its mapping file; empty where every attribute is a column of its own name. */
+  mapping: z.string().max(MAPPING_BYTES_MAX).default(""),
 });
 const quarantineQuery = z.strictObject({
   ingest: ingestId,
@@ -68,6 +82,20 @@ export function addRecordsRoutes(server: FastifyInstance, context: VaultRoutesCo
     handle: async () => {
       const { open, published } = await vault.records.runs();
       return { open, published: published.map(reportView) };
+    },
+  });
+  addRoute(server, {
+    method: "POST",
+    path: "/v1/vault/ingests/published",
+    summary: "Says whether a source is published already, so that it need not be sent again.",
+    takes: fromBody(publishedBody),
+    gives: json(publishedSchema),
+    handle: async ({ scope, format, digest, mapping }) => {
+      const published = await vault.records.published({
+        ...{ recordScope: scope, format, digest: fromHex(digest) },
+        ...(mapping === "" ? {} : { mapping: parseMapping(utf8(mapping)) }),
+      });
+      return { published: published === null ? null : reportView(published) };
     },
   });
   addRoute(server, {

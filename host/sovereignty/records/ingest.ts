@@ -91,15 +91,17 @@ async function ingestInto(context: VaultContext, run: Run, args: Ingesting): Pro
     const staged = await pipeline.read({ signal, tell });
     tell();
     const report = await reportOf(context, staged);
-    return await publishRun(context, { report, sourceDigest: sourceDigestOf(source, mapping) });
+    return await publishRun(context, {
+      report,
+      sourceDigest: sourceDigestOf(source.digest(), mapping),
+    });
   } finally {
     await pipeline.close();
   }
 }
 
-/** What a source is known by: its bytes and what they were read as. */
-function sourceDigestOf(source: RowSource, mapping: RowMapping): Uint8Array {
-  const bytes = source.digest();
+/** What a source is known by: the SHA-256 of its bytes, and what they were read as. */
+export function sourceDigestOf(bytes: Uint8Array, mapping: RowMapping): Uint8Array {
   return mapping.digest === null ? bytes : digestOf("ingest-source", [bytes, mapping.digest]);
 }
 

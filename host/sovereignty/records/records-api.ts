@@ -1,6 +1,8 @@
 import type { VaultContext } from "../vault-context.ts";
 import type { RowReport } from "./batch-build.ts";
-import { parseReport, type IngestReport } from "./publish.ts";
+import { sourceDigestOf } from "./ingest.ts";
+import { IDENTITY_MAPPING, rowMappingOf, type IngestMapping } from "./mapping.ts";
+import { parseReport, publishedReport, type IngestReport } from "./publish.ts";
 import { abandon } from "./runs.ts";
 import type { RunProgress } from "./running-runs.ts";
 
@@ -35,6 +37,17 @@ export interface RecordsApi {
     readonly open: readonly OpenIngest[];
     readonly published: readonly IngestReport[];
   }>;
+  /**
+   * The report of a source that is published already, told by the SHA-256 of its bytes and how they are read; null for
+   * any other. One look into an index: whoever asks first need not send it again.
+   */
+  published(args: {
+    readonly recordScope: string;
+    readonly format: "csv" | "jsonl";
+    /** Absent: every attribute from the column of its own name. */
+    readonly mapping?: IngestMapping;
+    readonly digest: Uint8Array;
+  }): Promise<IngestReport | null>;
   /** Rows that an ingest left out, after line `after`; at most 1 000 at a time. */
   quarantined(args: {
     readonly ingestId: string;
@@ -52,6 +65,10 @@ export function recordsOf(context: VaultContext): RecordsApi {
       open: await openIngests(context),
       published: await publishedIngests(context),
     }),
+    published: async ({ recordScope, format, mapping = IDENTITY_MAPPING, digest }) => {
+      const sourceDigest = sourceDigestOf(digest, rowMappingOf(mapping, format));
+      return (await publishedReport(context.store.db, { recordScope, sourceDigest })) ?? null;
+    },
     quarantined: (args) => quarantinedRows(context, args),
     abandon: (ingestId) => abandon(context, ingestId),
   };

@@ -3,6 +3,7 @@ import path from "node:path";
 
 import { beforeEach, expect, test } from "vitest";
 
+import { sha256, utf8 } from "../../../../protocol/index.ts";
 import { operate, type Operated } from "../../http/vault/operated.ts";
 import {
   bytesIn,
@@ -135,4 +136,39 @@ test("a source's name has a limit", async () => {
   const source = bytesIn(customerCsv(1));
   const call = { ...CALL, name: "n".repeat(1_000), source };
   await expect(operated.client.ingest(call)).rejects.toMatchObject({ code: "SCHEMA_MALFORMED" });
+});
+
+test("[DS-1] a source that is published already is not sent again: the Vault says so at once", async () => {
+  const csv = customerCsv(30);
+  const file = save("rows.csv", csv);
+  const words = [file, "--scope", "customers"];
+  let sent = 0;
+  const vault: Fixture["vault"] = {
+    ...fixture.vault,
+    ingest: (args) => {
+      sent += 1;
+      return fixture.vault.ingest(args);
+    },
+  };
+  operated = await operate({ ...fixture, vault });
+  const before = await operated.ingest(...words);
+  expect(before).toMatchObject({ exit: 0 });
+  const digest = sha256(utf8(csv));
+  const source = { scope: "customers", format: "csv", digest } as const;
+  const report = await operated.client.published(source);
+  expect(report).toMatchObject({ records: 30 });
+  // Other bytes, another scope, another reading of the same bytes: none of it was published.
+  const mapping = utf8(JSON.stringify({ csv: { separator: ";" } }));
+  for (const other of [
+    { ...source, digest: sha256(utf8(`${csv} `)) },
+    { ...source, scope: "receipts" },
+    { ...source, format: "jsonl" as const },
+    { ...source, mapping },
+  ]) {
+    expect(await operated.client.published(other)).toBeNull();
+  }
+  const events = fixture.vault.log.size;
+  expect(await operated.ingest(...words)).toEqual(before);
+  expect(fixture.vault.log.size).toBe(events);
+  expect(sent).toBe(1);
 });
