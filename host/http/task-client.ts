@@ -11,7 +11,16 @@ import {
 import { z } from "zod";
 
 import { readBounded } from "./bounded-body.ts";
-import { proposalSchema, type ProposalStanding } from "./governance-views.ts";
+import {
+  epochSchema,
+  governanceStateSchema,
+  policyVersionSchema,
+  proposalSchema,
+  type EpochView,
+  type GovernanceView,
+  type PolicyVersionView,
+  type ProposalStanding,
+} from "./governance-views.ts";
 import {
   deliveryAnswer,
   snapshotAnswer,
@@ -115,6 +124,44 @@ export class TaskClient {
   async proposals(): Promise<readonly ProposalStanding[]> {
     const body = await this.#json("/v1/governance/proposals");
     return z.object({ proposals: z.array(proposalSchema) }).parse(body).proposals;
+  }
+
+  /** Where governance stands, as the coordinator says; see {@link governance} for what is verified. */
+  async governanceState(): Promise<GovernanceView> {
+    return governanceStateSchema.parse(await this.#json("/v1/governance/state"));
+  }
+
+  /** Every policy version there has been. */
+  async policies(): Promise<readonly PolicyVersionView[]> {
+    const body = await this.#json("/v1/governance/policies");
+    return z.object({ policies: z.array(policyVersionSchema) }).parse(body).policies;
+  }
+
+  /** A policy version, its document as JSON beside it. */
+  async policy(id: string): Promise<PolicyVersionView> {
+    const body = await this.#json(`/v1/governance/policies/${encodeURIComponent(id)}`);
+    return policyVersionSchema.loose().parse(body);
+  }
+
+  /** A page of epochs from number `after` on; `next` is null after the last. */
+  async epochs(after = 0): Promise<{ readonly epochs: readonly EpochView[]; next: number | null }> {
+    const body = await this.#json(`/v1/governance/epochs?after=${after}`);
+    return z.object({ epochs: z.array(epochSchema), next: z.int().nullable() }).parse(body);
+  }
+
+  /** A page of signed `governance-event`s from number `after` on; `next` is null after the last. */
+  async governanceEvents(
+    after = 0,
+  ): Promise<{ readonly events: readonly Uint8Array[]; readonly next: number | null }> {
+    const body = await this.#json(`/v1/governance/events?after=${after}`);
+    const page = z.object({ events: z.array(z.string()), next: z.int().nullable() }).parse(body);
+    return { ...page, events: page.events.map(fromBase64) };
+  }
+
+  /** The signed checkpoint of the governance log, with the cosignatures there are. */
+  async governanceCheckpoint(): Promise<string> {
+    const body = await this.#json("/v1/governance/checkpoint");
+    return z.object({ checkpoint: z.string() }).parse(body).checkpoint;
   }
 
   async uploadArtifact(bytes: Uint8Array): Promise<void> {

@@ -78,6 +78,17 @@ test("[CB-1] a task is judged, sent and seen, and governance is verified", async
     break;
   }
   expect((await client.governance()).actors.has("analyst")).toBe(true);
+  const { coordinator } = client;
+  const { policy_version, epoch, sequence } = await coordinator.governanceState();
+  expect((await coordinator.policies()).map((each) => each.policy_version_id)).toEqual([
+    policy_version,
+  ]);
+  expect(await coordinator.policy(policy_version)).toMatchObject({ status: "active" });
+  expect((await coordinator.epochs()).epochs.map((each) => each.epoch_id)).toContain(
+    epoch.epoch_id,
+  );
+  expect((await coordinator.governanceEvents()).events).toHaveLength(sequence);
+  expect(await coordinator.governanceCheckpoint()).toContain("governance");
 });
 
 test("[CB-2] a refusal is an error with its code and its status", async () => {
@@ -150,6 +161,16 @@ test("[CB-1] the client asks for what the document has, and for nothing else", a
     coordinator.challenge("t-1", signed),
     coordinator.submitGovernanceEvent(signed),
     coordinator.uploadArtifact(signed),
+    coordinator.openProposal(signed),
+    coordinator.vote("t-1", signed),
+    coordinator.proposal("t-1"),
+    coordinator.proposals(),
+    coordinator.governanceState(),
+    coordinator.policies(),
+    coordinator.policy("t-1"),
+    coordinator.epochs(),
+    coordinator.governanceEvents(),
+    coordinator.governanceCheckpoint(),
   ];
   for (const { status } of await Promise.allSettled(calls)) expect(status).toBe("rejected");
   const { paths } = z
