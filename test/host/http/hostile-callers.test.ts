@@ -11,6 +11,7 @@ import {
   taskRequestSchema,
   utf8,
   type CborValue,
+  type Policy,
   type TaskRequest,
 } from "../../../protocol/index.ts";
 import { signCose } from "../../../protocol/signing.ts";
@@ -24,7 +25,11 @@ let live: LiveCoordinator;
 let valid: TaskRequest;
 
 beforeAll(async () => {
-  network = await createNetwork({ genesis: openedNow });
+  const hasty = (policy: Policy): Policy => ({
+    ...policy,
+    admission: { ...policy.admission, resolving_timeout_ms: 1_000 },
+  });
+  network = await createNetwork({ genesis: openedNow, policy: hasty });
   live = await startCoordinator(network);
   valid = await testRequest(network, PARAMETERS.query, { created_ms: Date.now() });
 });
@@ -233,4 +238,19 @@ test("none of them made a task, and none was a bug", async () => {
   const text = await (await fetch(`${live.publicUrl}/metrics`)).text();
   expect(text).not.toMatch(/^symphony_tasks\{/m);
   expect(live.reports.filter(({ event }) => event === "unexpected_error")).toEqual([]);
+});
+
+test("[TL-6][EP-4] what no Vault answers ends at its deadline, as its events tell, in the epoch it was taken in", async () => {
+  await live.cosign();
+  const open = await (await fetch(`${live.publicUrl}/metrics`)).text();
+  const { task_id: taskId, epoch_id: epochId } = await live.client.submit(by({}));
+  expect(open).toContain(`symphony_epoch ${epochId}\n`);
+  const told = [];
+  for await (const { type, body } of live.client.events(taskId)) told.push([type, body]);
+  const ended = { to: "rejected", actor_id: "coordinator", reason: "COORDINATION_QUORUM_NOT_MET" };
+  expect(told).toEqual([
+    ["task_accepted", expect.objectContaining({ task_id: taskId, epoch_id: epochId })],
+    ["task_transition", expect.objectContaining({ from: "accepted", to: "resolving" })],
+    ["task_transition", expect.objectContaining({ from: "resolving", ...ended })],
+  ]);
 });
