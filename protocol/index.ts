@@ -124,6 +124,7 @@ export {
   registerSemantics,
   underSemantics,
   type ChallengeResolution,
+  type FoldedLog,
   type GovernanceState,
   type Replenishment,
   type ResolvedBy,

@@ -176,7 +176,8 @@ async function advance(
   const snapshot = GOVERNANCE_SNAPSHOT.decode(snapshotBytes);
   for (let attempt = 1; ; attempt += 1) {
     const previous = await vault.governanceHead();
-    const accepted = judge({ snapshot, pinnedGenesisDigest: genesisDigest, previous });
+    const known = { state: held.newest, leaves: held.leaves };
+    const accepted = judge({ snapshot, pinnedGenesisDigest: genesisDigest, previous, known });
     const { state, size, root } = accepted;
     try {
       const isKnown = previous !== null && size === previous.size;

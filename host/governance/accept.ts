@@ -5,6 +5,7 @@ import {
   merkleRoot,
   verifyGovernanceForCosigning,
   verifyGovernanceSnapshot,
+  type FoldedLog,
   type GovernanceSnapshot,
   type GovernanceState,
 } from "#protocol";
@@ -35,9 +36,11 @@ export function acceptSnapshot(args: {
   readonly snapshot: GovernanceSnapshot;
   readonly pinnedGenesisDigest: Uint8Array;
   readonly previous: GovernanceHead | null;
+  /** The newest log that this party has verified, so that only what is new is folded. */
+  readonly known?: FoldedLog;
 }): AcceptedGovernance {
-  const { snapshot, previous } = args;
-  const state = verifyGovernanceSnapshot(snapshot, args.pinnedGenesisDigest);
+  const { snapshot, previous, known } = args;
+  const state = verifyGovernanceSnapshot(snapshot, args.pinnedGenesisDigest, known);
   const leaves = snapshot.events.map((event) => leafHash(event));
   if (previous !== null) requirePrefix(leaves, previous);
   return { state, leaves, size: leaves.length, root: merkleRoot(leaves) };
@@ -75,9 +78,10 @@ export function extendHead(args: {
   readonly snapshot: GovernanceSnapshot;
   readonly pinnedGenesisDigest: Uint8Array;
   readonly previous: GovernanceHead | null;
+  readonly known?: FoldedLog;
 }): AcceptedGovernance {
-  const { snapshot, previous } = args;
-  const state = verifyGovernanceForCosigning(snapshot, args.pinnedGenesisDigest);
+  const { snapshot, previous, known } = args;
+  const state = verifyGovernanceForCosigning(snapshot, args.pinnedGenesisDigest, known);
   const leaves = snapshot.events.map((event) => leafHash(event));
   if (previous !== null) requirePrefix(leaves, previous);
   return { state, leaves, size: leaves.length, root: merkleRoot(leaves) };

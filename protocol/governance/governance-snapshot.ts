@@ -5,7 +5,7 @@ import { equalBytes } from "../bytes.ts";
 import { verifyCheckpoint } from "../checkpoint.ts";
 import { VerificationError } from "../errors.ts";
 import { vaultKeysOf } from "./actors.ts";
-import { foldGovernance, type GovernanceState } from "./governance.ts";
+import { foldGovernance, type FoldedLog, type GovernanceState } from "./governance.ts";
 import { GENESIS } from "./governance-objects.ts";
 import { leafHash, merkleRoot } from "../merkle.ts";
 import { defineObject } from "../object.ts";
@@ -39,8 +39,9 @@ export function governanceOrigin(network: string): string {
 export function verifyGovernanceForCosigning(
   snapshot: GovernanceSnapshot,
   pinnedGenesisDigest: Uint8Array,
+  known?: FoldedLog,
 ): GovernanceState {
-  return verifySnapshot(snapshot, pinnedGenesisDigest, () => 0);
+  return verifySnapshot({ snapshot, pinnedGenesisDigest, known, quorum: () => 0 });
 }
 
 /**
@@ -49,13 +50,15 @@ export function verifyGovernanceForCosigning(
  * Checks, in this order: genesis digest, every event's quorum, the checkpoint's log signature (the coordinator's),
  * cosignatures by at least `checkpoint_quorum` Vaults, and the Merkle root over exactly these events.
  *
+ * @param known - What the caller itself has verified before; its events are not verified again, see {@link foldGovernance}.
  * @throws {@link VerificationError} GOVERNANCE_GENESIS_MISMATCH, GOVERNANCE_EVENT_INVALID, PROOF_CHECKPOINT_INVALID
  */
 export function verifyGovernanceSnapshot(
   snapshot: GovernanceSnapshot,
   pinnedGenesisDigest: Uint8Array,
+  known?: FoldedLog,
 ): GovernanceState {
-  return verifySnapshot(snapshot, pinnedGenesisDigest, quorumOf);
+  return verifySnapshot({ snapshot, pinnedGenesisDigest, known, quorum: quorumOf });
 }
 
 /** By the active policy version, which the events that the checkpoint covers have decided. */
@@ -63,11 +66,13 @@ function quorumOf({ policy }: GovernanceState): number {
   return policy.governance.checkpoint_quorum;
 }
 
-function verifySnapshot(
-  snapshot: GovernanceSnapshot,
-  pinnedGenesisDigest: Uint8Array,
-  quorum: (state: GovernanceState) => number,
-): GovernanceState {
+function verifySnapshot(args: {
+  readonly snapshot: GovernanceSnapshot;
+  readonly pinnedGenesisDigest: Uint8Array;
+  readonly known: FoldedLog | undefined;
+  readonly quorum: (state: GovernanceState) => number;
+}): GovernanceState {
+  const { snapshot, pinnedGenesisDigest, known, quorum } = args;
   const genesis = GENESIS.decode(snapshot.genesis);
   if (!equalBytes(GENESIS.digest(genesis), pinnedGenesisDigest)) {
     throw new VerificationError(
@@ -75,7 +80,8 @@ function verifySnapshot(
       "governance genesis: expected the pinned digest, got another",
     );
   }
-  const state = foldGovernance(snapshot.genesis, snapshot.events);
+  const isSame = known !== undefined && equalBytes(known.state.genesisDigest, pinnedGenesisDigest);
+  const state = foldGovernance(snapshot.genesis, snapshot.events, isSame ? known : undefined);
   verifyGovernanceCheckpoint(state, snapshot, quorum(state));
   return state;
 }

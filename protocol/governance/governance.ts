@@ -1,5 +1,5 @@
 import { verifyApprovals } from "./approvals.ts";
-import { hex } from "../bytes.ts";
+import { equalBytes, hex } from "../bytes.ts";
 import { RefusedError, VerificationError } from "../errors.ts";
 import type { UsageScope } from "../fields.ts";
 import {
@@ -16,6 +16,7 @@ import { decideActor, genesisActors, isActorDecision, type RegisteredActor } fro
 import { eventFault } from "./event-fault.ts";
 import { acceptMeasurement, type AcceptedMeasurement } from "./measurements.ts";
 import { slashStake } from "./stakes.ts";
+import { leafHash } from "../merkle.ts";
 import type { Policy } from "./policy.ts";
 import {
   announcePolicy,
@@ -305,10 +306,23 @@ function replenishmentOf(
   );
 }
 
-/** Folds all `events` over the genesis. @throws as {@link applyGovernanceEvent} */
+/** A log that was folded before: its state, and the leaf hash of each of its events. */
+export interface FoldedLog {
+  readonly state: GovernanceState;
+  readonly leaves: readonly Uint8Array[];
+}
+
+/**
+ * Folds all `events` over the genesis.
+ *
+ * @param known - A log of the same genesis. Where `events` begin with exactly its events, only the rest is folded: the
+ * state is a function of the bytes, which its leaves commit to.
+ * @throws as {@link applyGovernanceEvent}
+ */
 export function foldGovernance(
   genesisBytes: Uint8Array,
   events: readonly Uint8Array[],
+  known?: FoldedLog,
 ): GovernanceState {
   if (events.length > GOVERNANCE_EVENTS_MAX) {
     throw new VerificationError(
@@ -316,7 +330,18 @@ export function foldGovernance(
       `governance log: expected at most ${GOVERNANCE_EVENTS_MAX} events, got ${events.length}`,
     );
   }
-  return events.reduce(applyGovernanceEvent, genesisState(genesisBytes));
+  if (known === undefined || !beginsWith(events, known)) {
+    return events.reduce(applyGovernanceEvent, genesisState(genesisBytes));
+  }
+  return events.slice(known.leaves.length).reduce(applyGovernanceEvent, known.state);
+}
+
+function beginsWith(events: readonly Uint8Array[], { state, leaves }: FoldedLog): boolean {
+  if (leaves.length !== state.sequence || leaves.length > events.length) return false;
+  return leaves.every((leaf, index) => {
+    const event = events[index];
+    return event !== undefined && equalBytes(leafHash(event), leaf);
+  });
 }
 
 /**

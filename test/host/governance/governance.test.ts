@@ -270,3 +270,29 @@ test("[GS-7] older governance is accepted as a prefix of what is known, cosigned
   };
   expect(() => accept(unsigned, leaves)).toThrow(refused("PROOF_CHECKPOINT_INVALID"));
 });
+
+test("what was folded before is not folded again, and another past is folded whole", async () => {
+  await governance.submit(eventFor(SUSPEND));
+  await cosignByQuorum();
+  const args = { pinnedGenesisDigest: network.genesisDigest, previous: null };
+  const first = acceptSnapshot({ ...args, snapshot: governance.snapshot() });
+  expect(acceptSnapshot({ ...args, snapshot: governance.snapshot(), known: first }).state).toBe(
+    first.state,
+  );
+  await governance.submit(eventFor(REVOKE));
+  await cosignByQuorum();
+  const snapshot = governance.snapshot();
+  const whole = acceptSnapshot({ ...args, snapshot });
+  const next = acceptSnapshot({ ...args, snapshot, known: first });
+  expect(next).toEqual(whole);
+  expect(next.state.actors, "of the state before").toBe(first.state.actors);
+  for (const known of [
+    { ...first, leaves: [new Uint8Array(32)] },
+    { ...first, leaves: [] },
+    { ...first, state: { ...first.state, genesisDigest: new Uint8Array(32) } },
+  ]) {
+    const accepted = acceptSnapshot({ ...args, snapshot, known });
+    expect(accepted).toEqual(whole);
+    expect(accepted.state.actors).not.toBe(first.state.actors);
+  }
+});
