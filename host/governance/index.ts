@@ -1,3 +1,4 @@
+export { actorView, type ActorView } from "./actor-view.ts";
 export { openGovernance, type Governance } from "./service.ts";
 export {
   acceptOlder,

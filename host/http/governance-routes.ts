@@ -2,6 +2,7 @@ import { base64, fromBase64, policySchema, type Policy } from "#protocol";
 import type { FastifyInstance } from "fastify";
 import { z } from "zod";
 
+import { addActorRoutes, type ActorRoutesContext } from "./actor-routes.ts";
 import {
   epochSchema,
   governanceStateSchema,
@@ -30,7 +31,7 @@ export interface PageAt {
 }
 
 /** What the public routes about governance need of the coordinator. */
-export interface GovernanceRoutesContext {
+export interface GovernanceRoutesContext extends ActorRoutesContext {
   readonly state: () => GovernanceView;
   readonly policies: () => PolicyVersionView[];
   /** @throws RefusedError GOVERNANCE_POLICY_UNKNOWN */
@@ -91,6 +92,7 @@ export function addGovernanceRoutes(
   });
   addLogRoutes(server, context);
   addProposalRoutes(server, context);
+  addActorRoutes(server, context);
 }
 
 function addLogRoutes(server: FastifyInstance, context: GovernanceRoutesContext): void {

@@ -9,6 +9,7 @@ import {
   type GovernedDecision,
 } from "#protocol";
 import {
+  actorView,
   findProposal,
   governanceView,
   policyView,
@@ -41,6 +42,8 @@ export function governanceRoutesOf(parts: {
   };
   return {
     state: () => ({ ...governanceView(governance.state()), cosigned: governance.isCosigned() }),
+    actors: () => actorsOf(governance.state()),
+    actor: (id) => actorOf(governance.state(), id),
     policies: () => [...governance.state().policies.values()].map(policyView),
     policy: (id) => policyOf(governance.state(), id),
     epochs: async (at) => pageOf(await epochs.list(at.after, at.limit + 1), at),
@@ -67,6 +70,19 @@ export function governanceRoutesOf(parts: {
 function pageOf<T>(entries: readonly T[], { after, limit }: PageAt): Page<T> {
   const next = entries.length > limit ? after + limit : null;
   return { entries: entries.slice(0, limit), next };
+}
+
+function actorsOf(state: GovernanceState) {
+  return [...state.actors.values()].map((actor) => actorView(actor, state));
+}
+
+function actorOf(state: GovernanceState, actorId: string) {
+  const actor = state.actors.get(actorId);
+  if (actor !== undefined) return actorView(actor, state);
+  throw new RefusedError(
+    { code: "AUTH_UNKNOWN_ACTOR" },
+    "actor: expected one that governance has registered, got another",
+  );
 }
 
 function policyOf(state: GovernanceState, policyVersionId: string) {

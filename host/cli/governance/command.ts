@@ -2,6 +2,7 @@ import { parseArgs } from "node:util";
 
 import type { ProposalStanding } from "../../http/index.ts";
 import { EXIT, UsageError, type CliIo } from "../io.ts";
+import { ACTOR_HELP, runActor } from "./actor.ts";
 import { readDecision } from "./decision-file.ts";
 import { reachNetwork, voterKeys, type GovernedNetwork } from "./network.ts";
 import { cast, inTurn, propose } from "./propose.ts";
@@ -13,7 +14,7 @@ export const GOVERNANCE_HELP = `symphony governance COMMAND [...] [--dir DIR] [-
                 a proposal that the first of them opens and each of them approves
   vote ID       vote on a proposal with each of the keys given; a vote is final
   status [ID]   say where governance stands, its processes and proposals; or one proposal and its votes
-
+${ACTOR_HELP}
 FILE is YAML or JSON: a governed-decision of docs/wire.md, with byte strings in lower-case hex.
 
   --dir DIR   folder of the network (default symphony-demo)
@@ -58,9 +59,15 @@ export async function runGovernance(argv: readonly string[], io: CliIo): Promise
     options: OPTIONS,
   });
   const [name, subject, ...more] = positionals;
+  if (name === "actor") {
+    const network = await reachNetwork(values.dir);
+    const keys = values.key === undefined ? [] : await voterKeys(values.key);
+    await runActor({ network, words: positionals.slice(1), keys, json: values.json }, io);
+    return EXIT.ok;
+  }
   const command = COMMANDS.get(name ?? "");
   if (command === undefined || more.length > 0) {
-    throw new UsageError(`governance: expected one of ${[...COMMANDS.keys()].join(", ")}`);
+    throw new UsageError(`governance: expected one of ${[...COMMANDS.keys(), "actor"].join(", ")}`);
   }
   await command({ network: await reachNetwork(values.dir), subject, values }, io);
   return EXIT.ok;

@@ -1,0 +1,95 @@
+import * as fs from "node:fs";
+import path from "node:path";
+
+import { afterAll, beforeAll, expect, test } from "vitest";
+
+import { hex, type GovernanceDecision } from "../../protocol/index.ts";
+import { startCoordinator, type LiveCoordinator } from "../helpers/live-coordinator.ts";
+import { createNetwork, openedNow, testActor, testSeed } from "../helpers/network.ts";
+import { submitterFolder, symphony as speak, writeSeed } from "../helpers/spoken.ts";
+
+const network = await createNetwork({ genesis: openedNow });
+const newcomer = await testActor("vault-4", "enterprise");
+let live: LiveCoordinator;
+let folder: string;
+
+beforeAll(async () => {
+  live = await startCoordinator(network);
+  await live.cosign();
+  folder = submitterFolder(live);
+  for (const number of [1, 2]) writeSeed(seedAt(`voter-${number}`), `governance ${number}`);
+  writeSeed(seedAt("own"), "vault-1 signing");
+  writeKeys("vault-4", "vault-4");
+  writeKeys("next", "vault-1-next");
+});
+
+afterAll(async () => {
+  await live.stop();
+  for (const each of [folder, live.folder]) fs.rmSync(each, { recursive: true, force: true });
+});
+
+const seedAt = (name: string): string => path.join(folder, `${name}.seed`);
+const keysAt = (name: string): string => path.join(folder, name);
+
+/** Seeds as `symphony keygen` leaves them. */
+function writeKeys(name: string, actorId: string): void {
+  fs.mkdirSync(keysAt(name));
+  for (const kind of ["signing", "box"]) {
+    const file = path.join(keysAt(name), `${kind}.seed`);
+    fs.writeFileSync(file, hex(testSeed(`${actorId} ${kind}`)), { mode: 0o600 });
+  }
+}
+
+async function actor(...words: string[]): Promise<string> {
+  const { exit, out, err } = await speak("governance", "actor", ...words, "--dir", folder);
+  expect({ exit, err }).toEqual({ exit: 0, err: "" });
+  return out;
+}
+
+/** Has governance take what a file says, and Vaults cosign it. */
+async function propose(text: string): Promise<void> {
+  const file = path.join(folder, "decision.json");
+  fs.writeFileSync(file, text);
+  const keys = [1, 2].flatMap((number) => ["--key", seedAt(`voter-${number}`)]);
+  const spoken = await speak("governance", "propose", file, ...keys, "--dir", folder);
+  expect(spoken).toMatchObject({ exit: 0, err: "" });
+  await live.cosign();
+}
+
+async function get(route: string): Promise<unknown> {
+  return (await fetch(`${live.publicUrl}/v1/governance/actors${route}`)).json();
+}
+
+test("[GS-3] an operator registers a Vault, stakes it, rotates a key and takes stake out", async () => {
+  await propose(await actor("register", "vault-4", "enterprise", keysAt("vault-4")));
+  expect(await get("/vault-4")).toMatchObject({
+    role: "enterprise",
+    signing_key: hex(newcomer.signing.publicKey),
+    stake: { bonded_minor: 0, required_minor: 1_000 },
+  });
+  const deposit: GovernanceDecision = {
+    type: "stake_deposited",
+    actor_id: "vault-4",
+    amount_minor: 1_000,
+    reference: "wire-1",
+  };
+  await propose(JSON.stringify(deposit));
+  const line = "vault-4 enterprise, active: 1000 bonded of 1000 needed\n";
+  await expect.poll(() => actor("list")).toContain(line);
+  await actor("rotate", "vault-1", keysAt("next"), "--key", seedAt("own"));
+  const { signing } = await testActor("vault-1-next", "enterprise");
+  expect(await get("/vault-1")).toMatchObject({
+    signing_key: hex(signing.publicKey),
+    keys: [{ until_epoch: 0 }, { until_epoch: null }],
+  });
+});
+
+test("[GS-3] another's stake is not taken out, and what nobody registered is not shown", async () => {
+  const key = ["--key", seedAt("own"), "--dir", folder];
+  const refused = await speak("governance", "actor", "unbond", "vault-2", "5", ...key);
+  expect(refused.exit).toBe(1);
+  expect(refused.err).toContain("GOVERNANCE_QUORUM_NOT_MET");
+  expect(await get("/nobody")).toMatchObject({ code: "AUTH_UNKNOWN_ACTOR" });
+  const unknown = await speak("governance", "actor", "show", "nobody", "--dir", folder);
+  expect(unknown.exit).toBe(2);
+});
