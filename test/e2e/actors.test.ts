@@ -56,14 +56,20 @@ async function propose(text: string): Promise<void> {
   await live.cosign();
 }
 
+/** Waits until a quorum of Vaults stands behind so many events: the command line believes no less. */
+async function cosigned(sequence: number): Promise<void> {
+  const newest = () => live.client.governance(network.genesisDigest);
+  await expect.poll(newest, { timeout: 10_000 }).toMatchObject({ sequence });
+}
+
 async function get(route: string): Promise<unknown> {
   return (await fetch(`${live.publicUrl}/v1/governance/actors${route}`)).json();
 }
 
 test("[GS-3] an operator registers a Vault, stakes it, and rotates a key", async () => {
-  const cosigned = () => live.client.governance(network.genesisDigest);
-  await expect.poll(cosigned).toMatchObject({ sequence: 0 });
+  await cosigned(0);
   await propose(await actor("register", "vault-4", "enterprise", keysAt("vault-4")));
+  await cosigned(1);
   expect(await get("/vault-4")).toMatchObject({
     role: "enterprise",
     signing_key: hex(newcomer.signing.publicKey),
@@ -76,8 +82,9 @@ test("[GS-3] an operator registers a Vault, stakes it, and rotates a key", async
     reference: "wire-1",
   };
   await propose(JSON.stringify(deposit));
+  await cosigned(2);
   const line = "vault-4 enterprise, active: 1000 bonded of 1000 needed\n";
-  await expect.poll(() => actor("list")).toContain(line);
+  expect(await actor("list")).toContain(line);
   await actor("rotate", "vault-1", keysAt("next"), "--key", seedAt("own"));
   const { signing } = await testActor("vault-1-next", "enterprise");
   expect(await get("/vault-1")).toMatchObject({
