@@ -10,6 +10,7 @@ import {
 } from "#protocol";
 import { z } from "zod";
 
+import { actorViewSchema } from "./actor-views.ts";
 import { readBounded } from "./bounded-body.ts";
 import {
   epochSchema,
@@ -162,6 +163,18 @@ export class TaskClient {
   async governanceCheckpoint(): Promise<string> {
     const body = await this.#json("/v1/governance/checkpoint");
     return z.object({ checkpoint: z.string() }).parse(body).checkpoint;
+  }
+
+  /** Every actor with its keys and its stake, in the order of registration. */
+  async actors(): Promise<readonly z.infer<typeof actorViewSchema>[]> {
+    const body = await this.#json("/v1/governance/actors");
+    return z.object({ actors: z.array(actorViewSchema) }).parse(body).actors;
+  }
+
+  /** One actor. */
+  async actor(actorId: string): Promise<z.infer<typeof actorViewSchema>> {
+    const path = `/v1/governance/actors/${encodeURIComponent(actorId)}`;
+    return actorViewSchema.parse(await this.#json(path));
   }
 
   async uploadArtifact(bytes: Uint8Array): Promise<void> {

@@ -89,6 +89,7 @@ test("[CB-1] a task is judged, sent and seen, and governance is verified", async
   );
   expect((await coordinator.governanceEvents()).events).toHaveLength(sequence);
   expect(await coordinator.governanceCheckpoint()).toContain("governance");
+  expect(await coordinator.actors()).toContainEqual(await coordinator.actor("analyst"));
 });
 
 test("[CB-2] a refusal is an error with its code and its status", async () => {
@@ -171,6 +172,8 @@ test("[CB-1] the client asks for what the document has, and for nothing else", a
     coordinator.epochs(),
     coordinator.governanceEvents(),
     coordinator.governanceCheckpoint(),
+    coordinator.actors(),
+    coordinator.actor("t-1"),
   ];
   for (const { status } of await Promise.allSettled(calls)) expect(status).toBe("rejected");
   const { paths } = z
