@@ -160,6 +160,7 @@ export { kindOf, processOf, type ProposalKind } from "./governance/processes.ts"
 export {
   electorateOf,
   tallyOf,
+  voterKeysOf,
   votersOf,
   type Electorate,
   type Tally,

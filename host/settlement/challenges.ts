@@ -12,6 +12,8 @@ import {
   hex,
   keyIdOf,
   parseCose,
+  voterKeysOf,
+  votersOf,
   type Challenge,
   type ChallengeResolution,
   type ChallengeState,
@@ -33,7 +35,7 @@ export const UNRESOLVED_CHALLENGE_STATES: readonly ChallengeState[] = [
 ];
 
 /**
- * Verifies that a verifier or a governance key signed a challenge of this network.
+ * Verifies that a verifier signed a challenge of this network, or somebody who governs it or has governed it.
  *
  * @throws {@link RefusedError} AUTH_UNKNOWN_ACTOR, AUTH_ROLE_REFUSED; POLICY_DECLINED for too small a bond
  * @throws VerificationError PROOF_SIGNATURE_INVALID, GOVERNANCE_GENESIS_MISMATCH
@@ -54,7 +56,7 @@ export function verifyChallenge(signed: Uint8Array, state: GovernanceState): Cha
 function challengerKey(claimed: Challenge, keyId: string, state: GovernanceState): Uint8Array {
   const bond = state.policy.governance.challenge_bond_minor;
   if (claimed.challenger === GOVERNANCE_CHALLENGER) {
-    const key = state.genesis.governance_keys.find((each) => keyIdOf(each) === keyId);
+    const key = voterKeysOf(state).get(keyId);
     if (key === undefined) throw roleRefused("a governance key", "another key");
     return key;
   }
@@ -67,6 +69,14 @@ function challengerKey(claimed: Challenge, keyId: string, state: GovernanceState
     );
   }
   return actor.signing_key;
+}
+
+/** Refuses a challenge in governance's name by a key that does not vote any more. @throws RefusedError AUTH_ROLE_REFUSED */
+export function requireVoter(signed: Uint8Array, state: GovernanceState): void {
+  const { keyId, payload } = parseCose(signed, SIGNED_CHALLENGE_BYTES_MAX);
+  if (CHALLENGE.decode(payload).challenger !== GOVERNANCE_CHALLENGER) return;
+  if (votersOf(state).some(({ publicKey }) => keyIdOf(publicKey) === keyId)) return;
+  throw roleRefused("a key that votes now", "a former one");
 }
 
 /**

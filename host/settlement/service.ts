@@ -1,7 +1,6 @@
 import {
   CHALLENGE,
   CHALLENGE_LIFECYCLE,
-  ConflictError,
   RefusedError,
   SETTLEMENT_ENTRY,
   SETTLEMENT_LIFECYCLE,
@@ -14,7 +13,6 @@ import {
   type ChallengeResolution,
   type GovernanceState,
   type PayoutInstruction,
-  type ResolvedBy,
   type SettlementRoot,
   type SigningKey,
 } from "#protocol";
@@ -27,14 +25,15 @@ import type {
   GovernanceSchema,
 } from "../governance/index.ts";
 import type { Store, Transaction } from "../store/index.ts";
-import { UNDECIDED, applyChallenge } from "./accounting.ts";
+import { UNDECIDED } from "./accounting.ts";
+import { ChallengeSteps } from "./challenge-steps.ts";
 import {
   UNRESOLVED_CHALLENGE_STATES,
   appraiseChallenge,
   challengeClosed,
   challengeStateOf,
+  requireVoter,
   resolutionOf,
-  resolutionPath,
   verifyChallenge,
 } from "./challenges.ts";
 import { verifyConsumption, violationsIn } from "./consumption.ts";
@@ -130,9 +129,11 @@ type Trx = Transaction<SettlementStore>;
 
 class StoredSettlement implements Settlement {
   readonly #deps: SettlementDependencies;
+  readonly #challenges: ChallengeSteps;
 
   constructor(dependencies: SettlementDependencies) {
     this.#deps = dependencies;
+    this.#challenges = new ChallengeSteps(dependencies.log);
   }
 
   async candidate(
@@ -188,6 +189,7 @@ class StoredSettlement implements Settlement {
       const known = await queries.readChallenge(trx, task_id);
       if (known !== undefined && Buffer.compare(known.signed, signed) === 0) return challenge;
       if (known !== undefined) throw challengeClosed("one challenge of a task", "a second one");
+      requireVoter(signed, state);
       const opened_ms = nowMs();
       appraiseChallenge(challenge, candidate, { state, nowMs: opened_ms });
       await queries.insertChallenge(trx, {
@@ -197,7 +199,10 @@ class StoredSettlement implements Settlement {
         opened_ms,
         deadline_ms: opened_ms + state.policy.governance.challenge_deadline_ms,
       });
-      await this.#logChallenge(trx, challenge, { from: null, to: CHALLENGE_LIFECYCLE.initial });
+      await this.#challenges.logStep(trx, challenge, {
+        from: null,
+        to: CHALLENGE_LIFECYCLE.initial,
+      });
       return challenge;
     });
   }
@@ -213,7 +218,7 @@ class StoredSettlement implements Settlement {
         const decided = state.challengeResolutions.get(row.task_id);
         const resolved = decided ?? (now >= row.deadline_ms ? UNDECIDED : null);
         if (resolved === null) continue;
-        await this.#end(trx, row, resolved);
+        await this.#challenges.end(trx, row, resolved);
         ended.push({ taskId: row.task_id, resolution: resolved.resolution });
       }
       return ended;
@@ -364,58 +369,6 @@ class StoredSettlement implements Settlement {
   async #recordPenalty(trx: Trx, taskId: string): Promise<void> {
     const row = await queries.readChallenge(trx, taskId);
     if (row?.state !== "approved") return;
-    await this.#move(trx, row, ["penalty_recorded"]);
-  }
-
-  async #end(trx: Trx, row: queries.ChallengeRow, resolved: ResolvedBy): Promise<void> {
-    const candidate = await queries.readCandidate(trx, row.task_id);
-    if (candidate === undefined) {
-      throw new ConflictError(
-        { code: "SETTLEMENT_INVALID", task_id: row.task_id },
-        "challenge: expected the candidate it was opened against, got none",
-      );
-    }
-    const entry = applyChallenge(SETTLEMENT_ENTRY.decode(candidate.entry), resolved);
-    const state = SETTLEMENT_LIFECYCLE.replay([
-      { from: "collecting", to: "verifying_inputs" },
-      { from: "verifying_inputs", to: "candidate_ready" },
-      { from: "candidate_ready", to: "verifying_inputs" },
-      { from: "verifying_inputs", to: "candidate_ready" },
-    ]);
-    await queries.updateCandidate(trx, {
-      task_id: row.task_id,
-      state,
-      entry: SETTLEMENT_ENTRY.encode(entry),
-    });
-    await this.#move(trx, row, resolutionPath(resolved.resolution));
-  }
-
-  async #move(trx: Trx, row: queries.ChallengeRow, path: readonly string[]): Promise<void> {
-    const challenge = CHALLENGE.decode(parseCose(row.signed).payload);
-    let from = challengeStateOf(row.state);
-    for (const step of path) {
-      CHALLENGE_LIFECYCLE.assertTransition(from, step);
-      const to = challengeStateOf(step);
-      await queries.updateChallengeState(trx, row.task_id, to);
-      await this.#logChallenge(trx, challenge, { from, to });
-      from = to;
-    }
-  }
-
-  async #logChallenge(
-    trx: Trx,
-    challenge: Challenge,
-    step: { readonly from: string | null; readonly to: string },
-  ): Promise<void> {
-    await this.#deps.log.append(trx, {
-      type: "challenge_transition",
-      taskId: challenge.task_id,
-      body: {
-        from: step.from,
-        to: step.to,
-        challenge: CHALLENGE.digest(challenge),
-        challenger: challenge.challenger,
-      },
-    });
+    await this.#challenges.move(trx, row, ["penalty_recorded"]);
   }
 }

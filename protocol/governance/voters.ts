@@ -1,3 +1,4 @@
+import { keysSince } from "./actors.ts";
 import type { GovernanceState } from "./governance.ts";
 import type { GovernanceProcess } from "./policy.ts";
 import { keyIdOf } from "../signing.ts";
@@ -46,6 +47,15 @@ export function votersOf(state: GovernanceState): readonly Voter[] {
   if (actors.length >= Math.max(...quorums)) return actors;
   const founding = new Map(state.genesis.governance_keys.map((key) => [keyIdOf(key), key]));
   return [...founding].map(([voterId, publicKey]) => ({ voterId, publicKey, stakeMinor: 1 }));
+}
+
+/** Every key that a voter has had, by key id: of the founders and of all actors that govern, in any status. */
+export function voterKeysOf(
+  state: Pick<GovernanceState, "genesis" | "actors">,
+): ReadonlyMap<string, Uint8Array> {
+  const governing = [...state.actors.values()].filter(({ role }) => role === "governance");
+  const keys = governing.flatMap((actor) => keysSince(actor, 0).map(({ publicKey }) => publicKey));
+  return new Map([...state.genesis.governance_keys, ...keys].map((key) => [keyIdOf(key), key]));
 }
 
 /** The voters of now with their weights under `process`. */

@@ -375,6 +375,17 @@ test("[SP-11][CH-2] a challenge comes in the window, once, signed by its challen
   expect(await statesOf(rig)).toEqual(["opened"]);
 });
 
+/** The same network after its founders have handed over to actors who govern. */
+function governedByActors(state: GovernanceState): GovernanceState {
+  const actors = new Map(state.actors);
+  const [some] = actors.values();
+  if (some === undefined) throw new Error("no actor");
+  for (const actor_id of ["one", "two", "three", "four"]) {
+    actors.set(actor_id, { ...some, actor_id, role: "governance", status: "active" });
+  }
+  return { ...state, actors };
+}
+
 test("[CH-2] governance itself may challenge, with one of its keys", async () => {
   const rig = await ready();
   const challenge = challengeOf({ challenger: "governance", bond_minor: 0 });
@@ -384,7 +395,12 @@ test("[CH-2] governance itself may challenge, with one of its keys", async () =>
   await expect(rig.settlement.openChallenge(stranger)).rejects.toThrow(
     refused("AUTH_ROLE_REFUSED"),
   );
-  const opened = await rig.settlement.openChallenge(CHALLENGE.sign(challenge, key));
+  const signed = CHALLENGE.sign(challenge, key);
+  const founded = rig.governance.state;
+  rig.governance.state = governedByActors(founded);
+  await expect(rig.settlement.openChallenge(signed)).rejects.toThrow(refused("AUTH_ROLE_REFUSED"));
+  rig.governance.state = founded;
+  const opened = await rig.settlement.openChallenge(signed);
   expect(opened.challenger).toBe("governance");
 });
 
