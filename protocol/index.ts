@@ -78,6 +78,13 @@ export {
   columnsOfScope,
 } from "./semantics/semantics.ts";
 export {
+  localTypeSchema,
+  mappingSignalSchema,
+  mappingSignals,
+  type LocalType,
+  type MappingSignal,
+} from "./semantics/local-attributes.ts";
+export {
   computeParametersSchema,
   featureSchema,
   parseParametersSchema,

@@ -9,6 +9,7 @@ import {
   type CustodyTables,
   type ExecutionCustodyColumns,
 } from "./custody/tables.ts";
+import { localStatements, type LocalTables } from "./local/tables.ts";
 import { tasksStatements, type TasksTables } from "./tasks/tables.ts";
 import { witnessStatements, type WitnessTables } from "./witness/tables.ts";
 import { operatorStatements, type OperatorTables } from "./operator/tables.ts";
@@ -23,7 +24,8 @@ export interface VaultSchema
     TasksTables,
     WitnessTables,
     OperatorTables,
-    BackupTables {
+    BackupTables,
+    LocalTables {
   vault_meta: { name: string; value: Uint8Array };
   /** The pseudonym behind each ordinal. */
   subject: { ordinal: number; subject_id: Uint8Array };
@@ -144,6 +146,7 @@ export const VAULT_MIGRATIONS: readonly Migration[] = [
       ...backupStatements(words),
     ],
   },
+  { version: 4, statements: localStatements },
 ];
 
 function firstStatements(words: SchemaWords): readonly string[] {

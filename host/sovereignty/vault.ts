@@ -34,6 +34,7 @@ import {
 import { addGrant, revokeGrant, type AccessGrant, type RevocationReason } from "./access/grants.ts";
 import { BatchGate } from "./custody/batch-gate.ts";
 import { custodyOf, type CustodyApi } from "./custody/custody-api.ts";
+import { attributesOf, type AttributesApi } from "./local/attributes-api.ts";
 import type { IngestReport } from "./records/publish.ts";
 import { recordsOf, type RecordsApi } from "./records/records-api.ts";
 import { recoverRecords } from "./records/recover.ts";
@@ -96,6 +97,8 @@ export interface Vault {
   readonly witness: WitnessApi;
   /** Ingests that are open or were published. */
   readonly records: RecordsApi;
+  /** Columns of sources that map to no canonical attribute. */
+  readonly attributes: AttributesApi;
   ingest(args: SourceIngest): Promise<IngestReport>;
   grant(grant: AccessGrant): Promise<void>;
   revokeGrant(grantId: string, reason?: RevocationReason): Promise<void>;
@@ -150,6 +153,7 @@ export async function openVault(options: VaultOptions): Promise<Vault> {
     operator: operatorOf(context),
     witness,
     records: recordsOf(context),
+    attributes: attributesOf(context),
     ingest: (args) => ingestSource(context, args),
     grant: (grant) => addGrant(context, grant),
     revokeGrant: (grantId, reason) => revokeGrant(context, grantId, reason),

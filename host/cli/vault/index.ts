@@ -1,5 +1,6 @@
 import { EXIT, UsageError, type CliIo } from "../io.ts";
 import { ACCESS_COMMANDS } from "./access.ts";
+import { ATTRIBUTES_COMMANDS } from "./attributes.ts";
 import { AUDIT_COMMANDS } from "./audit.ts";
 import { BACKUP_COMMANDS } from "./backup.ts";
 import { callCommand, helpOf, type VaultCommand } from "./command.ts";
@@ -17,6 +18,7 @@ const COMMANDS: readonly VaultCommand[] = [
   ...INGEST_COMMANDS,
   ...WITNESS_COMMANDS,
   ...RECORDS_COMMANDS,
+  ...ATTRIBUTES_COMMANDS,
   ...CONSENT_COMMANDS,
   ...ACCESS_COMMANDS,
   ...AUDIT_COMMANDS,

@@ -4,6 +4,7 @@ import type { FastifyInstance } from "fastify";
 import { RefusedError, utf8 } from "#protocol";
 
 import { addAccessRoutes } from "./access-routes.ts";
+import { addAttributesRoutes } from "./attributes-routes.ts";
 import { addAuditRoutes } from "./audit-routes.ts";
 import { addBackupRoutes } from "./backup-routes.ts";
 import { addConsentRoutes } from "./consent-routes.ts";
@@ -33,6 +34,7 @@ export function addVaultRoutes(server: FastifyInstance, context: VaultRoutesCont
     );
   });
   addRecordsRoutes(server, context);
+  addAttributesRoutes(server, context);
   addConsentRoutes(server, context);
   addAccessRoutes(server, context);
   addAuditRoutes(server, context);

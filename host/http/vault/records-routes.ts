@@ -142,7 +142,7 @@ function addRecordList(server: FastifyInstance, { vault }: VaultRoutesContext): 
 }
 
 async function ingest(
-  { vault, scope }: VaultRoutesContext,
+  { vault, scope, governance }: VaultRoutesContext,
   query: z.output<typeof ingestQuery>,
   sent: unknown,
 ): Promise<IngestReport> {
@@ -151,6 +151,7 @@ async function ingest(
   const { head, rest } = await takeBytes(body, query.mapping_bytes);
   return await vault.ingest({
     ...target,
+    epochId: governance().epoch.epochId,
     format: query.format,
     name: query.source,
     ...(head.length === 0 ? {} : { mapping: parseMapping(head) }),

@@ -44,6 +44,8 @@ export interface VaultSecrets {
   noiseShare(reference: NoiseReference): Uint8Array;
   /** Hides a set of subjects in the Vault's log, where it can be told again but not guessed. */
   subjectSetCommitment(encodedSet: Uint8Array): Uint8Array;
+  /** Names a column outside the Vault, where its own name could be guessed from a digest. 32 bytes. */
+  localColumnId(recordScope: string, column: string): Uint8Array;
   /** Tells these secrets from others; reveals nothing of them. */
   readonly fingerprint: Uint8Array;
 }
@@ -90,6 +92,8 @@ function secretsOf(roots: z.infer<typeof secretsSchema>): VaultSecrets {
       derive(roots.noise_root, "noise-share", requestDigest, inputCommitment, encodeCbor(round)),
     subjectSetCommitment: (set) =>
       hmacSha256(derive(roots.consent_root, "subject-set-key"), digestOfBytes("subject-set", set)),
+    localColumnId: (recordScope, column) =>
+      derive(roots.consent_root, "local-column-id", encodeCbor([recordScope, column])),
     fingerprint: digestOfBytes("vault-secrets", encodeCbor(roots)),
   };
 }

@@ -1,7 +1,9 @@
 import { MalformedError } from "#protocol";
 
+import { ColumnTallies } from "../local/column-tallies.ts";
+import { SourceHead } from "../local/source-head.ts";
 import type { VaultContext } from "../vault-context.ts";
-import { openCsv, type CsvSource } from "./csv.ts";
+import { openCsv } from "./csv.ts";
 import { documentMapping, openDocuments } from "./documents.ts";
 import { ingestRows, type RowIngest } from "./ingest.ts";
 import { openJsonLines } from "./jsonl.ts";
@@ -14,14 +16,13 @@ import {
 } from "./mapping.ts";
 import type { IngestReport } from "./publish.ts";
 import type { RowMapping } from "./row-mapping.ts";
-import type { RowSource } from "./source.ts";
 
 /** What the bytes of a source are. */
 export const INGEST_FORMATS = ["csv", "jsonl", "documents"] as const;
 export type IngestFormat = (typeof INGEST_FORMATS)[number];
 
 /** See {@link ingestSource}. */
-export interface SourceIngest extends Omit<RowIngest, "source" | "mapping"> {
+export interface SourceIngest extends Omit<RowIngest, "source" | "mapping" | "untaken"> {
   readonly format: IngestFormat;
   /** Absent: every attribute from the column of its own name. */
   readonly mapping?: IngestMapping;
@@ -48,24 +49,24 @@ interface Opening {
   readonly scope: Pick<RowIngest, "recordScope" | "attributes">;
 }
 
+type Opened = Pick<RowIngest, "source" | "untaken"> & { readonly mapping: RowMapping };
+
 async function open(
   bytes: AsyncIterable<Uint8Array>,
   { format, mapping, scope }: Opening,
-): Promise<{ readonly source: RowSource | CsvSource; readonly mapping: RowMapping }> {
+): Promise<Opened> {
   switch (format) {
-    case "csv": {
-      const { separator, columns, blank_lines: blankLines } = mapping.csv;
-      const source = await openCsv(bytes, {
-        separator,
-        ...(columns === null ? {} : { columns }),
-        ...(blankLines === "skip" ? { blankLines } : {}),
-      });
-      return { source, mapping: rowMappingOf(mapping, format) };
-    }
+    case "csv":
+      return { ...(await openTable(bytes, mapping)), mapping: rowMappingOf(mapping, format) };
     case "jsonl": {
       const columns = sourceColumns(mapping, scope.recordScope.attribute_ids);
-      const source = openJsonLines(bytes, { columns, ignored: new Set(mapping.ignore) });
-      return { source, mapping: rowMappingOf(mapping, format) };
+      const tallies = new ColumnTallies(mapping.ignore);
+      const source = openJsonLines(bytes, {
+        ...{ columns, ignored: new Set(mapping.ignore) },
+        passed: (key, cell) => tallies.note(key, cell),
+      });
+      const untaken = async () => ({ columns: tallies.seen(), dropped: tallies.dropped });
+      return { source, mapping: rowMappingOf(mapping, format), untaken };
     }
     case "documents":
       if (!saysNothing(mapping)) {
@@ -76,4 +77,28 @@ async function open(
       }
       return { source: openDocuments(bytes), mapping: documentMapping(scope) };
   }
+}
+
+async function openTable(
+  bytes: AsyncIterable<Uint8Array>,
+  { csv, ignore }: IngestMapping,
+): Promise<Pick<RowIngest, "source" | "untaken">> {
+  const { separator, columns, blank_lines: blankLines } = csv;
+  const options = {
+    separator,
+    ...(columns === null ? {} : { columns }),
+    ...(blankLines === "skip" ? { blankLines } : {}),
+  } as const;
+  if (ignore.length === 0) return { source: await openCsv(bytes, options) };
+  const head = new SourceHead();
+  const source = await openCsv(head.through(bytes), options);
+  const untaken: RowIngest["untaken"] = async (rows) => {
+    const named = source.columns.map((column) => column.normalize("NFC"));
+    const tallies = await head.tallies(
+      named.filter((column) => ignore.includes(column)),
+      options,
+    );
+    return { columns: tallies.inEveryRow(rows), dropped: tallies.dropped };
+  };
+  return { source, untaken };
 }

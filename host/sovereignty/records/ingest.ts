@@ -1,5 +1,6 @@
 import { LimitError, MalformedError, RefusedError, digestOf } from "#protocol";
 
+import type { Observation } from "../local/column-tallies.ts";
 import type { VaultContext } from "../vault-context.ts";
 import type { CsvSource } from "./csv.ts";
 import { layoutOf, type IngestTarget, type Layout } from "./layout.ts";
@@ -36,6 +37,10 @@ export interface IngestOptions {
 /** See {@link ingestRows}. */
 export interface RowIngest extends IngestTarget, IngestOptions {
   readonly source: RowSource | CsvSource;
+  /** The epoch that is open. */
+  readonly epochId: number;
+  /** What the source, of so many rows, had in columns that the mapping ignores. Asked once its rows have ended. */
+  readonly untaken?: (rows: number) => Promise<Pick<Observation, "columns" | "dropped">>;
 }
 
 /**
@@ -92,12 +97,19 @@ async function ingestInto(context: VaultContext, run: Run, args: Ingesting): Pro
     tell();
     const report = await reportOf(context, staged);
     return await publishRun(context, {
-      report,
+      ...{ report, observation: await observationOf(staged, args) },
       sourceDigest: sourceDigestOf(source.digest(), mapping),
     });
   } finally {
     await pipeline.close();
   }
+}
+
+async function observationOf(run: Run, args: Ingesting): Promise<Observation | null> {
+  if (args.untaken === undefined) return null;
+  const rows = run.segments.reduce((sum, segment) => sum + segment.rows, 0);
+  const { domain_id } = args.recordScope;
+  return { epoch_id: args.epochId, domain_id, ...(await args.untaken(rows)) };
 }
 
 /** What a source is known by: the SHA-256 of its bytes, and what they were read as. */

@@ -16,6 +16,8 @@ const BYTE_ORDER_MARK = [0xef, 0xbb, 0xbf];
 export interface JsonKeys {
   readonly columns: readonly string[];
   readonly ignored: ReadonlySet<string>;
+  /** Told what a line has under an ignored key. */
+  readonly passed?: (key: string, cell: string | null) => void;
 }
 
 /**
@@ -148,15 +150,17 @@ class ObjectReader {
   readonly #columns: ReadonlyMap<string, number>;
   readonly #empty: readonly null[];
   readonly #ignored: ReadonlySet<string>;
+  readonly #passed: JsonKeys["passed"];
   #text = "";
   #line = 0;
   #at = 0;
   #column: string | null = null;
 
-  constructor({ columns, ignored }: JsonKeys) {
+  constructor({ columns, ignored, passed }: JsonKeys) {
     this.#columns = new Map(columns.map((name, index) => [name, index]));
     this.#empty = columns.map(() => null);
     this.#ignored = ignored;
+    this.#passed = passed;
   }
 
   read(text: string, line: number): (string | null)[] {
@@ -192,7 +196,8 @@ class ObjectReader {
     this.#column = key;
     this.#skip(":", "a colon");
     const cell = this.#value();
-    if (index !== undefined) cells[index] = cell;
+    if (index === undefined) this.#passed?.(key, cell);
+    else cells[index] = cell;
   }
 
   #value(): string | null {

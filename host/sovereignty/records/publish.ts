@@ -1,6 +1,8 @@
 import { ConflictError } from "#protocol";
 import { z } from "zod";
 
+import { observationSchema, type Observation } from "../local/column-tallies.ts";
+import { addToPool } from "../local/pool.ts";
 import type { Writing } from "../queries.ts";
 import type { VaultContext } from "../vault-context.ts";
 import { noteChange } from "./folder-state.ts";
@@ -53,13 +55,18 @@ export async function publishedReport(
  * Then the subjects get their ordinals, see {@link giveOrdinals}. One last write makes the batches visible.
  *
  * @param run.report - What the ingest is to answer.
+ * @param run.observation - What goes into the pool of local attributes with it; null for nothing.
  * @returns The report; an earlier one, and nothing published, when the source is there already.
  */
 export async function publishRun(
   context: VaultContext,
-  run: { readonly report: IngestReport; readonly sourceDigest: Uint8Array },
+  run: {
+    readonly report: IngestReport;
+    readonly observation: Observation | null;
+    readonly sourceDigest: Uint8Array;
+  },
 ): Promise<IngestReport> {
-  const { report, sourceDigest } = run;
+  const { report, observation, sourceDigest } = run;
   const { ingest_id: ingestId, record_scope: recordScope } = report;
   const earlier = await publishedReport(context.store.db, { recordScope, sourceDigest });
   if (earlier !== undefined) {
@@ -69,7 +76,10 @@ export async function publishRun(
   await context.store.write((trx) =>
     trx
       .updateTable("ingest_run")
-      .set({ source_digest: sourceDigest, report: JSON.stringify(report) })
+      .set({
+        ...{ source_digest: sourceDigest, report: JSON.stringify(report) },
+        observation: observation === null ? null : JSON.stringify(observation),
+      })
       .where("ingest_id", "=", ingestId)
       .execute(),
   );
@@ -149,6 +159,10 @@ async function flip(
     .insertInto("ingest")
     .values({ ...row, at_ms: context.nowMs() })
     .execute();
+  if (run.observation !== null) {
+    const observation = observationSchema.parse(JSON.parse(run.observation));
+    await addToPool(trx, recordScope, observation);
+  }
   await trx.deleteFrom("ingest_segment").where("ingest_id", "=", ingestId).execute();
   await trx.deleteFrom("ingest_run").where("ingest_id", "=", ingestId).execute();
   await context.log.append(trx, {

@@ -79,8 +79,7 @@ export async function openRun(context: VaultContext, key: RunKey): Promise<Run> 
         source_name: key.sourceName,
         mapping_digest: key.mappingDigest,
         touched_ms: created.created_ms,
-        source_digest: null,
-        report: null,
+        ...{ source_digest: null, report: null, observation: null },
       })
       .execute();
     return created;

@@ -15,6 +15,8 @@ export interface RecordsTables {
     /** What the whole source is known by; null until all of it is staged. From then on the run is to be published. */
     source_digest: Uint8Array | null;
     report: string | null;
+    /** JSON of an `Observation`; null for none. */
+    observation: string | null;
   };
   /** A stretch of a run's source, and the batch that holds its records: none when every row was at fault. */
   ingest_segment: {

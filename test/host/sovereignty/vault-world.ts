@@ -151,12 +151,12 @@ export async function openFixture(options: {
 
 /** The registered scope and attributes that an ingest needs. */
 export function targetOf(fixture: Fixture, recordScopeId: string) {
-  const { semantics } = fixture.governance;
+  const { semantics, epoch } = fixture.governance;
   const recordScope = semantics.record_scopes.find(
     (each) => each.record_scope_id === recordScopeId,
   );
   if (recordScope === undefined) throw new Error(`no record scope ${recordScopeId}`);
-  return { recordScope, attributes: semantics.attributes };
+  return { recordScope, attributes: semantics.attributes, epochId: epoch.epochId };
 }
 
 export async function* bytesIn(text: string, chunk = 1 << 16): AsyncGenerator<Uint8Array> {
