@@ -290,9 +290,11 @@ export {
   parseCose,
   signBytes,
   signCose,
+  signerKeyOf,
   signingKeyFromSeed,
   verificationKey,
   verifyCose,
+  type SignerKeys,
   type SigningKey,
 } from "./signing.ts";
 export {
@@ -302,6 +304,7 @@ export {
   boxKeyPairFromSeed,
   generateBoxKeyPair,
   open,
+  openByAny,
   seal,
   type BoxKeyPair,
 } from "./sealed-box.ts";
@@ -326,6 +329,7 @@ export {
 } from "./lifecycles.ts";
 export {
   CHECKPOINT_TEXT_MAX,
+  checkpointSigner,
   cosignCheckpoint,
   parseCheckpoint,
   signCheckpoint,

@@ -157,6 +157,26 @@ export async function open(args: {
   return concat(...chunks);
 }
 
+/**
+ * Opens what {@link seal} made for one of `keys`, as {@link open} does.
+ *
+ * @param args.keys - Of one recipient, the likeliest first; each costs a trial.
+ * @throws as {@link open}; INTERNAL_OPEN_FAILED when none opens it
+ */
+export async function openByAny(
+  args: Omit<Parameters<typeof open>[0], "key"> & { readonly keys: readonly BoxKeyPair[] },
+): Promise<Uint8Array> {
+  const { keys, ...rest } = args;
+  for (const key of keys) {
+    try {
+      return await open({ ...rest, key });
+    } catch (error) {
+      if (!(error instanceof VerificationError)) throw error;
+    }
+  }
+  throw openFailed();
+}
+
 function chunkAad(args: { aad: Uint8Array; index: number; count: number }): Uint8Array {
   const suffix = new Uint8Array(5);
   const view = new DataView(suffix.buffer);

@@ -124,6 +124,25 @@ export function signCose(args: {
   return encodeCbor([header, {}, args.payload, signature]);
 }
 
+/** The public keys that one signer has had. */
+export interface SignerKeys {
+  /** The present one. */
+  readonly publicKey: Uint8Array;
+  /** Those that it gave up, oldest first. */
+  readonly formerKeys: readonly Uint8Array[];
+}
+
+/**
+ * The key by which a signer signed `signed`: the former one that it names, and otherwise the present one, which then
+ * maybe did not sign it. Verifies nothing.
+ *
+ * @throws {@link LimitError} SCHEMA_TOO_LARGE; {@link MalformedError} SCHEMA_CBOR_MALFORMED
+ */
+export function signerKeyOf(signed: Uint8Array, { publicKey, formerKeys }: SignerKeys): Uint8Array {
+  const { keyId } = parseCose(signed);
+  return formerKeys.find((former) => keyIdOf(former) === keyId) ?? publicKey;
+}
+
 /** A COSE_Sign1 as it claims to be; nothing in it is verified. */
 export interface ParsedCose {
   readonly contentType: string;

@@ -4,7 +4,9 @@ import {
   equalBytes,
   eventDigest,
   eventLeaf,
+  keyIdOf,
   noPreviousEvent,
+  parseCose,
   parseEvent,
   signCheckpoint,
   signEvent,
@@ -100,10 +102,16 @@ export interface ActorLog {
   consistencyProof(oldSize: number, newSize?: number): Uint8Array[];
 }
 
+/** Name of the first event that a log's new key signs; its body names the key before and the new one. */
+export const KEY_TAKEN = "key.taken";
+
 /**
  * Opens the log in `store`, reading every event once: sequence, chain of digests, actor, and the signature of the
- * last event, which by the chain covers all before it.
+ * last event of each key, which by the chain covers all before it. Keys follow one another as the actor had them: what
+ * a former key signed after its successor is refused. A log that ends with a former key's event goes on with one by
+ * which the present key takes it over; from then on it is refused to whoever has a former key alone.
  *
+ * @param args.formerKeys - Public keys that the actor gave up, oldest first; absent: none.
  * @param args.origin - Origin line of the log's checkpoints.
  * @param args.nowMs - Unix milliseconds; the only clock.
  * @throws {@link VerificationError} PROOF_CONSISTENCY_INVALID or PROOF_SIGNATURE_INVALID for an altered log.
@@ -112,13 +120,19 @@ export async function openActorLog(args: {
   readonly store: Store<ActorLogSchema>;
   readonly actorId: string;
   readonly key: SigningKey;
+  readonly formerKeys?: readonly Uint8Array[];
   readonly origin: string;
   readonly nowMs: () => number;
   readonly index?: LogIndex;
 }): Promise<ActorLog> {
-  const { store, ...rest } = args;
+  const { store, formerKeys = [], ...rest } = args;
   const log = new StoredLog({ db: store.db, ...rest });
-  await log.load();
+  const { publicKey } = args.key;
+  const last = await log.load([...formerKeys, publicKey]);
+  if (last !== undefined && last !== publicKey) {
+    const body = { previous_key: last, signing_key: publicKey };
+    await store.write((trx) => log.append(trx, { type: KEY_TAKEN, taskId: null, body }));
+  }
   return log;
 }
 
@@ -242,20 +256,25 @@ class StoredLog implements ActorLog {
     return this.#tree.consistencyProof(oldSize, this.#committed(newSize));
   }
 
-  /** Reads the committed log from the first event. */
-  async load(): Promise<void> {
-    let last: Uint8Array | undefined;
+  /**
+   * Reads the committed log from the first event.
+   *
+   * @param keys - Public keys of the actor, oldest first.
+   * @returns the key that signed the last event; undefined for an empty log.
+   */
+  async load(keys: readonly Uint8Array[]): Promise<Uint8Array | undefined> {
+    const signers = new SignerOrder(keys);
     for (;;) {
       const page = await this.entries(this.#tree.size, Number.MAX_SAFE_INTEGER);
       for (const { sequence, event } of page) {
         this.#requireNext(sequence, event);
+        signers.take(event);
         this.#push(event);
-        last = event;
       }
       if (page.length < PAGE_EVENTS) break;
     }
-    if (last !== undefined) verifyEvent(last, this.#args.key.publicKey);
     this.#size = this.#tree.size;
+    return signers.end();
   }
 
   /** A size past the committed log is past the tree, too: its methods refuse infinity. */
@@ -298,5 +317,40 @@ class StoredLog implements ActorLog {
       { code: "PROOF_CONSISTENCY_INVALID", sequence, expected: this.#tree.size },
       `log of ${this.#args.actorId}: expected event ${this.#tree.size} to follow the one before`,
     );
+  }
+}
+
+/** Which key signed which part of a log. The last event of each part is verified: by the chain it covers the rest. */
+class SignerOrder {
+  #keys: readonly { readonly id: string; readonly publicKey: Uint8Array }[];
+  #last: Uint8Array | undefined;
+
+  /** @param keys - Oldest first. */
+  constructor(keys: readonly Uint8Array[]) {
+    this.#keys = keys.map((publicKey) => ({ id: keyIdOf(publicKey), publicKey }));
+  }
+
+  /** @throws {@link VerificationError} PROOF_SIGNATURE_INVALID for a key that had been given up, or is not the actor's */
+  take(signed: Uint8Array): void {
+    // What follows the first event of the present key is covered by the last one, which must be of that key.
+    if (this.#keys.length > 1) this.#follow(signed);
+    this.#last = signed;
+  }
+
+  #follow(signed: Uint8Array): void {
+    const { keyId } = parseCose(signed);
+    const at = this.#keys.findIndex(({ id }) => id === keyId);
+    if (at === 0) return;
+    this.end();
+    if (at < 0) verifyEvent(signed, this.#keys[0]?.publicKey ?? new Uint8Array(32));
+    this.#keys = this.#keys.slice(at);
+  }
+
+  /** The key of the last event, by which it is verified. @throws as {@link take} */
+  end(): Uint8Array | undefined {
+    const [present] = this.#keys;
+    if (this.#last === undefined || present === undefined) return undefined;
+    verifyEvent(this.#last, present.publicKey);
+    return present.publicKey;
   }
 }

@@ -66,9 +66,10 @@ export async function runAggregatorNode(
     const board = new RoundBoard({
       transport: context.coordinator.board(taskId, work.round),
       self: context.self,
-      governance,
+      newest: () => held?.state ?? governance,
       round: {
         envelopeDigest: TASK_ENVELOPE.digest(envelope),
+        epochId: envelope.epoch_id,
         round: work.round,
         attempt: work.attempt,
       },

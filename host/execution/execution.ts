@@ -147,10 +147,10 @@ export class ExecutionPlane {
     this.#rememberRound(key, known);
     const decider = deciderOf(envelope);
     const kind = envelope.coordination_envelope === null ? "slice_result" : "round_result";
-    const state = this.#context.governanceState();
+    const of = { governance: this.#context.governanceState(), epochId: envelope.epoch_id };
     for (const { position, message } of await this.messages(envelope.task_id, round, known.after)) {
       known.after = position;
-      const verified = readRoundMessage(message, state);
+      const verified = readRoundMessage(message, of);
       if (verified?.sender !== decider) continue;
       if (verified.body.kind === kind) known.result = verified;
       if (verified.body.kind === "failed") known.failure = verified;

@@ -3,6 +3,7 @@ import {
   UnavailableError,
   equalBytes,
   parseCose,
+  taskKeyOf,
   type GovernanceState,
   type RoundMessage,
   type SigningKey,
@@ -27,6 +28,9 @@ export interface BoardTransport {
 /** Longest single poll, milliseconds. */
 const POLL_MS_MAX = 5_000;
 
+/** Messages kept for when their signer's key is known; a round has fewer. */
+const UNREAD_MAX = 64;
+
 /**
  * One round's messages as a participant takes part in them.
  *
@@ -36,14 +40,19 @@ const POLL_MS_MAX = 5_000;
 export class RoundBoard {
   readonly #transport: BoardTransport;
   readonly #self: { readonly actorId: string; readonly key: SigningKey };
-  readonly #governance: GovernanceState;
+  readonly #newest: () => GovernanceState;
   readonly #round: {
     readonly envelopeDigest: Uint8Array;
     readonly round: number;
     readonly attempt: number;
+    /** Of the task. */
+    readonly epochId: number;
   };
   readonly #nowMs: () => number;
   readonly #seen: RoundMessage[] = [];
+  /** Messages that nobody known signed, as yet: the latest ones. Read again when more of governance is known. */
+  #unread: readonly Uint8Array[] = [];
+  #judged: GovernanceState | undefined;
   #position = 0;
   #closed = false;
   #ended: Error | undefined;
@@ -51,17 +60,19 @@ export class RoundBoard {
   constructor(args: {
     readonly transport: BoardTransport;
     readonly self: { readonly actorId: string; readonly key: SigningKey };
-    readonly governance: GovernanceState;
+    /** The newest governance that this participant knows: a sender may change its key during a round. */
+    readonly newest: () => GovernanceState;
     readonly round: {
       readonly envelopeDigest: Uint8Array;
       readonly round: number;
       readonly attempt: number;
+      readonly epochId: number;
     };
     readonly nowMs: () => number;
   }) {
     this.#transport = args.transport;
     this.#self = args.self;
-    this.#governance = args.governance;
+    this.#newest = args.newest;
     this.#round = args.round;
     this.#nowMs = args.nowMs;
   }
@@ -94,13 +105,23 @@ export class RoundBoard {
   async poll(deadlineMs: number): Promise<boolean> {
     const waitMs = Math.max(0, Math.min(POLL_MS_MAX, deadlineMs - this.#nowMs()));
     const { messages, closed } = await this.#transport.read(this.#position, waitMs);
-    for (const { position, message } of messages) {
-      this.#position = Math.max(this.#position, position);
-      const verified = readRoundMessage(message, this.#governance);
-      if (verified !== undefined && this.#concerns(verified)) this.#seen.push(verified);
-    }
+    for (const { position } of messages) this.#position = Math.max(this.#position, position);
+    this.#read(messages.map(({ message }) => message));
     this.#closed = closed;
     return messages.length > 0;
+  }
+
+  #read(fresh: readonly Uint8Array[]): void {
+    const governance = this.#newest();
+    const again = governance === this.#judged ? [] : this.#unread;
+    const unread = governance === this.#judged ? [...this.#unread] : [];
+    for (const message of [...again, ...fresh]) {
+      const verified = readRoundMessage(message, { governance, epochId: this.#round.epochId });
+      if (verified === undefined) unread.push(message);
+      else if (this.#concerns(verified)) this.#seen.push(verified);
+    }
+    this.#unread = unread.slice(-UNREAD_MAX);
+    this.#judged = governance;
   }
 
   /**
@@ -140,16 +161,16 @@ export class RoundBoard {
   }
 }
 
-/** A message its sender signed, or undefined when nobody of the network did. */
+/** A message its sender signed, by a key of its that counts for tasks of the epoch; undefined when nobody did. */
 export function readRoundMessage(
   signed: Uint8Array,
-  governance: GovernanceState,
+  of: { readonly governance: GovernanceState; readonly epochId: number },
 ): RoundMessage | undefined {
   try {
     const claimed = ROUND_MESSAGE.decode(parseCose(signed).payload);
-    const sender = governance.actors.get(claimed.sender);
+    const sender = of.governance.actors.get(claimed.sender);
     if (sender?.status !== "active") return undefined;
-    return ROUND_MESSAGE.verify(signed, sender.signing_key);
+    return ROUND_MESSAGE.verify(signed, taskKeyOf(sender, signed, of.epochId));
   } catch {
     return undefined;
   }

@@ -32,7 +32,8 @@ export interface VaultNodeContext {
   readonly self: NodeSelf;
   readonly coordinator: Coordinator;
   readonly vault: Vault;
-  readonly boxKey: BoxKeyPair;
+  /** The Vault's box key, then those that it had before. */
+  readonly boxKeys: readonly BoxKeyPair[];
   readonly launcher: EnclaveLauncher;
   readonly anchors: readonly TrustAnchor[];
   readonly genesis: Uint8Array;
@@ -206,9 +207,10 @@ async function slice(
   const board = new RoundBoard({
     transport: context.coordinator.board(taskId, work.round),
     self: context.self,
-    governance,
+    newest: () => context.held.newest,
     round: {
       envelopeDigest: TASK_ENVELOPE.digest(envelope),
+      epochId: envelope.epoch_id,
       round: work.round,
       attempt: work.attempt,
     },

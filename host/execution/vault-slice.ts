@@ -9,7 +9,7 @@ import {
   VerificationError,
   equalBytes,
   governanceFor,
-  open,
+  openByAny,
   peerNonce,
   seal,
   sealedShareDigest,
@@ -44,7 +44,8 @@ const BEGIN_TIMEOUTS = 2;
 export interface SliceContext {
   readonly vaultId: string;
   readonly vault: Vault;
-  readonly boxKey: BoxKeyPair;
+  /** The Vault's box key, then those that it had before. */
+  readonly boxKeys: readonly BoxKeyPair[];
   readonly launcher: EnclaveLauncher;
   readonly anchors: readonly TrustAnchor[];
   /** As the work carries it, accepted: what this slice's enclave is handed. Both are taken with the task's own policy version. */
@@ -315,8 +316,8 @@ async function openPreviousState(slice: Slice) {
     vaultId: slice.vaultId,
     sealedShare: previous.sealed_share,
   });
-  const keyShare = await open({
-    key: slice.boxKey,
+  const keyShare = await openByAny({
+    keys: slice.boxKeys,
     info: SEAL_INFO.resultShare,
     aad: TASK_ENVELOPE.digest(slice.envelope),
     sealed: previous.sealed_share,

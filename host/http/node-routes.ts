@@ -34,7 +34,7 @@ export interface NodeRoutesContext {
   readonly governanceSnapshot: () => Uint8Array;
   readonly readRoundMessage: (
     signed: Uint8Array,
-    state: GovernanceState,
+    of: { readonly governance: GovernanceState; readonly epochId: number },
   ) => RoundMessage | undefined;
   /** Who takes part in a task's rounds; throws for a task that is not known or has no envelope. */
   readonly roundsOf: (taskId: string) => Promise<TaskRounds>;
@@ -200,7 +200,9 @@ async function postMessage(
   call: Extract<NodeCall["call"], { name: "post" }>,
   context: NodeRoutesContext,
 ): Promise<NodeAnswer> {
-  const message = context.readRoundMessage(call.message, context.governanceState());
+  const governance = context.governanceState();
+  const { epochId } = governance.epoch;
+  const message = context.readRoundMessage(call.message, { governance, epochId });
   if (message === undefined || message.sender !== actorId) {
     throw new RefusedError(
       { code: "AUTH_SIGNATURE_INVALID" },

@@ -12,6 +12,7 @@ import { openStore, type Store } from "../store/index.ts";
 import { readSeed, storePlaceOf, type AggregatorConfig } from "./config.ts";
 import { COORDINATOR_AWAY_MS_MAX, reporterOf, type EnclaveEnvironment } from "./environment.ts";
 import { readFooting } from "./files.ts";
+import { readFormerKeys } from "./key-history.ts";
 
 const MIGRATIONS = [{ version: 1, statements: actorLogStatements }];
 
@@ -23,12 +24,13 @@ export async function runAggregator(
   const footing = await readFooting(config);
   const key = signingKeyFromSeed(await readSeed(config.signing_seed_file));
   const identity = { actorId: config.actor_id, key };
+  const formerKeys = await readFormerKeys(config.signing_seed_file, identity);
   const { nowMs, random } = environment;
   const at = await storePlaceOf(config, "aggregator.db");
   const store = await openStore<ActorLogSchema>({ at, migrations: MIGRATIONS });
   try {
     const origin = actorLogOrigin(footing.genesis.network, config.actor_id);
-    const log = await openActorLog({ store, actorId: config.actor_id, key, origin, nowMs });
+    const log = await openActorLog({ store, ...identity, formerKeys, origin, nowMs });
     environment.report({ event: "ready", actor_id: config.actor_id });
     await runAggregatorNode(
       {

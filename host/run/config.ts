@@ -58,6 +58,8 @@ export const vaultConfigSchema = z.strictObject({
   store: postgresStore.optional(),
   signing_seed_file: file,
   box_seed_file: file,
+  /** Seeds of box keys that the Vault had before: results are still sealed to them. The newest first; absent: none. */
+  former_box_seed_files: z.array(file).max(15).optional(),
   /** The Vault's secrets; absent: `vault-secrets.cbor` in its directory, beside the batches they help to open. */
   secrets_file: file.optional(),
   genesis_file: file,
@@ -116,10 +118,13 @@ export async function readConfig<T extends { readonly directory: string }>(
   return parseWith(schema, absolute, path, "SCHEMA_CONFIG_MALFORMED");
 }
 
-/** A value with its file names made absolute: of `directory`, of what ends in `_file`, of `file` inside another. */
+/** A value with its file names made absolute: of `directory`, of what ends in `_file` or `_files`, of `file` inside another. */
 function resolved(base: string, name: string, value: unknown): unknown {
   const isFile = name === "directory" || name === "file" || name.endsWith("_file");
   if (typeof value === "string") return isFile ? resolve(base, value) : value;
+  if (Array.isArray(value) && name.endsWith("_files")) {
+    return value.map((each) => resolved(base, "file", each));
+  }
   if (typeof value !== "object" || value === null || Array.isArray(value)) return value;
   return Object.fromEntries(
     Object.entries(value).map(([inner, each]) => [inner, resolved(base, inner, each)]),

@@ -42,7 +42,7 @@ export async function readFooting(config: {
 }
 
 /** Writes a file whole or not at all, readable by its owner alone. */
-export async function writeWhole(path: string, text: string): Promise<void> {
+export async function writeWhole(path: string, text: string | Uint8Array): Promise<void> {
   const temporary = `${path}.new`;
   await writeFile(temporary, text, { mode: 0o600 });
   await chmod(temporary, 0o600);

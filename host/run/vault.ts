@@ -9,6 +9,7 @@ import {
   genesisState,
   hex,
   signingKeyFromSeed,
+  type BoxKeyPair,
   type SemanticRegistry,
 } from "#protocol";
 import { HeldGovernance, runVaultNode } from "../execution/index.ts";
@@ -24,6 +25,7 @@ import { openVault, type Vault } from "../sovereignty/index.ts";
 import { readSeed, storePlaceOf, type VaultConfig } from "./config.ts";
 import { COORDINATOR_AWAY_MS_MAX, reporterOf, type EnclaveEnvironment } from "./environment.ts";
 import { readFooting, writeWhole } from "./files.ts";
+import { readFormerKeys } from "./key-history.ts";
 import { openCustody } from "./vault-custody.ts";
 
 /** How long an operator may send one source: a day. */
@@ -40,7 +42,9 @@ export async function runVault(
 ): Promise<void> {
   const footing = await readFooting(config);
   const signingKey = signingKeyFromSeed(await readSeed(config.signing_seed_file));
-  const boxKey = await boxKeyPairFromSeed(await readSeed(config.box_seed_file));
+  const identity = { actorId: config.actor_id, key: signingKey };
+  const formerKeys = await readFormerKeys(config.signing_seed_file, identity);
+  const [boxKey, formerBoxKeys] = await boxKeysOf(config);
   const { nowMs, random } = environment;
   const keys = openCustody(config, { anchors: footing.trust.anchors, nowMs, random });
   const vault = await openVault({
@@ -50,7 +54,7 @@ export async function runVault(
     vaultId: config.actor_id,
     network: footing.genesis.network,
     signingKey,
-    boxKey,
+    ...{ formerKeys, boxKey, formerBoxKeys },
     custody: keys.custody,
     nowMs,
     random,
@@ -64,7 +68,6 @@ export async function runVault(
     scope: scopeReader(() => held.newest.semantics),
   });
   try {
-    const identity = { actorId: config.actor_id, key: signingKey };
     await runVaultNode(
       {
         self: { ...identity, coordinatorKey: footing.coordinatorKey },
@@ -75,7 +78,7 @@ export async function runVault(
           random,
           giveUpMs: COORDINATOR_AWAY_MS_MAX,
         }),
-        ...{ vault, boxKey, launcher: environment.launcher },
+        ...{ vault, boxKeys: [boxKey, ...formerBoxKeys], launcher: environment.launcher },
         anchors: footing.trust.anchors,
         genesis: footing.genesisBytes,
         held,
@@ -90,6 +93,13 @@ export async function runVault(
     await vault.close();
     keys.close();
   }
+}
+
+/** The present box key, and those before. */
+async function boxKeysOf(config: VaultConfig): Promise<readonly [BoxKeyPair, BoxKeyPair[]]> {
+  const pairOf = async (file: string) => boxKeyPairFromSeed(await readSeed(file));
+  const former = await Promise.all((config.former_box_seed_files ?? []).map(pairOf));
+  return [await pairOf(config.box_seed_file), former];
 }
 
 /** The operator's listener, and the file that says where it is. */

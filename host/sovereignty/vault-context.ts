@@ -24,7 +24,11 @@ export interface VaultContext {
   readonly vaultId: string;
   readonly places: VaultPlaces;
   readonly signingKey: SigningKey;
+  /** Public keys by which the Vault signed before, oldest first. */
+  readonly formerKeys: readonly Uint8Array[];
   readonly boxKey: BoxKeyPair;
+  /** Box keys that results were sealed to before. */
+  readonly formerBoxKeys: readonly BoxKeyPair[];
   readonly custody: KeyCustody;
   readonly nowMs: () => number;
   readonly random: (bytes: number) => Uint8Array;

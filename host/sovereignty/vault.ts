@@ -71,7 +71,11 @@ export interface VaultOptions {
   /** Name of the network; part of the origin of the Vault's checkpoints. */
   readonly network: string;
   readonly signingKey: SigningKey;
+  /** Public keys by which the Vault signed before, oldest first; absent: none. */
+  readonly formerKeys?: readonly Uint8Array[];
   readonly boxKey: BoxKeyPair;
+  /** Box keys that were given up: results are still sealed to them; absent: none. */
+  readonly formerBoxKeys?: readonly BoxKeyPair[];
   readonly custody: KeyCustody;
   /** Unix milliseconds. */
   readonly nowMs: () => number;
@@ -182,6 +186,7 @@ export async function openVault(options: VaultOptions): Promise<Vault> {
 
 async function openContext(options: VaultOptions): Promise<VaultContext> {
   const { directory, vaultId, signingKey, boxKey, custody, nowMs, random } = options;
+  const { formerKeys = [], formerBoxKeys = [] } = options;
   fs.mkdirSync(directory, { recursive: true, mode: 0o700 });
   const file = path.join(directory, "vault.db");
   const store = await openStore<VaultSchema>({
@@ -197,6 +202,7 @@ async function openContext(options: VaultOptions): Promise<VaultContext> {
       store,
       actorId: vaultId,
       key: signingKey,
+      formerKeys,
       origin,
       nowMs,
       index,
@@ -204,7 +210,7 @@ async function openContext(options: VaultOptions): Promise<VaultContext> {
     await linkEarlierEvents(store, log);
     const books = await Books.open(store, directory);
     const context: VaultContext = {
-      ...{ vaultId, signingKey, boxKey, custody, nowMs, random },
+      ...{ vaultId, signingKey, formerKeys, boxKey, formerBoxKeys, custody, nowMs, random },
       ...{ store, log, secrets, books, files, gate: new BatchGate(), running: new RunningRuns() },
       selections: new ScopeSelections(),
       places: placesOf(options),

@@ -161,18 +161,26 @@ const DECIDED: Readonly<Record<string, true>> = {
 } satisfies Record<ActorDecision["type"], true>;
 
 /**
- * Folds a decision about an actor. Suspensions, retirements and replaced keys of actors that execute are counted in
- * `withdrawals`, which never decreases.
+ * Folds a decision about an actor. What is withdrawn from actors that execute is counted in `withdrawals`, which never
+ * decreases: suspensions, retirements, replaced keys, and roles taken for others. What is given back is not counted.
  *
  * @throws {@link VerificationError} GOVERNANCE_EVENT_INVALID; PROOF_SIGNATURE_INVALID for a statement that another key signed
  */
 export function decideActor(state: GovernanceState, decision: ActorDecision): GovernanceState {
   const actor = afterDecision(state, decision);
   const actors = new Map(state.actors).set(actor.actor_id, actor);
-  const withdraws = ["actor_suspended", "actor_retired", "actor_key_replaced"];
-  const counts = withdraws.includes(decision.type) && actor.role !== "submitter";
+  const before = state.actors.get(actor.actor_id)?.role ?? actor.role;
+  const isOther = decision.type !== "actor_role_changed" || before !== actor.role;
+  const counts = WITHDRAWS.has(decision.type) && isOther && before !== "submitter";
   return { ...state, actors, withdrawals: state.withdrawals + (counts ? 1 : 0) };
 }
+
+const WITHDRAWS: ReadonlySet<ActorDecision["type"]> = new Set([
+  "actor_suspended",
+  "actor_retired",
+  "actor_key_replaced",
+  "actor_role_changed",
+]);
 
 function afterDecision(state: GovernanceState, decision: ActorDecision): RegisteredActor {
   switch (decision.type) {

@@ -210,7 +210,7 @@ export function startNodeRig(fixture: Fixture): NodeRig {
       },
       coordinator,
       vault,
-      boxKey: actor.box,
+      boxKeys: [actor.box],
       launcher: rigLauncher({ hooks, requests, alive, nowMs: () => clock.nowMs }),
       anchors: [rigPlatform().anchor],
       genesis: network.genesisBytes,

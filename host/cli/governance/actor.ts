@@ -14,6 +14,7 @@ import {
 } from "#protocol";
 import { actorView, createGovernanceEvent, type ActorView } from "../../governance/index.ts";
 import { readSeed } from "../../run/config.ts";
+import { writeKeyHistory } from "../../run/key-history.ts";
 import { UsageError, type CliIo } from "../io.ts";
 import type { GovernedNetwork } from "./network.ts";
 import { inTurn } from "./propose.ts";
@@ -57,7 +58,9 @@ export async function runActor(invocation: ActorInvocation, io: CliIo): Promise<
       return io.stdout(`${JSON.stringify(await replacement(state, actorId, rest))}\n`);
     case "rotate": {
       const signed_rotation = await rotation(state, actorId, rest[0]);
-      return own(invocation, { type: "actor_key_rotated", actor_id: actorId, signed_rotation }, io);
+      await own(invocation, { type: "actor_key_rotated", actor_id: actorId, signed_rotation }, io);
+      if (!invocation.json) io.stdout(nextSteps(actorId, rest[0]));
+      return;
     }
     case "unbond": {
       const amount_minor = wholeNumber("AMOUNT", rest[0]);
@@ -131,7 +134,8 @@ async function rotation(
   if (actor === undefined) {
     throw new UsageError(`actor: expected a registered one, got ${actor_id}`);
   }
-  const { signing, boxKey } = await keysIn(folder);
+  const { signing, seedFile, boxKey } = await keysIn(folder);
+  await writeKeyHistory(seedFile, actor, { actorId: actor_id, key: signing });
   return KEY_ROTATION.sign(
     {
       version: 1,
@@ -148,9 +152,20 @@ async function rotation(
 /** The keys that `symphony keygen` left in a folder. */
 async function keysIn(folder: string | undefined) {
   if (folder === undefined) throw usage();
-  const signing = signingKeyFromSeed(await readSeed(join(folder, "signing.seed")));
+  const seedFile = join(folder, "signing.seed");
+  const signing = signingKeyFromSeed(await readSeed(seedFile));
   const box = await boxKeyPairFromSeed(await readSeed(join(folder, "box.seed")));
-  return { signing, boxKey: box.publicKey };
+  return { signing, seedFile, boxKey: box.publicKey };
+}
+
+function nextSteps(actorId: string, folder = ""): string {
+  return `${[
+    `next: stop ${actorId}, and in its configuration`,
+    `  signing_seed_file      ${join(folder, "signing.seed")} (signing.seed.history stays beside it)`,
+    `  box_seed_file          ${join(folder, "box.seed")}`,
+    `  former_box_seed_files  the box seed until now, of a Vault`,
+    `then start it again; see docs/governance.md`,
+  ].join("\n")}\n`;
 }
 
 function wholeNumber(name: string, text: string | undefined): number {

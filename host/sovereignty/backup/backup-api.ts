@@ -2,7 +2,7 @@ import type { CustodyProgress } from "../custody/key-runs.ts";
 import type { VaultContext } from "../vault-context.ts";
 import { expireBackup } from "./expire.ts";
 import { makeBackup } from "./make.ts";
-import type { BackupFolders } from "./manifest.ts";
+import { ownerOf, type BackupFolders } from "./manifest.ts";
 import { registeredBackups, viewOf, type BackupView } from "./register.ts";
 import { verifyBackup } from "./restore.ts";
 
@@ -31,8 +31,7 @@ export function backupsOf(
   context: VaultContext,
   alone: <T>(work: () => Promise<T>) => Promise<T>,
 ): BackupApi {
-  const { vaultId, signingKey } = context;
-  const owner = { vaultId, publicKey: signingKey.publicKey };
+  const owner = ownerOf(context);
   return {
     make: (folders, report = silent) => alone(() => makeBackup(context, folders, report)),
     list: async () => (await registeredBackups(context.store.db)).map(viewOf),

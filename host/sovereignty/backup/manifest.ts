@@ -10,11 +10,14 @@ import {
   equalBytes,
   identifier,
   natural,
+  signerKeyOf,
   unixMs,
+  type SignerKeys,
 } from "#protocol";
 import { z } from "zod";
 
 import { storeUnavailable } from "../../store/index.ts";
+import type { VaultContext } from "../vault-context.ts";
 
 /** A backup has one file for each batch and a few more. */
 export const BACKUP_FILES_MAX = 500_000;
@@ -63,10 +66,14 @@ export interface BackupFolders {
   readonly keys: string;
 }
 
-/** Whose backup it must be. */
-export interface BackupOwner {
+/** Whose backup it must be, signed with one of its keys. */
+export interface BackupOwner extends SignerKeys {
   readonly vaultId: string;
-  readonly publicKey: Uint8Array;
+}
+
+/** A Vault as the owner of its backups. */
+export function ownerOf({ vaultId, signingKey, formerKeys }: VaultContext): BackupOwner {
+  return { vaultId, publicKey: signingKey.publicKey, formerKeys };
 }
 
 /**
@@ -85,7 +92,7 @@ export function readManifest(folder: string, owner: BackupOwner): BackupManifest
   } catch (cause) {
     throw storeUnavailable(file, cause);
   }
-  const manifest = BACKUP_MANIFEST.verify(signed, owner.publicKey);
+  const manifest = BACKUP_MANIFEST.verify(signed, signerKeyOf(signed, owner));
   if (manifest.vault_id === owner.vaultId) return manifest;
   throw damagedBackup(file, `a backup of ${owner.vaultId}`, `one of ${manifest.vault_id}`);
 }

@@ -1,12 +1,12 @@
 import * as fs from "node:fs";
 
-import { bytesOf, defineObject, equalBytes, hex, identifier, unixMs } from "#protocol";
+import { bytesOf, defineObject, equalBytes, hex, identifier, signerKeyOf, unixMs } from "#protocol";
 import { z } from "zod";
 
 import type { Reading } from "../queries.ts";
 import type { VaultContext } from "../vault-context.ts";
 import { writeDurably } from "../custody/secrets.ts";
-import { BACKUP_ID_BYTES } from "./manifest.ts";
+import { BACKUP_ID_BYTES, type BackupOwner } from "./manifest.ts";
 import type { BackupTables } from "./tables.ts";
 
 /** Backups that are not destroyed. */
@@ -65,11 +65,11 @@ export async function writeRegister({
  */
 export function isRestorable(
   file: string,
-  args: { readonly backupId: Uint8Array; readonly vaultId: string; readonly publicKey: Uint8Array },
+  args: BackupOwner & { readonly backupId: Uint8Array },
 ): boolean | undefined {
   if (!fs.existsSync(file)) return undefined;
   const signed = new Uint8Array(fs.readFileSync(file));
-  const { vault_id, backups } = BACKUP_REGISTER.verify(signed, args.publicKey);
+  const { vault_id, backups } = BACKUP_REGISTER.verify(signed, signerKeyOf(signed, args));
   return vault_id === args.vaultId && backups.some((each) => equalBytes(each, args.backupId));
 }
 

@@ -7,6 +7,7 @@ import { destroyPrivateFile } from "../custody/private-file.ts";
 import type { VaultContext } from "../vault-context.ts";
 import {
   MANIFEST_FILE,
+  ownerOf,
   readManifest,
   syncFolder,
   type BackupFolders,
@@ -76,12 +77,12 @@ function removeEmpty(folder: string): void {
 
 /** The manifest of this very backup in `folder`; undefined when there is none. */
 export function manifestIn(
-  { vaultId, signingKey }: VaultContext,
+  context: VaultContext,
   folder: string,
   backupId: Uint8Array,
 ): BackupManifest | undefined {
   try {
-    const manifest = readManifest(folder, { vaultId, publicKey: signingKey.publicKey });
+    const manifest = readManifest(folder, ownerOf(context));
     return equalBytes(manifest.backup_id, backupId) ? manifest : undefined;
   } catch (error) {
     if (error instanceof SymphonyError) return undefined;

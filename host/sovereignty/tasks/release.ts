@@ -13,7 +13,7 @@ import {
   governanceOnceOf,
   hex,
   leafHash,
-  open,
+  openByAny,
   seal,
   sealedShareDigest,
   verifyInclusion,
@@ -228,12 +228,12 @@ async function requireUnrevoked(trx: Writing, requestDigest: Uint8Array): Promis
 }
 
 async function reseal(
-  { boxKey }: VaultContext,
+  { boxKey, formerBoxKeys }: VaultContext,
   { envelope, sealedShare }: Release,
   envelopeDigest: Uint8Array,
 ): Promise<Uint8Array> {
-  const share = await open({
-    key: boxKey,
+  const share = await openByAny({
+    keys: [boxKey, ...formerBoxKeys],
     info: SEAL_INFO.resultShare,
     aad: envelopeDigest,
     sealed: sealedShare,

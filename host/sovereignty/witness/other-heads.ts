@@ -13,8 +13,8 @@ import {
   parseCose,
   verifyCheckpoint,
   verifyConsistency,
-  type Actor,
   type GovernanceState,
+  type RegisteredActor,
   type RestartStatement,
   type WitnessAnswer,
   type WitnessQuestion,
@@ -122,7 +122,7 @@ function verifyQuestion(
 ): Asked {
   const claimed = WITNESS_QUESTION.decode(parseCose(signed).payload);
   const vaultId = claimed.vault_id;
-  const { signing_key: publicKey } = requireOtherVault(context, vaultId, governance);
+  const { signing_key: publicKey, keys } = requireOtherVault(context, vaultId, governance);
   const question = WITNESS_QUESTION.verify(signed, publicKey);
   requireNetwork(question.genesis_digest, governance);
   const { size, root } = verifyCheckpoint(question.checkpoint, {
@@ -132,7 +132,10 @@ function verifyQuestion(
     quorum: 0,
   });
   const { genesisDigest } = governance;
-  const restarts = verifyRestarts(question.restarts, { vaultId, publicKey, genesisDigest });
+  // Whoever has the present key alone asks; what it declared before by another it declares again.
+  const formerKeys = keys.slice(0, -1).map(({ signingKey }) => signingKey);
+  const of = { vaultId, publicKey, formerKeys, genesisDigest };
+  const restarts = verifyRestarts(question.restarts, of);
   return { vaultId, question, restarts, size, root };
 }
 
@@ -140,7 +143,7 @@ function requireOtherVault(
   context: VaultContext,
   vaultId: string,
   governance: GovernanceState,
-): Actor {
+): RegisteredActor {
   const actor = activeActor(governance, vaultId);
   if (actor.role === "enterprise" && vaultId !== context.vaultId) return actor;
   throw new RefusedError(

@@ -8,6 +8,7 @@ import {
   witnessRulesOf,
   type GovernanceState,
   type RestartStatement,
+  type SignerKeys,
   type WitnessRules,
 } from "#protocol";
 
@@ -15,7 +16,14 @@ import { metaOf } from "../queries.ts";
 import type { VaultContext } from "../vault-context.ts";
 import { restartsOf } from "./other-heads.ts";
 import { giveUp, verifyRestarts, type Head } from "./restarts.ts";
-import { cosignatureOf, decodedAnswer, headStatementOf, holds, verifyNote } from "./told.ts";
+import {
+  cosignatureOf,
+  decodedAnswer,
+  headStatementOf,
+  isOwnHead,
+  ownKeys,
+  type ToldHead,
+} from "./told.ts";
 
 /** Whether this Vault knows that its store is no older copy. */
 export type Standing = "unconfirmed" | "confirmed" | "frozen";
@@ -68,9 +76,17 @@ interface Fault {
   readonly unknown: readonly Uint8Array[];
 }
 
+/** Under which governance a head is judged, and with which keys signed it counts against this Vault. */
+interface Hearing {
+  readonly governance: GovernanceState;
+  readonly freezes: SignerKeys;
+}
+
 /**
  * What other Vaults know of this Vault's log, and what follows: it may act only while nobody holds a head that this
- * store does not have. A head counts against it because it is signed with its own key, whoever carries it.
+ * store does not have. A head counts against it because it is signed with its own key, whoever carries it. One that is
+ * signed with a key that it has given up, and that somebody may have stolen, counts if a witness says over its own
+ * signature that it held it: what a Vault has spent by then is spent.
  */
 export class OwnHead {
   readonly #context: VaultContext;
@@ -185,13 +201,15 @@ export class OwnHead {
     statements: readonly Carried[],
     args: { readonly nonce: Uint8Array; readonly governance: GovernanceState },
   ): Promise<void> {
-    const rules = witnessRulesOf(args.governance, this.#context.vaultId);
+    const { governance } = args;
+    const rules = witnessRulesOf(governance, this.#context.vaultId);
+    const hearing = { governance, freezes: ownKeys(this.#context, governance) };
     const confirming = this.#followers(rules);
     for (const { answer } of statements) {
       for (const { name, publicKey } of rules.witnesses) {
         const statement = headStatementOf(this.#context, answer, { name, publicKey, ...args });
         if (statement === undefined) continue;
-        if (await this.#takeHead(name, statement, args.governance)) confirming.add(name);
+        if (await this.#takeHead(name, statement, hearing)) confirming.add(name);
       }
     }
     await this.#confirmBy(confirming, rules);
@@ -226,7 +244,7 @@ export class OwnHead {
     const { size } = log;
     const note = log.checkpoint();
     const { genesisDigest, sequence } = governance;
-    const restarted = this.#verified(this.#restarts, genesisDigest).at(-1)?.restarted.size;
+    const restarted = this.#declarations(governance).at(-1)?.restarted.size;
     const sizes = new Set([
       ...(restarted === undefined ? [] : [restarted]),
       ...this.#held.values(),
@@ -264,15 +282,17 @@ export class OwnHead {
     const witness = rules.witnesses.find(({ name }) => name === actorId);
     const taken = decodedAnswer(answer);
     if (witness === undefined || taken === undefined) return "waiting";
+    const { publicKey } = this.#context.signingKey;
+    const hearing = { governance, freezes: { publicKey, formerKeys: [] } };
     if (taken.result === "forked") {
       for (const checkpoint of [taken.held, taken.other]) {
-        await this.#takeHead(actorId, { checkpoint, restarts: [...this.#restarts] }, governance);
+        await this.#takeHead(actorId, { checkpoint, restarts: [...this.#restarts] }, hearing);
       }
       return "waiting";
     }
     if (taken.result === "held") {
       const before = this.#held.get(actorId);
-      const ours = await this.#takeHead(actorId, taken, governance);
+      const ours = await this.#takeHead(actorId, taken, hearing);
       return ours && this.#held.get(actorId) !== before ? "again" : "waiting";
     }
     const line = cosignatureOf(this.#context, { asked, checkpoint: taken.checkpoint, witness });
@@ -309,19 +329,20 @@ export class OwnHead {
   /** Takes a head that `witness` holds. @returns whether this Vault's log has it, or it holds none. */
   async #takeHead(
     witness: string,
-    told: { readonly checkpoint: string | null; readonly restarts: readonly Uint8Array[] },
-    governance: GovernanceState,
+    told: Omit<ToldHead, "checkpoint"> & { readonly checkpoint: string | null },
+    { governance, freezes }: Hearing,
   ): Promise<boolean> {
     if (told.checkpoint === null) return true;
     const { checkpoint: note, restarts } = told;
-    const signed = holds(() => {
-      verifyNote(this.#context, note, []);
-      this.#verified(restarts, governance.genesisDigest);
-    });
-    if (!signed) return false;
+    const head = { checkpoint: note, restarts };
+    const { genesisDigest } = governance;
+    const keys = ownKeys(this.#context, governance);
+    if (!isOwnHead(this.#context, head, { ...keys, genesisDigest })) return false;
     const reason = this.#faultOf(parseCheckpoint(note), restarts.length, governance);
     if (reason !== null) {
-      await this.#freeze({ reason, note, unknown: restarts.slice(this.#restarts.length) });
+      const counts = isOwnHead(this.#context, head, { ...freezes, genesisDigest });
+      const unknown = restarts.slice(this.#restarts.length);
+      if (counts) await this.#freeze({ reason, note, unknown });
       return false;
     }
     if (restarts.length === this.#restarts.length)
@@ -333,7 +354,7 @@ export class OwnHead {
   #faultOf(head: Head, generation: number, governance: GovernanceState): FreezeReason | null {
     const { log } = this.#context;
     if (generation > this.#restarts.length) return "restarted";
-    const since = this.#verified(this.#restarts, governance.genesisDigest).slice(generation);
+    const since = this.#declarations(governance).slice(generation);
     if (since.length > 0) return giveUp(since, head) ? null : "behind";
     if (head.size > log.size) return "behind";
     return equalBytes(log.root(head.size), head.root) ? null : "forked";
@@ -368,8 +389,10 @@ export class OwnHead {
     this.#restarts = [...this.#restarts, ...unknown];
   }
 
-  #verified(restarts: readonly Uint8Array[], genesisDigest: Uint8Array): RestartStatement[] {
-    const { vaultId, signingKey } = this.#context;
-    return verifyRestarts(restarts, { vaultId, publicKey: signingKey.publicKey, genesisDigest });
+  #declarations(governance: GovernanceState): RestartStatement[] {
+    const { vaultId } = this.#context;
+    const { genesisDigest } = governance;
+    const of = { vaultId, ...ownKeys(this.#context, governance), genesisDigest };
+    return verifyRestarts(this.#restarts, of);
   }
 }

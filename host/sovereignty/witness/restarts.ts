@@ -1,4 +1,11 @@
-import { RESTART_STATEMENT, VerificationError, equalBytes, type RestartStatement } from "#protocol";
+import {
+  RESTART_STATEMENT,
+  VerificationError,
+  equalBytes,
+  signerKeyOf,
+  type RestartStatement,
+  type SignerKeys,
+} from "#protocol";
 
 /** A tree head. */
 export interface Head {
@@ -7,20 +14,16 @@ export interface Head {
 }
 
 /**
- * The restarts that a Vault declared, verified: signed by it, of this network, numbered from 1 without gaps.
+ * The restarts that a Vault declared, verified: signed by it with one of its keys, of this network, numbered from 1 without gaps.
  *
  * @throws VerificationError PROOF_SIGNATURE_INVALID, PROOF_CONSISTENCY_INVALID
  */
 export function verifyRestarts(
   signed: readonly Uint8Array[],
-  of: {
-    readonly vaultId: string;
-    readonly publicKey: Uint8Array;
-    readonly genesisDigest: Uint8Array;
-  },
+  of: SignerKeys & { readonly vaultId: string; readonly genesisDigest: Uint8Array },
 ): RestartStatement[] {
   return signed.map((each, index) => {
-    const statement = RESTART_STATEMENT.verify(each, of.publicKey);
+    const statement = RESTART_STATEMENT.verify(each, signerKeyOf(each, of));
     const isNext =
       statement.vault_id === of.vaultId &&
       statement.generation === index + 1 &&

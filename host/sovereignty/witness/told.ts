@@ -2,15 +2,18 @@ import {
   HEAD_STATEMENT,
   SymphonyError,
   WITNESS_ANSWER,
+  checkpointSigner,
   equalBytes,
   verifyCheckpoint,
   type GovernanceState,
   type HeadStatement,
   type NamedKey,
+  type SignerKeys,
   type WitnessAnswer,
 } from "#protocol";
 
 import type { VaultContext } from "../vault-context.ts";
+import { verifyRestarts } from "./restarts.ts";
 
 /** A HeadStatement of the witness about this Vault and over the nonce; undefined for anything else. */
 export function headStatementOf(
@@ -44,7 +47,15 @@ export function cosignatureOf(
   const { asked, checkpoint, witness } = args;
   const line = checkpoint.slice(asked.note.length);
   const added = checkpoint.startsWith(asked.note) && line.indexOf("\n") === line.length - 1;
-  const isSigned = holds(() => verifyNote(context, checkpoint, [witness]));
+  const { log, vaultId, signingKey } = context;
+  const isSigned = holds(() =>
+    verifyCheckpoint(checkpoint, {
+      origin: log.origin,
+      log: { name: vaultId, publicKey: signingKey.publicKey },
+      witnesses: [witness],
+      quorum: 1,
+    }),
+  );
   return added && isSigned ? line : undefined;
 }
 
@@ -58,22 +69,41 @@ export function decodedAnswer(answer: Uint8Array): WitnessAnswer | undefined {
   }
 }
 
-/** @throws VerificationError for a checkpoint that this Vault, or one of `witnesses`, did not sign */
-export function verifyNote(
-  { log, vaultId, signingKey }: VaultContext,
-  note: string,
-  witnesses: readonly NamedKey[],
-): void {
-  verifyCheckpoint(note, {
-    origin: log.origin,
-    log: { name: vaultId, publicKey: signingKey.publicKey },
-    witnesses,
-    quorum: witnesses.length,
+/** The keys that this Vault has had, as far as governance says. The present one is its own whatever that says. */
+export function ownKeys(
+  { vaultId, signingKey: { publicKey } }: VaultContext,
+  { actors }: GovernanceState,
+): SignerKeys {
+  const keys = actors.get(vaultId)?.keys.map(({ signingKey }) => signingKey) ?? [];
+  return { publicKey, formerKeys: keys.filter((key) => !equalBytes(key, publicKey)) };
+}
+
+/** What a Vault says of its own log: a head and the restarts that it had declared. */
+export interface ToldHead {
+  readonly checkpoint: string;
+  readonly restarts: readonly Uint8Array[];
+}
+
+/** Whether this Vault signed a head, and the restarts told with it, by one of the keys. */
+export function isOwnHead(
+  { log, vaultId }: VaultContext,
+  { checkpoint, restarts }: ToldHead,
+  by: SignerKeys & { readonly genesisDigest: Uint8Array },
+): boolean {
+  const keys = [...by.formerKeys, by.publicKey].map((publicKey) => ({ name: vaultId, publicKey }));
+  return holds(() => {
+    verifyCheckpoint(checkpoint, {
+      origin: log.origin,
+      log: checkpointSigner(checkpoint, keys) ?? { name: vaultId, publicKey: by.publicKey },
+      witnesses: [],
+      quorum: 0,
+    });
+    verifyRestarts(restarts, { vaultId, ...by });
   });
 }
 
 /** Whether `verify` throws no error of ours. */
-export function holds(verify: () => void): boolean {
+function holds(verify: () => void): boolean {
   try {
     verify();
     return true;

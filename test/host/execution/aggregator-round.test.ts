@@ -207,8 +207,8 @@ function aggregate() {
       },
     },
     self: { actorId: network.aggregator.actorId, key: network.aggregator.signing },
-    governance: genesisState(network.genesisBytes),
-    round: { envelopeDigest: task.envelopeDigest, round: 0, attempt: 0 },
+    newest: () => genesisState(network.genesisBytes),
+    round: { envelopeDigest: task.envelopeDigest, round: 0, attempt: 0, epochId: 0 },
     nowMs: () => NOW_MS,
   });
   return runAggregation(

@@ -63,8 +63,8 @@ function boardOf(actor: TestActor): RoundBoard {
   return new RoundBoard({
     transport,
     self: { actorId: actor.actorId, key: actor.signing },
-    governance,
-    round: { envelopeDigest: ENVELOPE, round: 1, attempt: 0 },
+    newest: () => governance,
+    round: { envelopeDigest: ENVELOPE, round: 1, attempt: 0, epochId: 0 },
     nowMs: () => clock.nowMs,
   });
 }
@@ -163,4 +163,36 @@ test("tells a message to this Vault from one to another", async () => {
     deadlineMs: clock.nowMs + 3_000,
   });
   expect(found.sealed).toEqual(utf8("vault-1"));
+});
+
+/** Governance after the aggregator's key has become `next`; the one before counts for tasks up to `untilEpoch`. */
+function rotatedTo(next: TestActor, untilEpoch: number): GovernanceState {
+  const aggregator = governance.actors.get("aggregator");
+  if (aggregator === undefined) throw new Error("no aggregator");
+  const { publicKey: signing_key } = next.signing;
+  const present = { signingKey: signing_key, boxKey: null, fromEpoch: 0, untilEpoch: null };
+  const keys = [...aggregator.keys.map((key) => ({ ...key, untilEpoch })), present];
+  const actors = new Map(governance.actors).set("aggregator", { ...aggregator, signing_key, keys });
+  return { ...governance, actors };
+}
+
+test("[GS-3] messages that an actor signed before and after it changed its key in a round both count", async () => {
+  const next = await testActor("aggregator-next", "aggregator");
+  put({});
+  put({ body: { kind: "failed", code: "TEE_ENCLAVE_DIED", executing: false } }, next);
+  await board.poll(clock.nowMs + 1_000);
+  expect(board.all("failed"), "before the change is known").toEqual([]);
+  governance = rotatedTo(next, 0);
+  await board.poll(clock.nowMs + 1_000);
+  expect(board.all("failed")).toHaveLength(1);
+  expect(board.all("aggregator_ready")).toHaveLength(1);
+  board = boardOf(vault(0));
+  await board.poll(clock.nowMs + 1_000);
+  expect(board.all("aggregator_ready"), "read after the change").toHaveLength(1);
+});
+
+test("[GS-3] what a key signed that never counted is passed over, also in a round it began before", async () => {
+  put({});
+  governance = rotatedTo(await testActor("aggregator-next", "aggregator"), -1);
+  await expect(awaitReady()).rejects.toMatchObject(TIMED_OUT);
 });

@@ -85,7 +85,7 @@ function startNode(vaultId: string): void {
       },
       coordinator: coordinatorFor(vaultId),
       vault: world.vault(vaultId),
-      boxKey: actor.box,
+      boxKeys: [actor.box],
       launcher: rigLauncher({ hooks: {}, requests: [], alive: new Set(), nowMs: hurriedMs }),
       anchors: [rigPlatform().anchor],
       genesis: network.genesisBytes,

@@ -281,6 +281,19 @@ test("[GS-3] an actor is suspended, reinstated and retired, each from where it c
   }
 });
 
+test("[GS-3] a role taken from one who executes is a withdrawal, a role or a status given is none", () => {
+  const changed = (actor_id: string, role: "auditor" | "enterprise" | "submitter") =>
+    ({ type: "actor_role_changed", actor_id, role }) as const;
+  const taken = folded(changed("vault-3", "submitter"));
+  expect(taken.withdrawals).toBe(1);
+  expect(decided(taken, changed("vault-3", "enterprise")).withdrawals).toBe(1);
+  expect(folded(changed("vault-3", "enterprise")).withdrawals, "the same role").toBe(0);
+  expect(folded(changed("analyst", "auditor")).withdrawals).toBe(0);
+  const suspended = folded({ type: "actor_suspended", actor_id: "vault-3" });
+  const back = decided(suspended, { type: "actor_reinstated", actor_id: "vault-3" });
+  expect([suspended.withdrawals, back.withdrawals]).toEqual([1, 1]);
+});
+
 test("[GS-3] a role is bound anew, but not of those whose place the genesis names", () => {
   const changed = (actor_id: string): GovernanceDecision => ({
     type: "actor_role_changed",

@@ -76,7 +76,7 @@ export function restore(
   const { erasedSince } = args;
   return restoreBackup({
     from: foldersOf(world, args.name),
-    owner: { vaultId: actor.actorId, publicKey: actor.signing.publicKey },
+    owner: { vaultId: actor.actorId, publicKey: actor.signing.publicKey, formerKeys: [] },
     to: args.to,
     registerFile: args.registerFile ?? registerFileOf(world.secretsFile),
     erasedSince: erasedSince === undefined ? null : lines(erasedSince),

@@ -2,9 +2,25 @@ import * as fs from "node:fs";
 import os from "node:os";
 import path from "node:path";
 
+import { createGovernanceEvent } from "../../../../host/governance/index.ts";
 import { openVault, type Carried, type Vault } from "../../../../host/sovereignty/index.ts";
-import { genesisState, type GovernanceState, type Policy } from "../../../../protocol/index.ts";
-import { NETWORK_TIME_MS, createNetwork, type TestNetwork } from "../../../helpers/network.ts";
+import {
+  KEY_ROTATION,
+  applyGovernanceEvent,
+  genesisState,
+  signingKeyFromSeed,
+  type GovernanceDecision,
+  type GovernanceState,
+  type Policy,
+  type SigningKey,
+} from "../../../../protocol/index.ts";
+import {
+  NETWORK_TIME_MS,
+  createNetwork,
+  testSeed,
+  type TestActor,
+  type TestNetwork,
+} from "../../../helpers/network.ts";
 import { OPEN_CUSTODY, counted } from "../vault-world.ts";
 
 /** What becomes of the answers on their way: a coordinator may drop, repeat and make up. */
@@ -20,9 +36,11 @@ export function newWorldFolder(): string {
 /** Several real Vaults of one network in folders of their own, and a carrier between them. */
 export class WitnessWorld {
   readonly network: TestNetwork;
-  readonly governance: GovernanceState;
+  governance: GovernanceState;
   readonly folder: string;
   readonly vaults = new Map<string, Vault>();
+  /** Of Vaults that have given their first one up. */
+  readonly #signing = new Map<string, SigningKey>();
   #nonces = 0;
   #copies = 0;
 
@@ -55,13 +73,13 @@ export class WitnessWorld {
   }
 
   async open(vaultId: string): Promise<Vault> {
-    const actor = this.network.vaults.find((each) => each.actorId === vaultId);
-    if (actor === undefined) throw new Error(`${vaultId}: expected a Vault of the network`);
+    const actor = this.#actor(vaultId);
     const vault = await openVault({
       directory: path.join(this.folder, vaultId),
       vaultId,
       network: this.network.genesis.network,
-      signingKey: actor.signing,
+      signingKey: this.signingOf(vaultId),
+      formerKeys: this.formerKeysOf(vaultId),
       boxKey: actor.box,
       custody: OPEN_CUSTODY,
       nowMs: () => NETWORK_TIME_MS,
@@ -69,6 +87,42 @@ export class WitnessWorld {
     });
     this.vaults.set(vaultId, vault);
     return vault;
+  }
+
+  signingOf(vaultId: string): SigningKey {
+    return this.#signing.get(vaultId) ?? this.#actor(vaultId).signing;
+  }
+
+  /** What lies beside the Vault's seed: every key before the present one. */
+  formerKeysOf(vaultId: string): readonly Uint8Array[] {
+    const keys = this.governance.actors.get(vaultId)?.keys ?? [];
+    return keys.slice(0, -1).map(({ signingKey }) => signingKey);
+  }
+
+  /** Has a Vault's key decided to be another: by itself, or by governance, for which the old one never counted. */
+  rotate(vaultId: string, how: "actor_key_rotated" | "actor_key_replaced"): void {
+    const previous = this.signingOf(vaultId);
+    const next = signingKeyFromSeed(
+      testSeed(`${vaultId} key ${this.formerKeysOf(vaultId).length + 1}`),
+    );
+    const statement = {
+      version: 1 as const,
+      genesis_digest: this.network.genesisDigest,
+      actor_id: vaultId,
+      previous_key: previous.publicKey,
+      signing_key: next.publicKey,
+      box_key: null,
+    };
+    const rotation = { actor_id: vaultId, signed_rotation: KEY_ROTATION.sign(statement, next) };
+    const decision: GovernanceDecision =
+      how === "actor_key_rotated"
+        ? { type: how, ...rotation }
+        : { type: how, ...rotation, previous_until_epoch: null };
+    const keys = how === "actor_key_rotated" ? [previous] : this.network.governanceKeys;
+    const state = this.governance;
+    const event = createGovernanceEvent({ state, decision, keys, timeMs: NETWORK_TIME_MS });
+    this.governance = applyGovernanceEvent(state, event);
+    this.#signing.set(vaultId, next);
   }
 
   async close(vaultId: string): Promise<void> {
@@ -146,6 +200,12 @@ export class WitnessWorld {
   async end(): Promise<void> {
     for (const vaultId of [...this.vaults.keys()]) await this.close(vaultId);
     fs.rmSync(this.folder, { recursive: true, force: true });
+  }
+
+  #actor(vaultId: string): TestActor {
+    const actor = this.network.vaults.find((each) => each.actorId === vaultId);
+    if (actor === undefined) throw new Error(`${vaultId}: expected a Vault of the network`);
+    return actor;
   }
 
   async #askOthers(
