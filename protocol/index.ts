@@ -78,6 +78,17 @@ export {
   columnsOfScope,
 } from "./semantics/semantics.ts";
 export {
+  LOCAL_ATTRIBUTE_CANDIDATE,
+  candidateWindowSchema,
+  exceptionSchema,
+  lastWindow,
+  localAttributeCandidateSchema,
+  requireWindow,
+  type CandidateSubject,
+  type CandidateWindow,
+  type LocalAttributeCandidate,
+} from "./semantics/local-candidate.ts";
+export {
   localTypeSchema,
   mappingSignalSchema,
   mappingSignals,

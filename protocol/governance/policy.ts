@@ -140,6 +140,16 @@ export const policySchema = z.strictObject({
     deprecated_resolvable: z.boolean(),
     /** Whether sub-domains take part in resolution. */
     sub_domains_permitted: z.boolean(),
+    local_attributes: z.strictObject({
+      /** Domains whose candidates have windows of 5 epochs instead of 10. */
+      high_activity_domains: z.array(identifier).max(64),
+      /** Vaults that have a column before an attribute is proposed for it. */
+      minimum_vaults: natural.min(1),
+      /** Of the epochs of a window, in how many each of these Vaults must have it. */
+      stability_percent: z.int().min(1).max(100),
+      /** Of the last ten epochs, in how many a Vault must have it before it may query it for itself. */
+      vault_scoped_epochs: z.int().min(1).max(10),
+    }),
   }),
   admission: z.strictObject({
     resolving_timeout_ms: natural,

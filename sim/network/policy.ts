@@ -76,6 +76,19 @@ function simulatedProcesses(): Policy["governance"]["processes"] {
   return { ...processesOf(atOnce), policy_change: voted, protocol_upgrade: voted };
 }
 
+function simulatedSemantics(): Policy["semantics"] {
+  return {
+    deprecated_resolvable: false,
+    sub_domains_permitted: false,
+    local_attributes: {
+      high_activity_domains: [],
+      minimum_vaults: 3,
+      stability_percent: 80,
+      vault_scoped_epochs: 5,
+    },
+  };
+}
+
 /** The policy of a simulated network: every number written down, small enough to watch. */
 export function simulatedPolicy(measurement: NitroMeasurement, nowMs: number): Policy {
   return {
@@ -103,7 +116,7 @@ export function simulatedPolicy(measurement: NitroMeasurement, nowMs: number): P
       partial_coverage_accepted: true,
       witness_quorum: 1,
     },
-    semantics: { deprecated_resolvable: false, sub_domains_permitted: false },
+    semantics: simulatedSemantics(),
     admission: {
       resolving_timeout_ms: 20 * SECOND,
       concurrent_tasks_max: 16,

@@ -30,6 +30,7 @@ import {
   derivationRuleSchema,
   queryAttributeSchema,
 } from "../../protocol/semantics/derivation-rule.ts";
+import { localAttributeCandidateSchema } from "../../protocol/semantics/local-candidate.ts";
 import { queryGranularitySchema } from "../../protocol/semantics/granularity.ts";
 import * as fields from "../../protocol/fields.ts";
 import * as governance from "../../protocol/governance/governance-objects.ts";
@@ -153,6 +154,7 @@ const COMPOUND: Named = [
   ["registry-transition", registryTransitionSchema],
   ["semantic-registration", semanticRegistrationSchema],
   ["cross-domain-approval", crossDomainApprovalSchema],
+  ["local-attribute-candidate", localAttributeCandidateSchema],
   ["actor", governance.actorSchema],
   ["artifact", governance.artifactSchema],
   ["genesis", governance.genesisSchema],

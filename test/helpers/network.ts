@@ -180,7 +180,13 @@ export function testPolicy(measurement: Measurement, vaultCount: number): Policy
       partial_coverage_accepted: true,
       witness_quorum: Math.min(1, vaultCount - 1),
     },
-    semantics: { deprecated_resolvable: false, sub_domains_permitted: false },
+    semantics: {
+      ...{ deprecated_resolvable: false, sub_domains_permitted: false },
+      local_attributes: {
+        ...{ high_activity_domains: [], minimum_vaults: 2 },
+        ...{ stability_percent: 80, vault_scoped_epochs: 5 },
+      },
+    },
     admission: {
       resolving_timeout_ms: 10_000,
       concurrent_tasks_max: 16,

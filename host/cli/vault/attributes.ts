@@ -1,4 +1,8 @@
-import { poolAnswer } from "../../http/index.ts";
+import { writeFile } from "node:fs/promises";
+
+import { fromHex } from "#protocol";
+
+import { candidateAnswer, poolAnswer } from "../../http/index.ts";
 import { tableText, type VaultCall, type VaultCommand } from "./command.ts";
 
 /** Columns that map to no canonical attribute. */
@@ -11,6 +15,23 @@ of these epochs they came; of what type they seem; and which canonical attribute
 (conflict), by name and type. No value was kept.`,
     options: { scope: { value: "SCOPE", summary: "registered record scope", required: true } },
     run: listAttributes,
+  },
+  {
+    name: "attributes candidates",
+    summary: "sign what may leave the Vault about a column",
+    help: `Signs a summary of one column for an attribute that it might become: its noised rows, in how many epochs of a window that
+has ended it came, its type and its signals. Neither its name nor a value. The same column and window give the same
+bytes. The window is the domain's last one, unless an approved proposal that registers the attribute allows another.`,
+    options: {
+      scope: { value: "SCOPE", summary: "registered record scope", required: true },
+      column: { value: "NAME", summary: "the column", required: true },
+      attribute: { value: "ID", summary: "what the attribute is to be called", required: true },
+      from: { value: "EPOCH", summary: "first epoch of another window" },
+      to: { value: "EPOCH", summary: "last epoch of another window" },
+      exception: { value: "PROPOSAL", summary: "the approved proposal that allows it" },
+      out: { value: "FILE", summary: "write the signed summary there" },
+    },
+    run: makeCandidate,
   },
 ];
 
@@ -29,4 +50,26 @@ async function listAttributes(call: VaultCall): Promise<number> {
   const header = ["column", "id", "type", "rows", "epochs", "signals"];
   const more = dropped === 0 ? "" : `\n${dropped} columns not taken: too many, or names too long`;
   return call.show(answer, `${tableText(header, rows)}${more}`);
+}
+
+async function makeCandidate(call: VaultCall): Promise<number> {
+  const client = await call.client();
+  const first_epoch = call.count("from");
+  const last_epoch = call.count("to");
+  const answer = await client.post("/v1/vault/attributes/candidates", {
+    scope: call.required("scope"),
+    column: call.required("column"),
+    attribute_id: call.required("attribute"),
+    window: first_epoch === undefined ? null : { first_epoch, last_epoch },
+    exception: call.optional("exception") ?? null,
+  });
+  const { signed, signals, window, ...said } = candidateAnswer.parse(answer);
+  const out = call.optional("out");
+  if (out !== undefined) await writeFile(out, fromHex(signed), { flag: "wx" });
+  const rows = [
+    ...Object.entries(said).map(([name, value]) => [name, `${value}`]),
+    ["window", `${window.first_epoch} to ${window.last_epoch}`],
+    ...signals.map((one) => [one.kind, `${one.attribute_id} ${one.confidence_percent}%`]),
+  ];
+  return call.show(answer, tableText(["candidate", ""], rows));
 }

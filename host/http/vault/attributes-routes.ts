@@ -1,11 +1,33 @@
 import type { FastifyInstance } from "fastify";
-import { identifier, localTypeSchema, mappingSignalSchema } from "#protocol";
+import {
+  candidateWindowSchema,
+  exceptionSchema,
+  hex,
+  identifier,
+  localTypeSchema,
+  mappingSignalSchema,
+} from "#protocol";
 import { z } from "zod";
 
-import { addRoute, fromQuery, json } from "../route.ts";
+import { addRoute, fromBody, fromQuery, json } from "../route.ts";
 import type { VaultRoutesContext } from "./context.ts";
 
 const scopeQuery = z.strictObject({ scope: identifier });
+const candidateBody = z.strictObject({
+  scope: identifier,
+  column: z.string().min(1).max(128),
+  attribute_id: identifier,
+  window: candidateWindowSchema.nullable().default(null),
+  exception: exceptionSchema.nullable().default(null),
+});
+/** A candidate: what it says, and its COSE_Sign1 in hex. */
+export const candidateAnswer = z.object({
+  ...{ vault_id: z.string(), domain_id: z.string(), attribute_id: z.string() },
+  ...{ local_id: z.string(), semantic_version: z.string(), window: candidateWindowSchema },
+  ...{ type: localTypeSchema, noised_rows: z.number(), epochs_present: z.number() },
+  ...{ epsilon_micro: z.number(), signals: z.array(mappingSignalSchema).readonly() },
+  signed: z.string(),
+});
 
 /** The pool of a record scope. */
 export const poolAnswer = z.object({
@@ -34,6 +56,22 @@ export function addAttributesRoutes(server: FastifyInstance, context: VaultRoute
     handle: async ({ scope }) => {
       const { record_scope_id: recordScope } = context.scope(scope).recordScope;
       return attributes.list(recordScope, context.governance());
+    },
+  });
+  addRoute(server, {
+    method: "POST",
+    path: "/v1/vault/attributes/candidates",
+    summary: "Signs what may leave the Vault about a column: noised counts, for an attribute.",
+    takes: fromBody(candidateBody),
+    gives: json(candidateAnswer),
+    handle: async ({ scope, attribute_id: attributeId, column, ...rest }) => {
+      const { record_scope_id: recordScope } = context.scope(scope).recordScope;
+      const { candidate, signed } = await attributes.candidate({
+        ...{ recordScope, column: column.normalize("NFC"), attributeId },
+        ...{ governance: context.governance(), ...rest },
+      });
+      const { genesis_digest: _network, ...said } = candidate;
+      return { ...said, signed: hex(signed) };
     },
   });
 }

@@ -46,6 +46,8 @@ export interface VaultSecrets {
   subjectSetCommitment(encodedSet: Uint8Array): Uint8Array;
   /** Names a column outside the Vault, where its own name could be guessed from a digest. 32 bytes. */
   localColumnId(recordScope: string, column: string): Uint8Array;
+  /** Key of the noise of what is said about a column in a window. 32 bytes. */
+  candidateNoise(reference: CandidateReference): Uint8Array;
   /** Tells these secrets from others; reveals nothing of them. */
   readonly fingerprint: Uint8Array;
 }
@@ -55,6 +57,13 @@ export interface NoiseReference {
   readonly requestDigest: Uint8Array;
   readonly inputCommitment: Uint8Array;
   readonly round: number;
+}
+
+/** What the noise of a candidate summary belongs to. */
+export interface CandidateReference {
+  readonly recordScope: string;
+  readonly column: string;
+  readonly window: { readonly first_epoch: number; readonly last_epoch: number };
 }
 
 /**
@@ -94,6 +103,12 @@ function secretsOf(roots: z.infer<typeof secretsSchema>): VaultSecrets {
       hmacSha256(derive(roots.consent_root, "subject-set-key"), digestOfBytes("subject-set", set)),
     localColumnId: (recordScope, column) =>
       derive(roots.consent_root, "local-column-id", encodeCbor([recordScope, column])),
+    candidateNoise: ({ recordScope, column, window }) =>
+      derive(
+        roots.noise_root,
+        "candidate-noise",
+        encodeCbor([recordScope, column, window.first_epoch, window.last_epoch]),
+      ),
     fingerprint: digestOfBytes("vault-secrets", encodeCbor(roots)),
   };
 }

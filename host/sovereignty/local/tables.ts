@@ -17,10 +17,25 @@ export interface LocalTables {
   };
   /** Columns that the pool did not take: their names are too long, or they are too many. */
   local_dropped: { record_scope: string; columns: number };
+  /** What was said about a column outside the Vault: said again, it is the same. Epochs both in. */
+  local_candidate: {
+    record_scope: string;
+    column_name: string;
+    first_epoch: number;
+    last_epoch: number;
+    /** COSE_Sign1 of a `local-attribute-candidate`. */
+    signed: Uint8Array;
+  };
 }
 
 /** Statements of schema version 4. */
-export function localStatements({ integer, text, strict }: SchemaWords): readonly string[] {
+export function localStatements({
+  appendOnly,
+  blob,
+  integer,
+  text,
+  strict,
+}: SchemaWords): readonly string[] {
   return [
     `alter table ingest_run add column observation ${text}`,
     `create table local_attribute (
@@ -31,5 +46,10 @@ export function localStatements({ integer, text, strict }: SchemaWords): readonl
        primary key (record_scope, column_name, epoch_id)) ${strict}`,
     `create table local_dropped (
        record_scope ${text} primary key, columns ${integer} not null) ${strict}`,
+    `create table local_candidate (
+       record_scope ${text} not null, column_name ${text} not null, first_epoch ${integer} not null,
+       last_epoch ${integer} not null, signed ${blob} not null,
+       primary key (record_scope, column_name, first_epoch, last_epoch)) ${strict}`,
+    ...appendOnly("local_candidate"),
   ];
 }

@@ -3,10 +3,9 @@ import path from "node:path";
 
 import { beforeEach, expect, test } from "vitest";
 
-import { parseMapping } from "../../../../host/sovereignty/index.ts";
-import { utf8 } from "../../../../protocol/index.ts";
+import { customersWith, inEpoch, ingestIgnoring } from "../../../helpers/pool-sources.ts";
 import { operate } from "../../http/vault/operated.ts";
-import { CUSTOMER_HEADER, bytesIn, newFixture, targetOf, type Fixture } from "../vault-fixture.ts";
+import { newFixture, targetOf, type Fixture } from "../vault-fixture.ts";
 
 let fixture: Fixture;
 
@@ -25,31 +24,18 @@ interface Sent {
 }
 
 function send(text: string, { epochId = 0, ignore = IGNORED, format = "csv" }: Sent = {}) {
-  const mapping = parseMapping(utf8(JSON.stringify({ ignore })));
-  const target = { ...targetOf(fixture, "customers"), epochId };
-  const source = bytesIn(text, 777);
-  return fixture.vault.ingest({ ...target, format, mapping, source, onError: "abort" });
-}
-
-function csv(rows: number, header: string, cells: (row: number) => string): string {
-  const lines = Array.from(
-    { length: rows },
-    (_, row) => `c-${row},${header.length}-${row}@x.test,30,10.5,Porto,1,${cells(row)}`,
-  );
-  return `${CUSTOMER_HEADER},${header}\n${lines.join("\n")}\n`;
+  return ingestIgnoring(fixture, text, { epochId, ignore, format });
 }
 
 const FOUR = "customer.years,score,joined,canary";
 const cells = (row: number): string => `${row},${row}.5,2024-02-0${(row % 9) + 1},${CANARY}-${row}`;
 
 async function pool(epochId = 0) {
-  const { governance, vault } = fixture;
-  const epoch = { ...governance.epoch, epochId };
-  return await vault.attributes.list("customers", { ...governance, epoch });
+  return await fixture.vault.attributes.list("customers", inEpoch(fixture.governance, epochId));
 }
 
 test("[LA-1] an ignored column becomes a pool entry of counts, and no value of it is kept", async () => {
-  await send(csv(12, FOUR, cells));
+  await send(customersWith(12, FOUR, cells));
   const { attributes, dropped } = await pool();
   expect(dropped).toBe(0);
   expect(attributes.map(({ column, type }) => [column, type])).toEqual([
@@ -71,9 +57,9 @@ test("[LA-1] an ignored column becomes a pool entry of counts, and no value of i
 });
 
 test("[LA-1] entries add up over sources and say in how many epochs they came", async () => {
-  await send(csv(60, "score", String), { epochId: 3 });
-  await send(csv(50, "score", String), { epochId: 5, ignore: ["score"] });
-  await send(csv(50, "score", String), { epochId: 5, ignore: ["score"] });
+  await send(customersWith(60, "score", String), { epochId: 3 });
+  await send(customersWith(50, "score", String), { epochId: 5, ignore: ["score"] });
+  await send(customersWith(50, "score", String), { epochId: 5, ignore: ["score"] });
   const [entry] = (await pool(6)).attributes;
   expect(entry).toMatchObject({ rows_at_least: 100, epochs_present: 2, epochs: 7 });
   expect((await pool(13)).attributes).toMatchObject([{ epochs_present: 1, rows_at_least: 10 }]);
@@ -97,13 +83,13 @@ test("[LA-1] of JSON Lines the lines are counted that have a value", async () =>
 test("[LA-1] a scope has 256 columns at most, and names of 64 code points; the rest is counted", async () => {
   const names = Array.from({ length: 200 }, (_, index) => `n${index}`);
   await send(
-    csv(1, names.join(","), () => names.join(",")),
+    customersWith(1, names.join(","), () => names.join(",")),
     { ignore: names },
   );
   const long = ["🙂".repeat(64), "x".repeat(65)];
   const others = [...names.slice(0, 100).map((name) => `${name}b`), ...long];
   await send(
-    csv(1, others.join(","), () => others.join(",")),
+    customersWith(1, others.join(","), () => others.join(",")),
     { ignore: others },
   );
   const { attributes, dropped } = await pool();
@@ -112,13 +98,13 @@ test("[LA-1] a scope has 256 columns at most, and names of 64 code points; the r
 });
 
 test("[LA-1] epochs older than 64 are forgotten", async () => {
-  await send(csv(2, "score", String), { epochId: 1, ignore: ["score"] });
-  await send(csv(3, "joined", String), { epochId: 65, ignore: ["joined"] });
+  await send(customersWith(2, "score", String), { epochId: 1, ignore: ["score"] });
+  await send(customersWith(3, "joined", String), { epochId: 65, ignore: ["joined"] });
   expect((await pool(9)).attributes).toEqual([]);
 });
 
 test("[LA-1] a source that was published already is counted once", async () => {
-  const text = csv(60, "score", String);
+  const text = customersWith(60, "score", String);
   await send(text);
   await send(text);
   expect((await pool()).attributes).toMatchObject([{ rows_at_least: 10 }]);
@@ -127,7 +113,7 @@ test("[LA-1] a source that was published already is counted once", async () => {
 test("[LA-1] columns that are alike in name are aliases where the types fit, conflicts elsewhere", async () => {
   const ignore = ["age_customer_since", "customer.Age ", "shoe"];
   await send(
-    csv(4, ignore.join(","), (row) => `2020-01-01,${row},42`),
+    customersWith(4, ignore.join(","), (row) => `2020-01-01,${row},42`),
     { ignore },
   );
   const { attributes } = await pool();
@@ -141,7 +127,7 @@ test("[LA-1] columns that are alike in name are aliases where the types fit, con
 
 test("[LA-1] the operator lists them over HTTP and by the command line", async () => {
   const operated = await operate(fixture);
-  await send(csv(12, "customer.years", String), { ignore: ["customer.years"] });
+  await send(customersWith(12, "customer.years", String), { ignore: ["customer.years"] });
   const { status, body } = await operated.call("/v1/vault/attributes?scope=customers");
   expect(status).toBe(200);
   expect(body).toEqual(await pool(fixture.governance.epoch.epochId));
