@@ -47,7 +47,10 @@ export async function writeWhole(path: string, text: string | Uint8Array): Promi
   await writeFile(temporary, text, { mode: 0o600 });
   await chmod(temporary, 0o600);
   const file = await open(temporary, "r");
-  await file.sync();
-  await file.close();
+  try {
+    await file.sync();
+  } finally {
+    await file.close();
+  }
   await rename(temporary, path);
 }

@@ -5,11 +5,10 @@ import { afterAll, beforeAll, beforeEach, expect, test, vi } from "vitest";
 
 import { AWS_NITRO_ROOT_G1, parseNitroDocument } from "../../attestation/index.ts";
 import { base64 } from "../../protocol/bytes.ts";
-import type { GovernanceStatement } from "../../protocol/governance/governance-objects.ts";
-import { signingKeyFromSeed } from "../../protocol/signing.ts";
 import { SIM_ACTORS } from "../../sim/network/create.ts";
 import { createInsecureSimPlatform } from "../../sim/platform.ts";
-import { createGovernanceEvent, readSeed, type EnclaveLauncher } from "../../host/index.ts";
+import type { EnclaveLauncher } from "../../host/index.ts";
+import { govern } from "../helpers/govern.ts";
 import {
   changingLauncher,
   liveLauncher,
@@ -165,17 +164,6 @@ test("[TT-4] [PB-4] an aggregator with another measurement gets nothing, and eve
   expect(log).toContain('"kind":"slice","code":"TEE_MEASUREMENT_MISMATCH"');
 });
 
-/** Has governance decide, as its quorum of key holders does. */
-async function govern(decision: GovernanceStatement["decision"]): Promise<void> {
-  const seeds = [1, 2].map((n) => join(live.directory, "governance", `key-${n}.seed`));
-  const keys = await Promise.all(
-    seeds.map(async (file) => signingKeyFromSeed(await readSeed(file))),
-  );
-  const state = await live.client.governance(live.network.genesisDigest);
-  const event = createGovernanceEvent({ state, decision, keys, timeMs: Date.now() });
-  await live.client.submitGovernanceEvent(event);
-}
-
 test("[TT-5] an enclave revoked while it runs is killed, and the others finish without it", async () => {
   let moduleId = "";
   let governed: Promise<void> | undefined;
@@ -187,7 +175,7 @@ test("[TT-5] an enclave revoked while it runs is killed, and the others finish w
     // The enclave waits for its work, and nobody hears of it.
     request: (request) => {
       if (request.method !== "run") return request;
-      governed = govern({ type: "platform_revoked", module_id: moduleId });
+      governed = govern(live, { type: "platform_revoked", module_id: moduleId });
       return null;
     },
   });
@@ -202,7 +190,7 @@ test("[TT-5] an enclave revoked while it runs is killed, and the others finish w
 
 test("[TT-5] a revoked platform takes no new task, and what was settled stays settled", async () => {
   const [instance = ""] = parseNitroDocument(earlier ?? new Uint8Array(0)).moduleId.split("-enc");
-  await govern({ type: "platform_revoked", module_id: instance });
+  await govern(live, { type: "platform_revoked", module_id: instance });
   await expectRefused(await parse(), "TEE_PLATFORM_REVOKED");
   const view = await live.client.status(settled.taskId);
   expect(view).toMatchObject({ state: "completed", delivered: true });

@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { z } from "zod";
 
-import { createGovernanceEvent, readSeed } from "../../host/index.ts";
+import { readSeed } from "../../host/index.ts";
 import {
   CHALLENGE,
   fromHex,
@@ -12,6 +12,7 @@ import {
   type ChallengeResolution,
 } from "../../protocol/index.ts";
 import { SIM_ACTORS } from "../../sim/network/create.ts";
+import { govern } from "../helpers/govern.ts";
 import { startLiveNetwork, type LiveNetwork } from "../helpers/live-network.ts";
 import { livePlan, taskOf } from "../helpers/live-plan.ts";
 
@@ -63,29 +64,16 @@ async function challengeBy(
 }
 
 async function resolve(taskId: string, resolution: ChallengeResolution): Promise<void> {
-  const keys = await Promise.all(
-    ["key-1.seed", "key-2.seed"].map(async (name) =>
-      signingKeyFromSeed(await readSeed(join(live.directory, "governance", name))),
-    ),
-  );
-  const state = await live.client.governance(live.network.genesisDigest);
-  await live.client.submitGovernanceEvent(
-    createGovernanceEvent({
-      state,
-      decision: {
-        type: "challenge_resolved",
-        task_id: taskId,
-        resolution,
-        penalty: {
-          actor_id: resolution === "approved" ? SIM_ACTORS.aggregator : SIM_ACTORS.verifier,
-          amount_minor: 100,
-        },
-        reason: "reviewed",
-      },
-      keys,
-      timeMs: Date.now(),
-    }),
-  );
+  await govern(live, {
+    type: "challenge_resolved",
+    task_id: taskId,
+    resolution,
+    penalty: {
+      actor_id: resolution === "approved" ? SIM_ACTORS.aggregator : SIM_ACTORS.verifier,
+      amount_minor: 100,
+    },
+    reason: "reviewed",
+  });
 }
 
 test("[CH-2] a challenge in its window stops settlement, and an approved one ends the task unreleased", async () => {

@@ -162,14 +162,18 @@ async function* subjectsIn(file: string): AsyncGenerator<string> {
   const handle = await open(file).catch(() => {
     throw new UsageError(`--erased-since: expected a readable file, got ${file}`);
   });
-  for await (const line of handle.readLines()) {
-    const subject = line.trim();
-    if (subject.length > SUBJECT_MAX) {
-      throw new LimitError(
-        { code: "SCHEMA_TOO_LARGE", max: SUBJECT_MAX },
-        `--erased-since: expected subjects of at most ${SUBJECT_MAX} characters`,
-      );
+  try {
+    for await (const line of handle.readLines()) {
+      const subject = line.trim();
+      if (subject.length > SUBJECT_MAX) {
+        throw new LimitError(
+          { code: "SCHEMA_TOO_LARGE", max: SUBJECT_MAX },
+          `--erased-since: expected subjects of at most ${SUBJECT_MAX} characters`,
+        );
+      }
+      if (subject !== "") yield subject;
     }
-    if (subject !== "") yield subject;
+  } finally {
+    await handle.close();
   }
 }
