@@ -8,6 +8,7 @@ import { z } from "zod";
 
 import { parseTrust, verifyBundle } from "../../host/index.ts";
 import { openActorLog, type ActorLogSchema } from "../../host/evidence/actor-log.ts";
+import { COORDINATOR_MIGRATIONS } from "../../host/run/coordinator-migrations.ts";
 import { openStore } from "../../host/store/index.ts";
 import { actorLogOrigin, fromHex, signingKeyFromSeed, type Policy } from "../../protocol/index.ts";
 import { REPOSITORY_ROOT, startLiveNetwork, type LiveNetwork } from "../helpers/live-network.ts";
@@ -329,7 +330,7 @@ test("the coordinator's log verifies from its start, and holds every task's hist
   const seed = fs.readFileSync(path.join(folder, "signing.seed"), "utf8").trim();
   const store = await openStore<ActorLogSchema>({
     at: { kind: "sqlite", file: path.join(folder, "coordinator.db") },
-    migrations: [{ version: 1, statements: () => [] }],
+    migrations: COORDINATOR_MIGRATIONS,
   });
   try {
     const log = await openActorLog({

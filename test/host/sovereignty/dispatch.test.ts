@@ -9,6 +9,7 @@ import {
   policyDigest,
   shareCommitment,
   verifyEvent,
+  type GovernanceState,
   type PolicyVersion,
   type TaskEnvelope,
   type TaskParameters,
@@ -27,11 +28,19 @@ import {
 const ROUND = { round: 0, attempt: 0 };
 
 async function admitted(name = "a", parameters?: TaskParameters, changes = {}) {
-  const fixture = await newFixture();
+  const opened = await newFixture();
+  const fixture = { ...opened, governance: withFourthVault(opened.governance) };
   await stocked(fixture);
   const request = await requestOf(fixture, name, changes, parameters);
   const decision = await fixture.vault.decide(request.signed, fixture.governance);
   return { ...fixture, fixture, request, envelope: envelopeOf(fixture, request, decision) };
+}
+
+function withFourthVault(governance: GovernanceState): GovernanceState {
+  const third = governance.actors.get("vault-3");
+  if (third === undefined) throw new Error("no vault-3");
+  const fourth = { ...third, actor_id: "vault-4" };
+  return { ...governance, actors: new Map([...governance.actors, ["vault-4", fourth]]) };
 }
 
 test("[DS-4] a slice gets batches and keys only for what this Vault decided, and what the commitments say", async () => {
