@@ -6,6 +6,7 @@ import {
   parseCose,
   parseEvidence,
   resolveRequest,
+  taskKeyOf,
   underSemantics,
   verifyGovernanceSnapshot,
   verifySettlementProof,
@@ -162,7 +163,7 @@ function vaultsOf(
     consumption.map((signed) => {
       const { vault_id } = CONSUMPTION_RECORD.decode(parseCose(signed).payload);
       const vault = required(governance.actors.get(vault_id), "Vault");
-      const record = CONSUMPTION_RECORD.verify(signed, vault.signing_key);
+      const record = CONSUMPTION_RECORD.verify(signed, taskKeyOf(vault, signed, envelope.epoch_id));
       return [vault_id, record.consumed_epsilon_micro] as const;
     }),
   );

@@ -1,9 +1,11 @@
 import * as fs from "node:fs";
 import path from "node:path";
 
+import type { BackupOwner } from "../../../../host/sovereignty/backup/manifest.ts";
 import { restoreBackup } from "../../../../host/sovereignty/backup/restore.ts";
 import { registerFileOf, type Vault } from "../../../../host/sovereignty/index.ts";
 import type { StorePlace } from "../../../../host/store/index.ts";
+import type { SigningKey } from "../../../../protocol/index.ts";
 import { NETWORK_TIME_MS } from "../../../helpers/network.ts";
 import { freshRandom, localKeys } from "../sealed-vault.ts";
 import { newFixture, newFolder, stocked, type Fixture } from "../vault-fixture.ts";
@@ -70,19 +72,25 @@ export function restore(
     readonly name?: string;
     readonly registerFile?: string;
     readonly erasedSince?: readonly string[];
+    /** Absent: the Vault by the key that it has from the beginning. */
+    readonly owner?: BackupOwner;
   },
 ) {
   const { actor } = world.fixture;
   const { erasedSince } = args;
   return restoreBackup({
     from: foldersOf(world, args.name),
-    owner: { vaultId: actor.actorId, publicKey: actor.signing.publicKey, formerKeys: [] },
+    owner: args.owner ?? { vaultId: actor.actorId, ...neverRotated(actor.signing) },
     to: args.to,
     registerFile: args.registerFile ?? registerFileOf(world.secretsFile),
     erasedSince: erasedSince === undefined ? null : lines(erasedSince),
     nowMs: () => NETWORK_TIME_MS,
     report: () => undefined,
   });
+}
+
+function neverRotated({ publicKey }: SigningKey) {
+  return { publicKey, formerKeys: [] };
 }
 
 async function* lines(subjects: readonly string[]): AsyncGenerator<string> {
