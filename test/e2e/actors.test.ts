@@ -85,7 +85,9 @@ test("[GS-3] an operator registers a Vault, stakes it, and rotates a key", async
   await cosigned(2);
   const line = "vault-4 enterprise, active: 1000 bonded of 1000 needed\n";
   expect(await actor("list")).toContain(line);
-  await actor("rotate", "vault-1", keysAt("next"), "--key", seedAt("own"));
+  const said = await actor("rotate", "vault-1", keysAt("next"), "--key", seedAt("own"));
+  expect(said).toContain("decided\nnext: stop vault-1");
+  expect(fs.readdirSync(keysAt("next"))).toContain("signing.seed.history");
   const { signing } = await testActor("vault-1-next", "enterprise");
   expect(await get("/vault-1")).toMatchObject({
     signing_key: hex(signing.publicKey),
