@@ -85,6 +85,10 @@ test("[GS-3] an operator registers a Vault, stakes it, and rotates a key", async
   await cosigned(2);
   const line = "vault-4 enterprise, active: 1000 bonded of 1000 needed\n";
   expect(await actor("list")).toContain(line);
+  writeKeys("present", "vault-1");
+  const same = ["rotate", "vault-1", keysAt("present"), "--key", seedAt("own"), "--dir", folder];
+  expect(await speak("governance", "actor", ...same)).toMatchObject({ exit: 2 });
+  expect(fs.readdirSync(keysAt("present"))).toHaveLength(2);
   const said = await actor("rotate", "vault-1", keysAt("next"), "--key", seedAt("own"));
   expect(said).toContain("decided\nnext: stop vault-1");
   expect(fs.readdirSync(keysAt("next"))).toContain("signing.seed.history");

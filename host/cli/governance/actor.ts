@@ -6,6 +6,7 @@ import {
   actorRole,
   applyGovernanceEvent,
   boxKeyPairFromSeed,
+  equalBytes,
   hex,
   signingKeyFromSeed,
   type GovernanceDecision,
@@ -135,6 +136,9 @@ async function rotation(
     throw new UsageError(`actor: expected a registered one, got ${actor_id}`);
   }
   const { signing, seedFile, boxKey } = await keysIn(folder);
+  if (actor.keys.some(({ signingKey }) => equalBytes(signingKey, signing.publicKey))) {
+    throw new UsageError(`FOLDER: expected new keys, got some that ${actor_id} has had`);
+  }
   await writeKeyHistory(seedFile, actor, { actorId: actor_id, key: signing });
   return KEY_ROTATION.sign(
     {
