@@ -78,6 +78,17 @@ export {
   columnsOfScope,
 } from "./semantics/semantics.ts";
 export {
+  CANDIDATES_MAX,
+  aggregateCandidates,
+  judgePromotion,
+  promotionSchema,
+  type CandidateReport,
+  type Precondition,
+  type Promotion,
+  type PromotionJudgement,
+} from "./semantics/promotion.ts";
+export { judgeVaultScoped, vaultScopedSchema, type VaultScoped } from "./semantics/vault-scoped.ts";
+export {
   LOCAL_ATTRIBUTE_CANDIDATE,
   candidateWindowSchema,
   exceptionSchema,

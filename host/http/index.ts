@@ -13,7 +13,12 @@ export type {
 } from "./governance-views.ts";
 export { NodeClient, type NodeIdentity } from "./node-client.ts";
 export { addNodeRoutes, type NodeRoutesContext, type TaskRounds } from "./node-routes.ts";
-export { candidateAnswer, poolAnswer } from "./vault/attributes-routes.ts";
+export {
+  candidateAnswer,
+  judgementAnswer,
+  poolAnswer,
+  promotionFile,
+} from "./vault/attributes-routes.ts";
 export { VaultClient, type IngestAnswer, type VaultQuery } from "./vault/client.ts";
 export { addVaultRoutes, type VaultRoutesContext } from "./vault/index.ts";
 export { plainJson } from "./plain-json.ts";

@@ -90,7 +90,7 @@ function wordsOf(name: string): ReadonlySet<string> {
 }
 
 /** Whether a column of this type can be an attribute of that type. A date is text there. */
-function fits(type: LocalType, canonical: CanonicalAttribute["type"]): boolean {
+export function fits(type: LocalType, canonical: CanonicalAttribute["type"]): boolean {
   switch (canonical) {
     case "integer":
       return type === "integer";

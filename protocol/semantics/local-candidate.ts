@@ -69,6 +69,11 @@ export function windowEpochs(
   return active.includes(domainId) ? ACTIVE_WINDOW_EPOCHS : WINDOW_EPOCHS;
 }
 
+/** How many epochs a window has. */
+export function windowEpochsOf({ first_epoch, last_epoch }: CandidateWindow): number {
+  return last_epoch - first_epoch + 1;
+}
+
 /** The last regular window that has ended. @throws {@link RefusedError} DERIVATION_CANDIDATE_REFUSED before the first */
 export function lastWindow(governance: GovernanceState, domainId: string): CandidateWindow {
   const length = windowEpochs(governance, domainId);
@@ -89,7 +94,7 @@ export function requireWindow(
   subject: CandidateSubject,
 ): void {
   const { first_epoch: first, last_epoch: last } = window;
-  const count = last - first + 1;
+  const count = windowEpochsOf(window);
   if (count < 1 || count > WINDOW_EPOCHS_MAX || last >= governance.epoch.epochId) {
     throw refused("window", "epochs that have ended, 64 at most", `${first} to ${last}`);
   }

@@ -1,8 +1,11 @@
 import { writeFile } from "node:fs/promises";
 
-import { fromHex } from "#protocol";
+import { fromHex, hex } from "#protocol";
 
-import { candidateAnswer, poolAnswer } from "../../http/index.ts";
+import { candidateAnswer, judgementAnswer, poolAnswer, promotionFile } from "../../http/index.ts";
+import { readAuthored } from "../authored-file.ts";
+import { readBoundedFile } from "../bounded-file.ts";
+import { EXIT } from "../io.ts";
 import { tableText, type VaultCall, type VaultCommand } from "./command.ts";
 
 /** Columns that map to no canonical attribute. */
@@ -32,6 +35,19 @@ bytes. The window is the domain's last one, unless an approved proposal that reg
       out: { value: "FILE", summary: "write the signed summary there" },
     },
     run: makeCandidate,
+  },
+  {
+    name: "attributes promote",
+    summary: "judge whether a column could be promoted",
+    help: `Judges the promotion in FILE, YAML or JSON, and names every precondition. It changes nothing. To "canonical", by candidates
+of several Vaults: when all are met, --out writes the registry document that proposes the attribute, for symphony registry
+apply. To "vault_scoped_query": no task can query such a column yet. Exit code 0 when all are met, 1 when not.`,
+    words: ["FILE"],
+    options: {
+      candidate: { value: "FILE", summary: "a Vault's signed summary", many: true },
+      out: { value: "FILE", summary: "write the registry document there" },
+    },
+    run: promote,
   },
 ];
 
@@ -72,4 +88,33 @@ async function makeCandidate(call: VaultCall): Promise<number> {
     ...signals.map((one) => [one.kind, `${one.attribute_id} ${one.confidence_percent}%`]),
   ];
   return call.show(answer, tableText(["candidate", ""], rows));
+}
+
+const PROMOTION = { subject: "promotion", bytesMax: 64 * 1024 };
+const CANDIDATE = { subject: "candidate", bytesMax: 16 * 1024 };
+
+async function promote(call: VaultCall): Promise<number> {
+  const promotion = await readAuthored(call.words[0] ?? "", promotionFile, PROMOTION);
+  const candidates: string[] = [];
+  for (const file of call.all("candidate")) {
+    candidates.push(hex(await readBoundedFile(file, CANDIDATE)));
+  }
+  const client = await call.client();
+  const body = { promotion, candidates };
+  const answer = await client.post("/v1/vault/attributes/promotion", body);
+  const { preconditions, all_met, proposes } = judgementAnswer.parse(answer);
+  const out = call.optional("out");
+  if (proposes !== null && out !== undefined && promotion.to === "canonical") {
+    const { semantic_version, ...definition } = promotion.definition;
+    const document = { semantic_version, attributes: [{ ...definition, status: proposes }] };
+    await writeFile(out, `${JSON.stringify(document, null, 2)}\n`, { flag: "wx" });
+  }
+  const rows = preconditions.map((each) => [
+    each.name,
+    each.met ? "met" : "NOT MET",
+    each.actual,
+    each.expected,
+  ]);
+  call.show(answer, tableText(["precondition", "", "is", "expected"], rows));
+  return all_met ? EXIT.ok : EXIT.refused;
 }

@@ -1,16 +1,26 @@
 import type { FastifyInstance } from "fastify";
 import {
+  CANDIDATES_MAX,
   candidateWindowSchema,
   exceptionSchema,
+  fromHex,
   hex,
   identifier,
+  judgePromotion,
   localTypeSchema,
   mappingSignalSchema,
+  promotionSchema,
+  vaultScopedSchema,
+  type SemanticRegistration,
 } from "#protocol";
 import { z } from "zod";
 
+import { plainJson } from "../plain-json.ts";
 import { addRoute, fromBody, fromQuery, json } from "../route.ts";
 import type { VaultRoutesContext } from "./context.ts";
+
+/** 256 candidates in hex, and a definition. */
+const PROMOTION_BYTES_MAX = 9 * 1024 * 1024;
 
 const scopeQuery = z.strictObject({ scope: identifier });
 const candidateBody = z.strictObject({
@@ -27,6 +37,47 @@ export const candidateAnswer = z.object({
   ...{ type: localTypeSchema, noised_rows: z.number(), epochs_present: z.number() },
   ...{ epsilon_micro: z.number(), signals: z.array(mappingSignalSchema).readonly() },
   signed: z.string(),
+});
+
+const signedHex = z
+  .string()
+  .max(32_768)
+  .regex(/^(?:[0-9a-f]{2})+$/, { error: "expected hex digits in pairs" });
+/** A promotion as a file has it: candidates of other Vaults are added. */
+export const promotionFile = z.discriminatedUnion("to", [
+  z.strictObject({
+    to: z.literal("vault_scoped_query"),
+    scope: identifier,
+    column: z.string().min(1).max(128),
+    ...vaultScopedSchema.shape,
+  }),
+  z.strictObject({
+    to: z.literal("canonical"),
+    ...promotionSchema.shape,
+    exception: exceptionSchema.nullable(),
+  }),
+]);
+const promotionBody = z.strictObject({
+  promotion: promotionFile,
+  candidates: z.array(signedHex).max(CANDIDATES_MAX).default([]),
+});
+/** What came of judging a promotion. Nothing was promoted: governance may be asked for what `registration` says. */
+export const judgementAnswer = z.object({
+  to: z.enum(["vault_scoped_query", "canonical"]),
+  preconditions: z
+    .array(
+      z.object({
+        ...{ name: z.string(), met: z.boolean() },
+        ...{ expected: z.string(), actual: z.string() },
+      }),
+    )
+    .readonly(),
+  all_met: z.boolean(),
+  evidence_digest: z.string().nullable(),
+  /** The state that governance's decision would give the attribute; null when it is not to be asked. */
+  proposes: z.enum(["proposed", "registered"]).nullable(),
+  /** What it would decide, byte strings in hex. */
+  registration: z.unknown(),
 });
 
 /** The pool of a record scope. */
@@ -74,4 +125,46 @@ export function addAttributesRoutes(server: FastifyInstance, context: VaultRoute
       return { ...said, signed: hex(signed) };
     },
   });
+  addRoute(server, {
+    method: "POST",
+    path: "/v1/vault/attributes/promotion",
+    summary: "Judges whether a column could be promoted, and changes nothing.",
+    takes: fromBody(promotionBody),
+    gives: json(judgementAnswer),
+    bodyBytesMax: PROMOTION_BYTES_MAX,
+    handle: async (body) => judge(context, body),
+  });
+}
+
+async function judge(
+  { vault, scope: scopeOf, governance }: VaultRoutesContext,
+  { promotion, candidates }: z.output<typeof promotionBody>,
+) {
+  if (promotion.to === "canonical") {
+    const { to, exception, ...defined } = promotion;
+    const signed = candidates.map(fromHex);
+    const judged = judgePromotion(governance(), { promotion: defined, signed, exception });
+    const { preconditions, report, registration } = judged;
+    return {
+      ...{ to, preconditions, all_met: registration !== null },
+      evidence_digest: hex(report.evidence_digest),
+      proposes: proposedState(registration),
+      registration: plainJson(registration),
+    };
+  }
+  const { to, scope, column, ...declared } = promotion;
+  const { record_scope_id: recordScope, domain_id: domainId } = scopeOf(scope).recordScope;
+  const preconditions = await vault.attributes.judgeVaultScoped({
+    ...{ recordScope, domainId, column: column.normalize("NFC"), declared },
+    governance: governance(),
+  });
+  const all_met = preconditions.every(({ met }) => met);
+  return { to, preconditions, all_met, evidence_digest: null, proposes: null, registration: null };
+}
+
+function proposedState(
+  registration: SemanticRegistration | null,
+): "proposed" | "registered" | null {
+  if (registration === null) return null;
+  return registration.transitions.length > 0 ? "registered" : "proposed";
 }

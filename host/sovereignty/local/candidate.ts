@@ -13,6 +13,7 @@ import {
   lastWindow,
   localTypeSchema,
   mappingSignals,
+  parseCose,
   requireWindow,
   type CandidateWindow,
   type GovernanceState,
@@ -113,8 +114,10 @@ function sameSubject(
   signed: Uint8Array,
   { attributeId }: CandidateAsked,
 ) {
-  const candidate = LOCAL_ATTRIBUTE_CANDIDATE.verify(signed, signingKey.publicKey);
-  if (candidate.attribute_id === attributeId) return { candidate, signed };
+  const candidate = LOCAL_ATTRIBUTE_CANDIDATE.decode(parseCose(signed).payload);
+  // Equal bytes, but for the key: the Vault may have another by now.
+  const again = LOCAL_ATTRIBUTE_CANDIDATE.sign(candidate, signingKey);
+  if (candidate.attribute_id === attributeId) return { candidate, signed: again };
   throw new ConflictError(
     { code: "DERIVATION_CANDIDATE_REFUSED", attribute_id: candidate.attribute_id },
     `attribute_id: expected ${candidate.attribute_id}, for which the column is a candidate, got ${attributeId}`,

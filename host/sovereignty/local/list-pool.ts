@@ -54,6 +54,11 @@ export interface PoolPage {
 /** Epochs whose columns are listed, the open one included. */
 const LISTED_EPOCHS = 10;
 
+/** The epochs whose columns are listed and judged. */
+export function lastEpochs(epochId: number): EpochSpan {
+  return { first: Math.max(0, epochId - LISTED_EPOCHS + 1), last: epochId };
+}
+
 /** The pool entries of a record scope in the last ten epochs, by name; 256 at most. */
 export async function listPool(
   { store, secrets }: VaultContext,
@@ -64,7 +69,7 @@ export async function listPool(
   },
 ): Promise<PoolPage> {
   const { recordScope, epochId, semantics } = args;
-  const span = { first: Math.max(0, epochId - LISTED_EPOCHS + 1), last: epochId };
+  const span = lastEpochs(epochId);
   const columns = await poolColumns(store.db, recordScope, span);
   const signals = mappingSignals(
     semantics,

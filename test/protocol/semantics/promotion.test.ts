@@ -1,0 +1,221 @@
+import { expect, test } from "vitest";
+
+import {
+  LOCAL_ATTRIBUTE_CANDIDATE,
+  aggregateCandidates,
+  genesisState,
+  judgePromotion,
+  judgeVaultScoped,
+  registerSemantics,
+  resolveRequest,
+  type DerivationRule,
+  type GovernanceState,
+  type LocalAttributeCandidate,
+  type Promotion,
+} from "../../../protocol/index.ts";
+import { exactGranularity } from "../../helpers/network-data.ts";
+import { createNetwork, type TestActor } from "../../helpers/network.ts";
+import { testRequest } from "../../helpers/network-task.ts";
+
+const network = await createNetwork({ vaultCount: 3 });
+const genesis = genesisState(network.genesisBytes);
+const governance: GovernanceState = { ...genesis, epoch: { ...genesis.epoch, epochId: 10 } };
+const [first, second, third] = network.vaults;
+
+const promotion: Promotion = {
+  definition: {
+    ...{ attribute_id: "customer.years", domain_id: "customer", semantic_version: "semantics-2" },
+    ...{ scope: "network", supersedes: null, type: "integer", scale: 0 },
+    ...{ range: { min: 0, max: 120 }, directly_queryable: true, default_privacy_class: 3 },
+    default_query_granularity: exactGranularity("integer"),
+    privacy_impact_epsilon_micro: 1_000,
+  },
+  resolutions: [],
+};
+
+function candidateOf(
+  vault: TestActor | undefined,
+  changes: Partial<LocalAttributeCandidate> = {},
+): Uint8Array {
+  if (vault === undefined) throw new Error("no such vault");
+  const candidate: LocalAttributeCandidate = {
+    ...{ genesis_digest: network.genesisDigest, vault_id: vault.actorId, domain_id: "customer" },
+    ...{ attribute_id: "customer.years", local_id: "local-1", semantic_version: "semantics-1" },
+    ...{ window: { first_epoch: 0, last_epoch: 9 }, type: "integer", noised_rows: 1_000 },
+    ...{ epochs_present: 9, epsilon_micro: 100_000, signals: [], ...changes },
+  };
+  return LOCAL_ATTRIBUTE_CANDIDATE.sign(candidate, vault.signing);
+}
+
+function judge(
+  signed: readonly Uint8Array[],
+  changes: Partial<Promotion> = {},
+  state = governance,
+) {
+  return judgePromotion(state, {
+    ...{ promotion: { ...promotion, ...changes }, signed, exception: null },
+  });
+}
+
+function unmet({ preconditions }: ReturnType<typeof judge>): string[] {
+  return preconditions.filter(({ met }) => !met).map(({ name }) => name);
+}
+
+const BOTH = [candidateOf(first), candidateOf(second)];
+
+test("[LA-2] what candidates say together is a report, the same in any order, and makes nothing active", () => {
+  const subject = { domainId: "customer", attributeId: "customer.years", exception: null };
+  const signal = { attribute_id: "customer.age", kind: "alias", confidence_percent: 70 } as const;
+  const surer = { ...signal, confidence_percent: 90 };
+  const all = [
+    candidateOf(first, { signals: [signal] }),
+    candidateOf(second, { epochs_present: 8, signals: [surer] }),
+    candidateOf(second, { local_id: "local-2", epochs_present: 2 }),
+  ];
+  const report = aggregateCandidates(governance, subject, all);
+  expect(report).toMatchObject({
+    ...{ vaults: ["vault-1", "vault-2"], domains: ["customer"], types: ["integer"] },
+    ...{ coverage_percent: 66, noised_rows: 3_000, stability_percent: 80, signals: [surer] },
+  });
+  expect(aggregateCandidates(governance, subject, all.toReversed())).toEqual(report);
+  expect(report.evidence).toHaveLength(3);
+});
+
+test("[LA-2] forged, foreign, repeated, mixed and unfinished candidates are no evidence", () => {
+  const other = { window: { first_epoch: 10, last_epoch: 19 } };
+  const faults: (readonly Uint8Array[])[] = [
+    [],
+    [candidateOf(network.submitter)],
+    [candidateOf(first, { vault_id: "vault-2" })],
+    [candidateOf(first, { genesis_digest: new Uint8Array(32) })],
+    [candidateOf(first, { attribute_id: "customer.shoe" })],
+    [candidateOf(first), candidateOf(first)],
+    [candidateOf(first, other)],
+    [candidateOf(first, { window: { first_epoch: 0, last_epoch: 4 } })],
+    [candidateOf(first), candidateOf(second, other)],
+  ];
+  for (const signed of faults) {
+    expect(() => judge(signed)).toThrow(
+      expect.objectContaining({ code: "DERIVATION_CANDIDATE_REFUSED" }),
+    );
+  }
+  const altered = candidateOf(first);
+  altered[altered.length - 1] = (altered.at(-1) ?? 0) ^ 1;
+  expect(() => judge([altered])).toThrow(
+    expect.objectContaining({ code: "PROOF_SIGNATURE_INVALID" }),
+  );
+});
+
+test("[LA-4] what meets every precondition is proposed, and governance's registry takes it so", () => {
+  const { registration, preconditions } = judge(BOTH);
+  expect(preconditions.map(({ name }) => name)).toEqual([
+    ...["coverage", "stability", "domain_binding", "type", "no_conflict", "new_name"],
+  ]);
+  expect(registration?.attributes).toMatchObject([{ status: "proposed", effective_from: null }]);
+  if (registration === null) throw new Error("expected a registration");
+  const { semantics } = registerSemantics(governance, registration);
+  expect(semantics.attributes.at(-1)).toMatchObject({ status: "proposed" });
+  expect(governance.semantics.attributes).not.toEqual(semantics.attributes);
+});
+
+test("[LA-4] each precondition alone keeps an attribute from being proposed", () => {
+  const conflict = {
+    signals: [{ attribute_id: "customer.age", kind: "conflict", confidence_percent: 64 } as const],
+  };
+  const alias = { attribute_id: "customer.age", relation: "alias" } as const;
+  const replacement = { attribute_id: "customer.age", relation: "replacement" } as const;
+  const named = [candidateOf(first), candidateOf(second, conflict)];
+  const { definition } = promotion;
+  const cases: [string[], ReturnType<typeof judge>][] = [
+    [["coverage"], judge([candidateOf(first)])],
+    [["stability"], judge([candidateOf(first), candidateOf(second, { epochs_present: 7 })])],
+    [["domain_binding"], judge([candidateOf(first), candidateOf(third, { domain_id: "receipt" })])],
+    [["type"], judge([candidateOf(first), candidateOf(second, { type: "date" })])],
+    [["no_conflict"], judge(named)],
+    [["no_conflict"], judge(named, { resolutions: [replacement] })],
+    [[], judge(named, { resolutions: [alias] })],
+    [
+      [],
+      judge(named, {
+        definition: { ...definition, supersedes: "customer.age" },
+        resolutions: [replacement],
+      }),
+    ],
+    [
+      ["new_name"],
+      judge(
+        [first, second].map((vault) => candidateOf(vault, { attribute_id: "customer.age" })),
+        { definition: { ...definition, attribute_id: "customer.age" } },
+      ),
+    ],
+  ];
+  for (const [names, judged] of cases) {
+    expect(unmet(judged)).toEqual(names);
+    expect(judged.registration === null).toBe(names.length > 0);
+  }
+});
+
+const localId = `local-${"ab".repeat(20)}`;
+const column = { localId, domainId: "customer", epochsPresent: 5, epochsRequired: 5 };
+const source = {
+  ...{ domain_id: "customer", attribute_id: localId },
+  ...{ cross_domain_policy: null, mediation_authority: null },
+};
+const threshold: DerivationRule = {
+  ...{ rule_id: "r-1", semantic_version: "semantics-1", source_attributes: [source] },
+  ...{ output_scale: 0, output_range: { min: 0, max: 1 }, privacy_impact_epsilon_micro: 1 },
+  output_type: "integer",
+  transform_type: "threshold",
+  transform_params: { comparison: "at_least", boundary: 18 },
+};
+const declared = {
+  ...{ derivation_rule: threshold, privacy_class: 3 },
+  ...{ query_granularity: exactGranularity("integer"), allowed_usage_scope: "vault_local" },
+  operator_approves: true,
+};
+
+test("[LA-3] each precondition alone keeps a column from its own Vault's queries", () => {
+  type Declared = Parameters<typeof judgeVaultScoped>[1];
+  const judged = (changes: Partial<Declared>, epochsPresent = 5): string[] =>
+    judgeVaultScoped({ ...column, epochsPresent }, { ...declared, ...changes })
+      .filter(({ met }) => !met)
+      .map(({ name }) => name);
+  expect(judged({})).toEqual([]);
+  expect(judged({}, 4)).toEqual(["stability"]);
+  expect(judged({ derivation_rule: null })).toEqual(["derivation_rule"]);
+  const raw: DerivationRule = {
+    ...threshold,
+    transform_type: "passthrough",
+    transform_params: {},
+  };
+  expect(judged({ derivation_rule: raw })).toEqual(["derivation_rule"]);
+  const foreign: DerivationRule = {
+    ...threshold,
+    source_attributes: [source, { ...source, attribute_id: "a" }],
+  };
+  expect(judged({ derivation_rule: foreign })).toEqual(["derivation_rule"]);
+  expect(judged({ privacy_class: null })).toEqual(["privacy_class"]);
+  expect(judged({ query_granularity: null })).toEqual(["granularity"]);
+  expect(judged({ allowed_usage_scope: "analytics" })).toEqual(["scope"]);
+  expect(judged({ operator_approves: false })).toEqual(["operator_approval"]);
+});
+
+test("[LA-3] a Vault's own column resolves in no task, and no registration gives it to the network", async () => {
+  const operands = [{ attribute: localId, op: "eq" as const, value: 1 }];
+  for (const vaults of [network.vaults.slice(0, 1), network.vaults]) {
+    const request = await testRequest(network, {
+      task_class: "query",
+      predicate: { operator: "AND", operands },
+      audience_cap: 10,
+    });
+    const asked = { ...request, vault_ids: vaults.map(({ actorId }) => actorId) };
+    expect(() => resolveRequest(asked, governance)).toThrow(
+      expect.objectContaining({ code: "DERIVATION_UNRESOLVED" }),
+    );
+  }
+  const renamed = { ...promotion.definition, attribute_id: localId };
+  const signed = [first, second].map((vault) => candidateOf(vault, { attribute_id: localId }));
+  expect(() => judge(signed, { definition: renamed })).toThrow(
+    expect.objectContaining({ code: "DERIVATION_REGISTRY_INVALID" }),
+  );
+});
