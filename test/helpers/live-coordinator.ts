@@ -2,6 +2,7 @@ import { randomBytes } from "node:crypto";
 import * as fs from "node:fs";
 import os from "node:os";
 import path from "node:path";
+import { setTimeout } from "node:timers/promises";
 
 import { formatTrust } from "../../host/evidence/trust.ts";
 import { TaskClient } from "../../host/client/index.ts";
@@ -31,7 +32,7 @@ export interface LiveCoordinator {
   node(actor: TestActor): NodeClient;
   /** The next piece of work of an actor, verified; waits for it. */
   work(actor: TestActor): Promise<WorkItem>;
-  /** Has every Vault cosign the governance log, which tasks wait for. */
+  /** Has every Vault cosign the governance log, and waits until the coordinator knows: tasks and readers wait for it. */
   cosign(): Promise<void>;
   stop(): Promise<void>;
 }
@@ -87,7 +88,9 @@ export async function startCoordinator(
       return WORK_ITEM.verify(item ?? new Uint8Array(0), network.coordinator.signing.publicKey);
     },
     cosign: async () => {
-      for (const vault of network.vaults) await cosign(live, vault);
+      let size = Infinity;
+      for (const vault of network.vaults) size = Math.min(size, await cosign(live, vault));
+      await cosigned(live, size);
     },
     stop: async () => {
       stop.abort();
@@ -95,6 +98,17 @@ export async function startCoordinator(
     },
   };
   return live;
+}
+
+/** Waits for the coordinator, which looks at answers when its next turn comes. */
+async function cosigned({ client, network }: LiveCoordinator, size: number): Promise<void> {
+  const deadlineMs = Date.now() + WAIT_MS;
+  while (Date.now() < deadlineMs) {
+    const known = await client.governance(network.genesisDigest).catch(() => undefined);
+    if (known !== undefined && known.sequence >= size) return;
+    await setTimeout(20);
+  }
+  throw new Error(`coordinator: expected it to know ${size} cosigned events`);
 }
 
 function writeFooting(network: TestNetwork, folder: string): void {
@@ -119,14 +133,17 @@ function newNode(url: string, actor: TestActor): NodeClient {
   });
 }
 
-async function cosign(live: LiveCoordinator, vault: TestActor): Promise<void> {
+/** @returns How many events were cosigned. */
+async function cosign(live: LiveCoordinator, vault: TestActor): Promise<number> {
   const { work_id: workId, work } = await live.work(vault);
   // Work on tasks stays undone: it is another test's, or nobody's.
   if (work.kind !== "cosign") return cosign(live, vault);
-  const note = cosignCheckpoint(GOVERNANCE_SNAPSHOT.decode(work.governance).checkpoint, {
+  const { checkpoint, events } = GOVERNANCE_SNAPSHOT.decode(work.governance);
+  const note = cosignCheckpoint(checkpoint, {
     signerName: vault.actorId,
     key: vault.signing,
     timeSeconds: Math.floor(Date.now() / 1000),
   });
   await live.node(vault).complete(workId, { answer: utf8(note), code: null });
+  return events.length;
 }
