@@ -14,6 +14,8 @@ export function setup(): void {
   chmodSync(folder, 0o711);
   process.env["TMPDIR"] = folder;
   process.env["NODE_COMPILE_CACHE"] = join(folder, "compiled");
+  // A run that gives up at the first failure ends without its teardown.
+  process.once("exit", teardown);
 }
 
 export function teardown(): void {
