@@ -1,5 +1,7 @@
 import type { SymphonyClient, Task } from "symphony/client";
 
+import { run } from "./run.ts";
+
 /** What `examples/compute.json` asks. */
 export const TASK: Task = {
   record_scope: "customers",
@@ -40,16 +42,8 @@ export const TASK: Task = {
 
 /** How a registered model scores everyone: a noised histogram. */
 export async function scoreEveryone(client: SymphonyClient, task: Task = TASK): Promise<string> {
-  const { outcome, faults } = await client.dryRun(task);
-  if (outcome === "refused") return faults.map(({ detail }) => detail).join("\n");
-  const { task_id: taskId } = await client.submit(task);
-  const { state, reason, delivered } = await client.ended(taskId);
-  if (!delivered) return `${state}: ${reason ?? "no reason given"}`;
-  const { result } = await client.result(taskId);
-  switch (result.kind) {
-    case "histogram":
-      return `noised counts of the bins: ${result.counts.map((count) => count ?? "few").join(", ")}`;
-    default:
-      return "fewer people than may be told";
-  }
+  const result = await run(client, task);
+  if (typeof result === "string") return result;
+  if (result.kind !== "histogram") return "fewer people than may be told";
+  return `noised counts of the bins: ${result.counts.map((count) => count ?? "few").join(", ")}`;
 }

@@ -1,5 +1,7 @@
 import type { SymphonyClient, Task } from "symphony/client";
 
+import { run } from "./run.ts";
+
 /** What `examples/parse.json` asks. */
 export const TASK: Task = {
   record_scope: "receipts",
@@ -14,16 +16,8 @@ export const TASK: Task = {
 
 /** One receipt, read. Its commitment is the first parameter: a Vault's operator lists them. */
 export async function readReceipt(client: SymphonyClient, task: Task = TASK): Promise<string> {
-  const { outcome, faults } = await client.dryRun(task);
-  if (outcome === "refused") return faults.map(({ detail }) => detail).join("\n");
-  const { task_id: taskId } = await client.submit(task);
-  const { state, reason, delivered } = await client.ended(taskId);
-  if (!delivered) return `${state}: ${reason ?? "no reason given"}`;
-  const { result } = await client.result(taskId);
-  switch (result.kind) {
-    case "receipt":
-      return `a receipt of ${result.receipt.merchant?.value ?? "somebody"}`;
-    default:
-      return "nothing";
-  }
+  const result = await run(client, task);
+  if (typeof result === "string") return result;
+  if (result.kind !== "receipt") return "nothing";
+  return `a receipt of ${result.receipt.merchant?.value ?? "somebody"}`;
 }

@@ -1,5 +1,7 @@
 import type { SymphonyClient, Task } from "symphony/client";
 
+import { run } from "./run.ts";
+
 /** What `examples/query.json` asks. */
 export const TASK: Task = {
   record_scope: "customers",
@@ -31,16 +33,8 @@ export const TASK: Task = {
 
 /** How many people between 25 and 64 can be reached by telephone: a noised count. */
 export async function countReachable(client: SymphonyClient, task: Task = TASK): Promise<string> {
-  const { outcome, faults } = await client.dryRun(task);
-  if (outcome === "refused") return faults.map(({ detail }) => detail).join("\n");
-  const { task_id: taskId } = await client.submit(task);
-  const { state, reason, delivered } = await client.ended(taskId);
-  if (!delivered) return `${state}: ${reason ?? "no reason given"}`;
-  const { result } = await client.result(taskId);
-  switch (result.kind) {
-    case "audience":
-      return `about ${result.size} people`;
-    default:
-      return "fewer people than may be told";
-  }
+  const result = await run(client, task);
+  if (typeof result === "string") return result;
+  if (result.kind !== "audience") return "fewer people than may be told";
+  return `about ${result.size} people`;
 }

@@ -1,5 +1,7 @@
 import type { SymphonyClient, Task } from "symphony/client";
 
+import { run } from "./run.ts";
+
 /** What `examples/train.json` asks. */
 export const TASK: Task = {
   record_scope: "customers",
@@ -50,16 +52,8 @@ export const TASK: Task = {
 
 /** A model, trained over three Vaults: an ONNX file. */
 export async function trainModel(client: SymphonyClient, task: Task = TASK): Promise<string> {
-  const { outcome, faults } = await client.dryRun(task);
-  if (outcome === "refused") return faults.map(({ detail }) => detail).join("\n");
-  const { task_id: taskId } = await client.submit(task);
-  const { state, reason, delivered } = await client.ended(taskId);
-  if (!delivered) return `${state}: ${reason ?? "no reason given"}`;
-  const { result } = await client.result(taskId);
-  switch (result.kind) {
-    case "model":
-      return `an ONNX model of ${result.model.length} bytes`;
-    default:
-      return "fewer people than may be told";
-  }
+  const result = await run(client, task);
+  if (typeof result === "string") return result;
+  if (result.kind !== "model") return "fewer people than may be told";
+  return `an ONNX model of ${result.model.length} bytes`;
 }
