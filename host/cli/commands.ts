@@ -1,86 +1,173 @@
-import { attestHelp, runAttest } from "./attest/command.ts";
-import { runDoctor, DOCTOR_HELP } from "./doctor/command.ts";
-import { EXPLAIN_HELP, runExplain } from "./explain/command.ts";
+import { readFileSync } from "node:fs";
+
+import { z } from "zod";
+
 import { EXIT, UsageError, type CliIo } from "./io.ts";
-import { GOVERNANCE_HELP, runGovernance } from "./governance/command.ts";
-import { KEYGEN_HELP, runKeygen } from "./keygen.ts";
-import { POLICY_HELP, runPolicy } from "./policy/command.ts";
-import { REGISTRY_HELP, runRegistry } from "./registry/command.ts";
-import { SUBMIT_HELP, runSubmit } from "./submit.ts";
-import { EXPORT_HELP, STATUS_HELP, runExport, runStatus } from "./task-commands.ts";
-import { INGEST_HELP, runIngest } from "./vault/ingest.ts";
-import { runVault, vaultHelp } from "./vault/index.ts";
-import { VERIFY_HELP, runVerify } from "./verify.ts";
+
+const packageSchema = z.object({ version: z.string() });
 
 interface Command {
   readonly run: (argv: readonly string[], io: CliIo) => Promise<number>;
   /** The help for words that hold `--help`. */
   readonly help: (argv: readonly string[]) => string;
-  readonly summary: string;
 }
 
-const COMMANDS: ReadonlyMap<string, Command> = new Map([
-  ["ingest", { run: runIngest, help: () => INGEST_HELP, summary: "put records into a Vault" }],
-  ["submit", { run: runSubmit, help: () => SUBMIT_HELP, summary: "sign and send a task" }],
-  ["status", { run: runStatus, help: () => STATUS_HELP, summary: "say where a task stands" }],
+interface NamedCommand {
+  readonly summary: string;
+  /** Loads what this command needs and no other's: the servers' code is most of the whole. */
+  readonly load: () => Promise<Command>;
+}
+
+const COMMANDS: ReadonlyMap<string, NamedCommand> = new Map([
+  [
+    "ingest",
+    {
+      summary: "put records into a Vault",
+      load: async () => {
+        const { INGEST_HELP, runIngest } = await import("./vault/ingest.ts");
+        return { run: runIngest, help: () => INGEST_HELP };
+      },
+    },
+  ],
+  [
+    "submit",
+    {
+      summary: "sign and send a task",
+      load: async () => {
+        const { SUBMIT_HELP, runSubmit } = await import("./submit.ts");
+        return { run: runSubmit, help: () => SUBMIT_HELP };
+      },
+    },
+  ],
+  [
+    "status",
+    {
+      summary: "say where a task stands",
+      load: async () => {
+        const { STATUS_HELP, runStatus } = await import("./task-commands.ts");
+        return { run: runStatus, help: () => STATUS_HELP };
+      },
+    },
+  ],
   [
     "export",
-    { run: runExport, help: () => EXPORT_HELP, summary: "write a task's evidence to a file" },
+    {
+      summary: "write a task's evidence to a file",
+      load: async () => {
+        const { EXPORT_HELP, runExport } = await import("./task-commands.ts");
+        return { run: runExport, help: () => EXPORT_HELP };
+      },
+    },
   ],
   [
     "explain",
     {
-      run: runExplain,
-      help: () => EXPLAIN_HELP,
       summary: "how a task was resolved, priced and judged",
+      load: async () => {
+        const { EXPLAIN_HELP, runExplain } = await import("./explain/command.ts");
+        return { run: runExplain, help: () => EXPLAIN_HELP };
+      },
     },
   ],
-  ["verify", { run: runVerify, help: () => VERIFY_HELP, summary: "check evidence offline" }],
-  ["attest", { run: runAttest, help: attestHelp, summary: "verify and explain attestation" }],
+  [
+    "verify",
+    {
+      summary: "check evidence offline",
+      load: async () => {
+        const { VERIFY_HELP, runVerify } = await import("./verify.ts");
+        return { run: runVerify, help: () => VERIFY_HELP };
+      },
+    },
+  ],
+  [
+    "attest",
+    {
+      summary: "verify and explain attestation",
+      load: async () => {
+        const { attestHelp, runAttest } = await import("./attest/command.ts");
+        return { run: runAttest, help: attestHelp };
+      },
+    },
+  ],
   [
     "vault",
-    { run: runVault, help: vaultHelp, summary: "a Vault's operator: consent, grants, audit" },
+    {
+      summary: "a Vault's operator: consent, grants, audit",
+      load: async () => {
+        const { runVault, vaultHelp } = await import("./vault/index.ts");
+        return { run: runVault, help: vaultHelp };
+      },
+    },
   ],
   [
     "registry",
     {
-      run: runRegistry,
-      help: () => REGISTRY_HELP,
       summary: "what attributes mean: show and register changes",
+      load: async () => {
+        const { REGISTRY_HELP, runRegistry } = await import("./registry/command.ts");
+        return { run: runRegistry, help: () => REGISTRY_HELP };
+      },
     },
   ],
   [
     "policy",
     {
-      run: runPolicy,
-      help: () => POLICY_HELP,
       summary: "what the network permits: judge, compare and announce versions",
+      load: async () => {
+        const { POLICY_HELP, runPolicy } = await import("./policy/command.ts");
+        return { run: runPolicy, help: () => POLICY_HELP };
+      },
     },
   ],
   [
     "governance",
     {
-      run: runGovernance,
-      help: () => GOVERNANCE_HELP,
       summary: "who decides: propose, vote, see where it stands",
+      load: async () => {
+        const { GOVERNANCE_HELP, runGovernance } = await import("./governance/command.ts");
+        return { run: runGovernance, help: () => GOVERNANCE_HELP };
+      },
     },
   ],
-  ["keygen", { run: runKeygen, help: () => KEYGEN_HELP, summary: "create an actor's keys" }],
-  ["doctor", { run: runDoctor, help: () => DOCTOR_HELP, summary: "say what this machine can run" }],
+  [
+    "keygen",
+    {
+      summary: "create an actor's keys",
+      load: async () => {
+        const { KEYGEN_HELP, runKeygen } = await import("./keygen.ts");
+        return { run: runKeygen, help: () => KEYGEN_HELP };
+      },
+    },
+  ],
+  [
+    "doctor",
+    {
+      summary: "say what this machine can run",
+      load: async () => {
+        const { DOCTOR_HELP, runDoctor } = await import("./doctor/command.ts");
+        return { run: runDoctor, help: () => DOCTOR_HELP };
+      },
+    },
+  ],
 ]);
+
+/** Commands that the launcher gives to the simulator (bin/symphony.js). */
+const SIMULATED = [
+  ["demo", "run four tasks on a simulated network and verify their evidence"],
+  ["up", "start the simulated network that the demo left"],
+  ["sim", "parts of the simulator on their own, such as its key service"],
+] as const;
 
 /** The overview that \`symphony --help\` prints. */
 export function overview(): string {
-  const lines = [...COMMANDS].map(([name, { summary }]) => `  ${name.padEnd(10)} ${summary}`);
+  const here = [...COMMANDS].map(([name, { summary }]) => [name, summary] as const);
   return [
     "symphony COMMAND [...]",
     "",
-    "  demo       run four tasks on a simulated network and verify their evidence",
-    "  up         start the simulated network that the demo left",
-    "  sim        parts of the simulator on their own, such as its key service",
-    ...lines,
+    ...[...SIMULATED, ...here].map(([name, summary]) => `  ${name.padEnd(10)} ${summary}`),
     "",
-    "symphony COMMAND --help says more. Exit codes: 0 ok, 1 refused, 2 usage, 3 unavailable, 70 a bug.",
+    "symphony COMMAND --help says more; symphony --version says which this is.",
+    "Exit codes: 0 ok, 1 refused, 2 usage, 3 unavailable, 70 a bug.",
     "",
   ].join("\n");
 }
@@ -88,17 +175,37 @@ export function overview(): string {
 /** Runs one command of the host's command line. @throws UsageError and the command's own errors */
 export async function runCommand(argv: readonly string[], io: CliIo): Promise<number> {
   const [name, ...rest] = argv;
-  if (name === undefined || name === "--help" || name === "help") {
-    (name === undefined ? io.stderr : io.stdout)(overview());
-    return name === undefined ? EXIT.usage : EXIT.ok;
+  switch (name) {
+    case undefined:
+      io.stderr(overview());
+      return EXIT.usage;
+    case "--help":
+    case "help":
+      io.stdout(overview());
+      return EXIT.ok;
+    case "--version":
+      io.stdout(`symphony ${version()}\n`);
+      return EXIT.ok;
+    default:
+      return runNamed(name, rest, io);
   }
-  const command = COMMANDS.get(name);
-  if (command === undefined) {
-    throw new UsageError(`expected one of ${[...COMMANDS.keys()].join(", ")}, got ${name}`);
+}
+
+async function runNamed(name: string, rest: readonly string[], io: CliIo): Promise<number> {
+  const named = COMMANDS.get(name);
+  if (named === undefined) {
+    const names = [...SIMULATED.map(([word]) => word), ...COMMANDS.keys()].join(", ");
+    throw new UsageError(`expected one of ${names}, got ${name}`);
   }
+  const command = await named.load();
   if (rest.includes("--help")) {
     io.stdout(command.help(rest));
     return EXIT.ok;
   }
   return command.run(rest, io);
+}
+
+function version(): string {
+  const file = new URL("../../package.json", import.meta.url);
+  return packageSchema.parse(JSON.parse(readFileSync(file, "utf8"))).version;
 }

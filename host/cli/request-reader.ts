@@ -1,6 +1,6 @@
 import { z } from "zod";
 
-import { parametersFileSchema, requestFileSchema, type RequestFile } from "../http/index.ts";
+import { parametersFileSchema, requestFileSchema, type RequestFile } from "../http/request-file.ts";
 import { readAuthoredText } from "./authored-file.ts";
 import { parseStrict } from "./json-file.ts";
 

@@ -1,4 +1,4 @@
-import type { TaskDryRun } from "../http/index.ts";
+import type { TaskDryRun } from "../http/task-views.ts";
 
 /** What would come of a request, in lines for people. */
 export function dryRunLines({ outcome, faults, not_judged, meaning, cost }: TaskDryRun): string[] {

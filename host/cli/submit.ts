@@ -4,7 +4,9 @@ import { parseArgs } from "node:util";
 
 import { TASK_DRY_RUN, TASK_REQUEST, type TaskResult } from "#protocol";
 import { openDelivery } from "../delivery/index.ts";
-import { TaskClient, requestOf, type TaskEventView } from "../http/index.ts";
+import { requestOf } from "../http/request-file.ts";
+import { TaskClient } from "../http/task-client.ts";
+import type { TaskEventView } from "../http/task-views.ts";
 import { EXIT, UsageError, type CliIo } from "./io.ts";
 import { readSubmitter } from "./network-files.ts";
 import { readRequestFile } from "./request-reader.ts";

@@ -1,7 +1,7 @@
 import { writeFile } from "node:fs/promises";
 import { parseArgs } from "node:util";
 
-import { TaskClient } from "../http/index.ts";
+import { TaskClient } from "../http/task-client.ts";
 import { readJsonFile } from "../run/config.ts";
 import { join } from "node:path";
 import { EXIT, UsageError, type CliIo } from "./io.ts";

@@ -1,7 +1,8 @@
 import { SymphonyError } from "#protocol";
 import { z } from "zod";
 
-import { RemoteProblem, VaultClient } from "../../http/index.ts";
+import { RemoteProblem } from "../../http/task-client.ts";
+import { VaultClient } from "../../http/vault/client.ts";
 import { readOperator } from "../network-files.ts";
 import {
   FROZEN_REMEDY,

@@ -3,7 +3,8 @@ import { parseArgs } from "node:util";
 
 import { EVIDENCE_BYTES_MAX, fromHex, type Operand } from "#protocol";
 
-import { RemoteProblem, TaskClient, type TaskView } from "../../http/index.ts";
+import { RemoteProblem, TaskClient } from "../../http/task-client.ts";
+import type { TaskView } from "../../http/task-views.ts";
 import { ADMISSION_STEPS } from "../../requests/index.ts";
 import { readJsonFile } from "../../run/config.ts";
 import { readBoundedFile } from "../bounded-file.ts";

@@ -1,6 +1,6 @@
 import { parseArgs } from "node:util";
 
-import type { ProposalStanding } from "../../http/index.ts";
+import type { ProposalStanding } from "../../http/governance-views.ts";
 import { EXIT, UsageError, type CliIo } from "../io.ts";
 import { ACTOR_HELP, runActor } from "./actor.ts";
 import { readDecision } from "./decision-file.ts";

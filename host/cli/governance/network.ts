@@ -1,7 +1,7 @@
 import { join } from "node:path";
 
 import { fromHex, signingKeyFromSeed, type GovernanceState, type SigningKey } from "#protocol";
-import { TaskClient } from "../../http/index.ts";
+import { TaskClient } from "../../http/task-client.ts";
 import { readJsonFile, readSeed } from "../../run/config.ts";
 import { UsageError } from "../io.ts";
 import { networkFileSchema } from "../network-files.ts";

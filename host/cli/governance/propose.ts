@@ -12,7 +12,8 @@ import {
   type Vote,
 } from "#protocol";
 import { createGovernanceEvent } from "../../governance/index.ts";
-import { RemoteProblem, type ProposalStanding, type TaskClient } from "../../http/index.ts";
+import type { ProposalStanding } from "../../http/governance-views.ts";
+import { RemoteProblem, type TaskClient } from "../../http/task-client.ts";
 
 /** Longest wait for a log that others write to, and between two tries, milliseconds. */
 const TURN_MS_MAX = 20_000;

@@ -1,6 +1,6 @@
 import { hex, votersOf, type GovernanceState } from "#protocol";
 import { governanceView } from "../../governance/index.ts";
-import type { ProposalStanding } from "../../http/index.ts";
+import type { ProposalStanding } from "../../http/governance-views.ts";
 import type { Proposed } from "./propose.ts";
 
 /** What became of a proposal, in words. */

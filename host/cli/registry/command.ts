@@ -11,7 +11,7 @@ import {
   signingKeyFromSeed,
   type GovernanceState,
 } from "#protocol";
-import type { TaskClient } from "../../http/index.ts";
+import type { TaskClient } from "../../http/task-client.ts";
 import { readSeed } from "../../run/config.ts";
 import { readBoundedFile } from "../bounded-file.ts";
 import { reachNetwork, voterKeys } from "../governance/network.ts";

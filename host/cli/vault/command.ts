@@ -1,6 +1,6 @@
 import { parseArgs } from "node:util";
 
-import { VaultClient } from "../../http/index.ts";
+import { VaultClient } from "../../http/vault/client.ts";
 import { parseTime } from "../attest/options.ts";
 import { EXIT, UsageError, type CliIo } from "../io.ts";
 import { readOperator } from "../network-files.ts";

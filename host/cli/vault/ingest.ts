@@ -3,7 +3,7 @@ import { parseArgs } from "node:util";
 
 import { utf8 } from "#protocol";
 
-import { VaultClient, type IngestAnswer } from "../../http/index.ts";
+import { VaultClient, type IngestAnswer } from "../../http/vault/client.ts";
 import { MAPPING_BYTES_MAX, parseMapping, type IngestMapping } from "../../sovereignty/index.ts";
 import { readBoundedFile } from "../bounded-file.ts";
 import { EXIT, UsageError, type CliIo } from "../io.ts";

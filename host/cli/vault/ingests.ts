@@ -1,4 +1,4 @@
-import type { VaultClient } from "../../http/index.ts";
+import type { VaultClient } from "../../http/vault/client.ts";
 import type { VaultCommand } from "./command.ts";
 
 const PAGE_ROWS = 100;

@@ -1,6 +1,6 @@
 import { z } from "zod";
 
-import { RemoteProblem } from "../../http/index.ts";
+import { RemoteProblem } from "../../http/task-client.ts";
 import type { VaultCall } from "./command.ts";
 
 const jobAnswer = z.object({ job: z.number() });

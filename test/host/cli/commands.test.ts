@@ -193,3 +193,12 @@ test("each kind of error has its exit code, and only a bug shows where it was", 
   const { err: told } = await spoken(() => Promise.reject(refused));
   expect(told).toBe("symphony: POLICY_DECLINED: a: expected b\n");
 });
+
+test("--version says the package's version, and a word that is no command is told all there are", async () => {
+  const { version } = z
+    .object({ version: z.string() })
+    .parse(JSON.parse(fs.readFileSync(path.resolve("package.json"), "utf8")));
+  expect([await symphony("--version"), out]).toEqual([EXIT.ok, `symphony ${version}\n`]);
+  expect(await symphony("verfy")).toBe(EXIT.usage);
+  for (const word of ["demo", "up", "sim", "verify", "doctor"]) expect(err).toContain(word);
+});
