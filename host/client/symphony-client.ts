@@ -3,12 +3,15 @@ import { setTimeout } from "node:timers/promises";
 
 import {
   TASK_DRY_RUN,
+  TASK_ENVELOPE,
   TASK_REQUEST,
   UnavailableError,
+  governanceOnceOf,
   parseWith,
   type BoxKeyPair,
   type GovernanceState,
   type SigningKey,
+  type TaskEnvelope,
   type TaskRequest,
   type TaskResult,
 } from "#protocol";
@@ -17,6 +20,7 @@ import type { z } from "zod";
 import { openDelivery } from "../delivery/index.ts";
 import { requestFileSchema, requestOf } from "../http/request-file.ts";
 import { TaskClient, type ClientLimits } from "../http/task-client.ts";
+import { verifyEnvelope } from "../settlement/verify-envelope.ts";
 import { isOver, type TaskDryRun, type TaskEventView, type TaskView } from "../http/task-views.ts";
 
 /** Who asks. */
@@ -74,6 +78,18 @@ export class SymphonyClient {
 
   async status(taskId: string): Promise<TaskView> {
     return this.coordinator.status(taskId);
+  }
+
+  /**
+   * What admission bound a task to for good; verified against governance from the genesis on.
+   *
+   * @throws RemoteProblem EXECUTION_TASK_UNKNOWN until it is dispatched; AppraisalError, VerificationError when it is no
+   * envelope that admission could have assembled
+   */
+  async envelope(taskId: string): Promise<TaskEnvelope> {
+    const envelope = TASK_ENVELOPE.decode(await this.coordinator.envelope(taskId));
+    verifyEnvelope(envelope, governanceOnceOf(await this.governance(), envelope));
+    return envelope;
   }
 
   /**

@@ -135,9 +135,6 @@ export function json<T>(schema: z.ZodType<T>, status: 200 | 202 = 200): Answer<T
   return { status, type: "application/json", schema, send };
 }
 
-/** Answers with JSON that only its reader describes. */
-export const anyJson: Answer<unknown> = json(z.unknown());
-
 /** Answers with text or bytes of a content type. */
 export function content(type: string): Answer<string | Buffer | Readable> {
   const send = (reply: FastifyReply, value: string | Buffer | Readable): unknown =>

@@ -24,6 +24,7 @@ import {
 } from "./governance-views.ts";
 import {
   deliveryAnswer,
+  envelopeAnswer,
   snapshotAnswer,
   taskDryRunSchema,
   taskEventSchema,
@@ -85,6 +86,12 @@ export class TaskClient {
 
   async status(taskId: string): Promise<TaskView> {
     return taskViewSchema.parse(await this.#json(`/v1/tasks/${encodeURIComponent(taskId)}`));
+  }
+
+  /** Canonical TASK_ENVELOPE bytes of a task that admission has dispatched. */
+  async envelope(taskId: string): Promise<Uint8Array> {
+    const body = await this.#json(`/v1/tasks/${encodeURIComponent(taskId)}/envelope`);
+    return fromBase64(envelopeAnswer.parse(body).envelope);
   }
 
   /** Canonical DELIVERY bytes of a finished task. */

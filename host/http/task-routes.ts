@@ -17,6 +17,7 @@ import {
 import {
   afterQuery,
   deliveryAnswer,
+  envelopeAnswer,
   isOver,
   signedBody,
   snapshotAnswer,
@@ -36,6 +37,8 @@ export interface TaskRoutesContext {
   /** What would come of a request. */
   readonly dryRun: (signedQuestion: Uint8Array) => Promise<TaskDryRun>;
   readonly view: (taskId: string) => Promise<TaskView>;
+  /** Canonical TASK_ENVELOPE bytes. @throws RefusedError EXECUTION_TASK_UNKNOWN until admission has dispatched it */
+  readonly envelope: (taskId: string) => Promise<Uint8Array>;
   readonly events: (taskId: string, after: number) => Promise<readonly TaskEventView[]>;
   /** Resolves when something changed for a task, or after `waitMs`. */
   readonly wait: (taskId: string, waitMs: number) => Promise<void>;
@@ -80,6 +83,14 @@ export function addTaskRoutes(server: FastifyInstance, context: TaskRoutesContex
     takes: fromPath(taskPath),
     gives: json(taskViewSchema),
     handle: async ({ id }) => context.view(id),
+  });
+  addRoute(server, {
+    method: "GET",
+    path: "/v1/tasks/:id/envelope",
+    summary: "Gives what admission bound a task to for good, a `task-envelope`.",
+    takes: fromPath(taskPath),
+    gives: json(envelopeAnswer),
+    handle: async ({ id }) => ({ envelope: base64(await context.envelope(id)) }),
   });
   addOutcomeRoutes(server, context);
   addEventStream(server, context);

@@ -1,11 +1,11 @@
-import { base64 } from "#protocol";
+import { TASK_LIFECYCLE, base64, taskClass } from "#protocol";
 import { z } from "zod";
 
 /** What a caller may know of a task. `reason` is the SCP error code of its end, or null. */
 export const taskViewSchema = z.object({
   task_id: z.string(),
-  task_class: z.string(),
-  state: z.string(),
+  task_class: taskClass,
+  state: z.enum(TASK_LIFECYCLE.states),
   reason: z.string().nullable(),
   epoch_id: z.int(),
   policy_version: z.string(),
@@ -71,6 +71,9 @@ export const signedBody = z.strictObject({
     .max(256 * 1024)
     .refine(isBase64, { error: "expected standard padded base64" }),
 });
+
+/** Canonical bytes of a `task-envelope`. */
+export const envelopeAnswer = z.object({ envelope: standardBase64 });
 
 /** Canonical bytes of a delivery. */
 export const deliveryAnswer = z.object({ delivery: standardBase64 });

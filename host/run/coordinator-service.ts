@@ -191,7 +191,7 @@ export class CoordinatorService {
   }
 
   taskRoutes(): TaskRoutesContext {
-    const { admission, pipeline, queue, governance, blobs, settlement } = this.#parts;
+    const { admission, pipeline, queue, governance, register, blobs, settlement } = this.#parts;
     return {
       submit: async (signedRequest) => {
         const accepted = await admission.submit(signedRequest);
@@ -200,6 +200,7 @@ export class CoordinatorService {
       },
       dryRun: (signedQuestion) => admission.dryRun(signedQuestion),
       view: (taskId) => this.#view(taskId),
+      envelope: async (taskId) => TASK_ENVELOPE.encode(requireEnvelope(await register.get(taskId))),
       events: (taskId, after) => this.#events(taskId, after),
       wait: (taskId, waitMs) => queue.signals.wait(`task:${taskId}`, waitMs),
       delivery: (taskId) => pipeline.delivery(taskId),

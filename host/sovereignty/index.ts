@@ -16,7 +16,7 @@ export { type Beginning, type SlicePlan } from "./tasks/execution.ts";
 export { type RoundReference } from "./tasks/dispatch.ts";
 export { type ConsentDecision } from "./consent/consent.ts";
 export { revocationReason, type AccessGrant } from "./access/grants.ts";
-export { GRANTS_PAGE_MAX, grantState } from "./access/list-grants.ts";
+export { GRANTS_PAGE_MAX, grantState, type GrantState } from "./access/list-grants.ts";
 export { AUDIT_PAGE_MAX } from "./operator/audit.ts";
 export { INGEST_BATCH_ROWS_MAX } from "./records/ingest.ts";
 export { type IngestReport } from "./records/publish.ts";

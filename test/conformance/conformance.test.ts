@@ -26,13 +26,21 @@ test("[PL-2] knows small numbers", () => { expect(isSmall(1)).toBe(true); });
 test("[PL-3] is named by no mutant", () => { expect(1).toBe(1); });
 `;
 
+const DOOR_TEST = `import { expect, test } from "vitest";
+test("[PL-2] by the command line", () => { expect(1).toBe(1); });
+`;
+
 const ALIEN_TEST = `import { expect, test } from "vitest";
 test("[ZZ-9] names an id of nobody", () => { expect(1).toBe(1); });
 `;
 
 const Report = z.object({
   counts: z.object({ named: z.number(), passed: z.number(), proven: z.number() }),
-  requirements: z.array(z.object({ id: z.string(), proven: z.boolean(), unchecked: z.number() })),
+  requirements: z.array(
+    z.object({
+      ...{ id: z.string(), proven: z.boolean(), atDoor: z.boolean(), unchecked: z.number() },
+    }),
+  ),
   faults: z.array(z.string()),
 });
 
@@ -95,11 +103,13 @@ function runJson(root: string, ...args: string[]) {
 }
 
 test("proves an id by a passed test and a killed mutant, and remembers it", () => {
-  const root = project({ mutants: [KILLED] });
+  const files = { "test/host/cli/b.test.ts": DOOR_TEST };
+  const root = project({ mutants: [KILLED], files });
   const before = runJson(root);
   expect(before).toMatchObject({ code: 0, proven: [], faults: [] });
   expect(before.counts).toMatchObject({ named: 3, passed: 3, proven: 0 });
   expect(before.requirements.find(({ id }) => id === "PL-1")?.unchecked).toBe(1);
+  expect(before.requirements.flatMap(({ id, atDoor }) => (atDoor ? [id] : []))).toEqual(["PL-2"]);
   expect(runJson(root, "--mutants")).toMatchObject({ code: 0, proven: ["PL-1"], faults: [] });
   expect(runJson(root)).toMatchObject({ code: 0, proven: ["PL-1"] });
   expect(fs.readFileSync(path.join(root, "source.ts"), "utf8")).toBe(SOURCE);

@@ -12,7 +12,8 @@ import { treeHash } from "./tree.ts";
 const HELP = `npm run conformance -- [options] [--mutants [id...]]
 
 Prints the requirement ids against the tests that name them. An id is proven when a test named
-[id] ran and passed, and a registered mutant (test/conformance/mutants/*.json) makes it fail.
+[id] ran and passed, and a registered mutant (test/conformance/mutants/*.json) makes it fail. It is
+at a door when one of those tests goes through a running listener, the command line or the client.
 
   --mutants          run the mutants that have no verdict yet, of all ids or of those given
   --results FILE     use this vitest JSON report instead of running the tests

@@ -15,7 +15,12 @@ export interface Row {
   readonly unchecked: number;
   readonly passed: boolean;
   readonly proven: boolean;
+  /** Whether one of the tests that passed goes in by a door that users have: the listeners, the command line, the client. */
+  readonly atDoor: boolean;
 }
+
+/** Folders of tests that go through a running listener or the command line. */
+export const DOOR_FOLDERS = ["test/e2e/", "test/host/cli/", "test/host/client/", "test/host/http/"];
 
 /** A mutant with its verdict, if it has one for the tree as it is. */
 export interface JudgedMutant {
@@ -49,6 +54,7 @@ export function rowsOf(
       unchecked: mine.filter(({ verdict }) => verdict === undefined).length,
       passed,
       proven: passed && provenBy.length > 0,
+      atDoor: passing.some(({ file }) => DOOR_FOLDERS.some((folder) => file.startsWith(folder))),
     };
   });
 }
@@ -59,6 +65,7 @@ export interface Counts {
   readonly named: number;
   readonly passed: number;
   readonly proven: number;
+  readonly atDoor: number;
   readonly mutants: number;
   readonly unchecked: number;
 }
@@ -72,6 +79,7 @@ export function countsOf(rows: readonly Row[]): Counts {
     named: rows.filter(({ testsRun }) => testsRun > 0).length,
     passed: rows.filter(({ passed }) => passed).length,
     proven: rows.filter(({ proven }) => proven).length,
+    atDoor: rows.filter(({ atDoor }) => atDoor).length,
     mutants: sum(({ mutants }) => mutants),
     unchecked: sum(({ unchecked }) => unchecked),
   };
@@ -85,13 +93,14 @@ function provenText(row: Row): string {
   return row.unchecked > 0 ? "unchecked" : "no: no mutant";
 }
 
-/** The table for people: id, tests (passed/run), mutants (killed/registered), proven; then the counts. */
+/** The table for people: id, tests (passed/run), mutants (killed/registered), at a door, proven; then the counts. */
 export function renderTable(rows: readonly Row[]): string {
   const lines = rows.map((row) =>
     [
       row.id.padEnd(6),
       (row.testsRun > 0 ? `${row.testsPassed}/${row.testsRun}` : "-").padStart(7),
       (row.mutants > 0 ? `${row.killed}/${row.mutants}` : "-").padStart(7),
+      row.atDoor ? "door" : "    ",
       ` ${provenText(row)}`,
     ]
       .join("  ")
@@ -99,11 +108,11 @@ export function renderTable(rows: readonly Row[]): string {
   );
   const counts = countsOf(rows);
   return [
-    `${"id".padEnd(6)}  ${"tests".padStart(7)}  ${"mutants".padStart(7)}   proven`,
+    `${"id".padEnd(6)}  ${"tests".padStart(7)}  ${"mutants".padStart(7)}  ${"at".padEnd(4)}   proven`,
     ...lines,
     "",
     `${counts.requirements} requirements: ${counts.named} named by a test, ` +
-      `${counts.passed} passed, ${counts.proven} proven`,
+      `${counts.passed} passed, ${counts.atDoor} at a door, ${counts.proven} proven`,
     `${counts.mutants} mutants, ${counts.unchecked} unchecked` +
       (counts.unchecked > 0 ? " (npm run conformance -- --mutants runs them)" : ""),
     "",

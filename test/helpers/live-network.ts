@@ -4,8 +4,6 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 
-import { z } from "zod";
-
 import {
   aggregatorConfigSchema,
   followTask,
@@ -118,17 +116,6 @@ async function submitterKeys(directory: string) {
 
 const SETTLED_MS_MAX = 15_000;
 
-const statusSchema = z.object({
-  budgets: z.array(
-    z.object({
-      usageScope: z.string(),
-      consumedMaxMicro: z.number(),
-      reservedMaxMicro: z.number(),
-    }),
-  ),
-  reservations: z.object({ reserved: z.number(), executing: z.number() }),
-});
-
 type LiveParts = Pick<
   LiveNetwork,
   "directory" | "plan" | "network" | "isolation" | "client" | "context"
@@ -194,7 +181,7 @@ class Live implements LiveNetwork {
   }
 
   async budget(vaultId: string, usageScope: string): Promise<BudgetView> {
-    const status = statusSchema.parse(await (await this.operator(vaultId)).status());
+    const status = await (await this.operator(vaultId)).status();
     const budget = status.budgets.find((each) => each.usageScope === usageScope);
     return {
       consumedMicro: budget?.consumedMaxMicro ?? 0,

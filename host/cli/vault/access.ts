@@ -1,27 +1,7 @@
 import { taskClass, usageScope } from "#protocol";
-import { z } from "zod";
 
 import { grantState, revocationReason } from "../../sovereignty/index.ts";
 import { tableText, timeText, type VaultCall, type VaultCommand } from "./command.ts";
-
-const grantsSchema = z.object({
-  grants: z.array(
-    z.object({
-      grant_id: z.string(),
-      actor_id: z.string(),
-      task_class: z.string(),
-      domain_id: z.string(),
-      record_scope: z.string().nullable(),
-      usage_scope: z.string().nullable(),
-      not_before_ms: z.number().nullable(),
-      not_after_ms: z.number().nullable(),
-      revoked_ms: z.number().nullable(),
-      revoked_reason: z.string().nullable(),
-      state: z.string(),
-    }),
-  ),
-  next: z.string().nullable(),
-});
 
 /** Who may use the records, for what and when. */
 export const ACCESS_COMMANDS: readonly VaultCommand[] = [
@@ -89,13 +69,13 @@ asked besides, each time.`,
 
 async function listGrants(call: VaultCall): Promise<number> {
   const client = await call.client();
-  const answer = await client.get("/v1/vault/grants", {
+  const answer = await client.grants({
     actor: call.optional("actor"),
     state: call.choice("state", grantState.options),
     after: call.optional("after"),
     limit: call.count("limit"),
   });
-  const { grants, next } = grantsSchema.parse(answer);
+  const { grants, next } = answer;
   const rows = grants.map((grant) => [
     grant.grant_id,
     grant.revoked_reason === null ? grant.state : `${grant.state} (${grant.revoked_reason})`,

@@ -15,7 +15,7 @@ export const standingFields = {
     .nullable(),
   log_size: z.number(),
   cosigned_size: z.number().nullable(),
-  held_by: z.array(z.object({ vault_id: z.string(), size: z.number() })),
+  held_by: z.array(z.object({ vault_id: z.string(), size: z.number() })).readonly(),
 };
 
 const standingSchema = z.object(standingFields);

@@ -1,33 +1,8 @@
-import { z } from "zod";
-
+import type { VaultClient } from "../../http/index.ts";
 import { tableText, type VaultCall, type VaultCommand } from "./command.ts";
-import { standingFields, standingText } from "./standing.ts";
+import { standingText } from "./standing.ts";
 
-const statusSchema = z.object({
-  vault_id: z.string(),
-  records: z.number(),
-  batches: z.number(),
-  batches_set_aside: z.number(),
-  subjects: z.number(),
-  consents: z.array(z.object({ usageScope: z.string(), granted: z.number() })),
-  budgets: z.array(
-    z.object({
-      usageScope: z.string(),
-      subjects: z.number(),
-      consumedMaxMicro: z.number(),
-      reservedMaxMicro: z.number(),
-      frozen: z.number(),
-    }),
-  ),
-  reservations: z.object({ reserved: z.number(), executing: z.number() }),
-  flagged: z.number(),
-  grants: z.number(),
-  exhausted_sets: z.number(),
-  open_ingests: z.number(),
-  witness: z.object({ ...standingFields, forks: z.array(z.object({ vault_id: z.string() })) }),
-  log: z.object({ size: z.number(), root: z.string() }),
-});
-type Status = z.infer<typeof statusSchema>;
+type Status = Awaited<ReturnType<VaultClient["status"]>>;
 
 /** The Vault counts no further. */
 const EXHAUSTED_SETS_MAX = 100;
@@ -46,7 +21,7 @@ log, and the log's head. Amounts are micro-epsilon; of a budget, those of the su
 
 async function showStatus(call: VaultCall): Promise<number> {
   const answer = await (await call.client()).status();
-  return call.show(answer, screenOf(statusSchema.parse(answer)));
+  return call.show(answer, screenOf(answer));
 }
 
 function screenOf(status: Status): string {

@@ -3,7 +3,8 @@ import { identifier, taskClass, unixMs, usageScope } from "#protocol";
 import { z } from "zod";
 
 import { GRANTS_PAGE_MAX, grantState, revocationReason } from "../../sovereignty/index.ts";
-import { addRoute, anyJson, fromBody, fromQuery, json } from "../route.ts";
+import { addRoute, fromBody, fromQuery, json } from "../route.ts";
+import { grantsAnswer } from "./answers.ts";
 import type { VaultRoutesContext } from "./context.ts";
 
 const grantBody = z.strictObject({
@@ -36,7 +37,7 @@ export function addAccessRoutes(server: FastifyInstance, context: VaultRoutesCon
     path: "/v1/vault/grants",
     summary: "Lists grants, ascending by identifier.",
     takes: fromQuery(grantsQuery),
-    gives: anyJson,
+    gives: json(grantsAnswer),
     handle: async ({ actor: actorId, ...filter }) => vault.operator.grants({ actorId, ...filter }),
   });
   addRoute(server, {

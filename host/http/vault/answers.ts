@@ -1,4 +1,7 @@
+import { taskClass, usageScope } from "#protocol";
 import { z } from "zod";
+
+import { grantState, revocationReason } from "../../sovereignty/index.ts";
 
 /** A list that nobody adds to. */
 function listOf<T>(item: z.ZodType<T>) {
@@ -44,6 +47,20 @@ export const ingestsSchema = z.object({
 /** A page of record commitments; `next` is null after the last. */
 export const recordsSchema = z.object({
   records: listOf(z.object({ commitment: text, batch_id: text, row: size })),
+  next: textOrNull,
+});
+
+/** A page of grants, ascending by identifier; `next` is null after the last. */
+export const grantsAnswer = z.object({
+  grants: listOf(
+    z.object({
+      ...{ grant_id: text, actor_id: text, task_class: taskClass, domain_id: text },
+      ...{ record_scope: textOrNull, usage_scope: usageScope.nullable() },
+      ...{ not_before_ms: timeMs.nullable(), not_after_ms: timeMs.nullable() },
+      ...{ created_ms: timeMs, revoked_ms: timeMs.nullable() },
+      ...{ revoked_reason: revocationReason.nullable(), state: grantState },
+    }),
+  ),
   next: textOrNull,
 });
 
@@ -186,3 +203,19 @@ export const witnessAnswer = z.object({
 
 /** What a thaw gave up. */
 export const thawedAnswer = z.object({ generation: size, abandoned_size: size, log_size: size });
+
+/** How the Vault stands. Of a budget, the most that any one subject has consumed and reserved. */
+export const statusAnswer = z.object({
+  ...{ vault_id: text, records: size, batches: size, batches_set_aside: size, subjects: size },
+  consents: listOf(z.object({ usageScope: text, granted: size })),
+  budgets: listOf(
+    z.object({
+      ...{ usageScope: text, subjects: size, consumedMaxMicro: micro, reservedMaxMicro: micro },
+      ...{ frozen: size, writtenOffMicro: micro },
+    }),
+  ),
+  reservations: z.object({ reserved: size, executing: size }),
+  ...{ flagged: size, exhausted_sets: size, open_ingests: size, grants: size },
+  witness: witnessAnswer,
+  log: headSchema,
+});

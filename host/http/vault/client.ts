@@ -1,14 +1,16 @@
 import { UnavailableError, hex, utf8Text } from "#protocol";
 import { z } from "zod";
 
-import type { IngestFormat } from "../../sovereignty/index.ts";
+import type { GrantState, IngestFormat } from "../../sovereignty/index.ts";
 import { RemoteProblem } from "../task-client.ts";
 import {
+  grantsAnswer,
   ingestReportSchema,
   ingestsSchema,
   publishedSchema,
   quarantinedSchema,
   recordsSchema,
+  statusAnswer,
 } from "./answers.ts";
 import { SOURCE_TYPE } from "./body.ts";
 
@@ -105,8 +107,9 @@ export class VaultClient {
     return recordsSchema.parse(await this.get("/v1/vault/records", page));
   }
 
-  async status(): Promise<unknown> {
-    return this.get("/v1/vault/status");
+  /** How the Vault stands. */
+  async status(): Promise<z.infer<typeof statusAnswer>> {
+    return statusAnswer.parse(await this.get("/v1/vault/status"));
   }
 
   async setConsent(consent: {
@@ -120,6 +123,16 @@ export class VaultClient {
 
   async grant(grant: Readonly<Record<string, string | number | null>>): Promise<unknown> {
     return this.post("/v1/vault/grants", grant);
+  }
+
+  /** One page of grants; the next begins after `next`, null after the last. */
+  async grants(filter: {
+    readonly actor?: string | undefined;
+    readonly state?: GrantState | undefined;
+    readonly after?: string | undefined;
+    readonly limit?: number | undefined;
+  }): Promise<z.infer<typeof grantsAnswer>> {
+    return grantsAnswer.parse(await this.get("/v1/vault/grants", filter));
   }
 
   async revokeGrant(grantId: string, reason?: string): Promise<unknown> {

@@ -1,7 +1,8 @@
 import type { FastifyInstance } from "fastify";
 
 import { plainJson } from "../plain-json.ts";
-import { addRoute, anyJson, nothing } from "../route.ts";
+import { addRoute, json, nothing } from "../route.ts";
+import { statusAnswer } from "./answers.ts";
 import type { VaultRoutesContext } from "./context.ts";
 
 /** How the Vault stands. */
@@ -11,7 +12,7 @@ export function addStatusRoutes(server: FastifyInstance, { vault }: VaultRoutesC
     path: "/v1/vault/status",
     summary: "Says how the Vault stands.",
     takes: nothing,
-    gives: anyJson,
+    gives: json(statusAnswer),
     handle: async () => plainJson(await vault.status()),
   });
 }

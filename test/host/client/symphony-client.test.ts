@@ -155,6 +155,7 @@ test("[CB-1] the client asks for what the document has, and for nothing else", a
     client.submit(TASK),
     client.dryRun(TASK),
     client.status("t-1"),
+    client.envelope("t-1"),
     client.watch("t-1").next(),
     client.result("t-1"),
     client.evidence("t-1"),
