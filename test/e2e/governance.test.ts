@@ -5,20 +5,12 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { z } from "zod";
 
 import { TASK_REQUEST, type Policy } from "../../protocol/index.ts";
-import { processesOf } from "../../sim/network/policy.ts";
 import { startCoordinator, type LiveCoordinator } from "../helpers/live-coordinator.ts";
 import { createNetwork, openedNow } from "../helpers/network.ts";
 import { testRequest } from "../helpers/network-task.ts";
 import { ADULTS } from "../helpers/sample-parameters.ts";
 import { submitterFolder, symphony as speak, writeSeed } from "../helpers/spoken.ts";
-
-const AT_ONCE = {
-  quorum: 2,
-  threshold_basis_points: 6_600,
-  window_ms: 0,
-  weight: "actor",
-} as const;
-const VOTED = { ...AT_ONCE, window_ms: 60_000 };
+import { VOTED } from "../helpers/votes.ts";
 
 let live: LiveCoordinator;
 let folder: string;
@@ -36,7 +28,7 @@ const network = await createNetwork({
     },
     governance: {
       ...policy.governance,
-      processes: { ...processesOf(AT_ONCE), policy_change: VOTED },
+      processes: { ...policy.governance.processes, policy_change: VOTED },
     },
   }),
   genesis: openedNow,

@@ -12,6 +12,7 @@ import {
   TASK_ENVELOPE,
   TASK_REQUEST,
   VAULT_DECISION,
+  hex,
   policyDigest,
   sha256,
   taskEnvelopeSchema,
@@ -126,6 +127,35 @@ test("[TE-1] an envelope says everything that later stages are held to", async (
     delivery_key: request.delivery_key,
     inputs: perVault({ share_commitments: [expect.any(Uint8Array)] }),
   });
+});
+
+test("[AC-2] a task of several attributes declares its composition, and its digest is of that one", async () => {
+  const envelope = await assemble("query");
+  const { parameters } = envelope;
+  if (parameters.task_class !== "query") throw new Error("expected a query");
+  const { operator, operands } = parameters.predicate;
+  expect(operands.length).toBeGreaterThan(1);
+  const { attribute_composition: declared } = envelope;
+  expect(declared).toMatchObject({ operator, operand_attributes: operands });
+  if (declared === null) throw new Error("expected a composition");
+  const others = [
+    null,
+    { ...declared, operator: "OR" as const },
+    { ...declared, operand_attributes: operands.slice(1) },
+    { ...declared, minimum_result_cardinality: declared.minimum_result_cardinality - 1 },
+  ];
+  const digests = others.map((attribute_composition) =>
+    hex(TASK_ENVELOPE.digest({ ...envelope, attribute_composition })),
+  );
+  expect(new Set([...digests, hex(TASK_ENVELOPE.digest(envelope))]).size).toBe(5);
+});
+
+test("[EP-5] a request means and takes the same in an epoch that is about to end", async () => {
+  const request = await testRequest(network, PARAMETERS.query);
+  const signed = TASK_REQUEST.sign(request, network.submitter.signing);
+  const epoch = { epochId: 9, openedMs: 0, boundaryRequested: true };
+  const planned = planAdmission(signed, state, NETWORK_TIME_MS);
+  expect(planAdmission(signed, { ...state, epoch }, NETWORK_TIME_MS)).toEqual(planned);
 });
 
 test("[AP-8] each Vault's authorization, consent, reservation and input are those it signed", async () => {

@@ -15,23 +15,12 @@ import {
   type GovernanceSchema,
 } from "../../../host/governance/index.ts";
 import { openStore, type Store } from "../../../host/store/index.ts";
-import { GOVERNANCE_VOTE, fromHex, type SigningKey, type Vote } from "../../../protocol/index.ts";
-import { processesOf } from "../../../sim/network/policy.ts";
+import type { SigningKey, Vote } from "../../../protocol/index.ts";
 import { NETWORK_TIME_MS, createNetwork } from "../../helpers/network.ts";
+import { VOTED, governanceKey, voteBy, votedOn } from "../../helpers/votes.ts";
 
-const WINDOW_MS = 60_000;
-const VOTED = {
-  quorum: 2,
-  threshold_basis_points: 6_600,
-  window_ms: WINDOW_MS,
-  weight: "actor",
-} as const;
-const network = await createNetwork({
-  policy: (policy) => ({
-    ...policy,
-    governance: { ...policy.governance, processes: processesOf(VOTED) },
-  }),
-});
+const { window_ms: WINDOW_MS } = VOTED;
+const network = await createNetwork({ policy: votedOn });
 
 let folder: string;
 let store: Store<GovernanceSchema>;
@@ -67,11 +56,7 @@ afterEach(async () => {
   fs.rmSync(folder, { recursive: true, force: true });
 });
 
-function keyOf(index: number): SigningKey {
-  const key = network.governanceKeys[index];
-  if (key === undefined) throw new Error("no such key");
-  return key;
-}
+const keyOf = (index: number): SigningKey => governanceKey(network, index);
 
 /** Opens a proposal for a boundary. @returns Its identifier */
 async function propose(timeMs: number = nowMs): Promise<string> {
@@ -84,15 +69,7 @@ async function propose(timeMs: number = nowMs): Promise<string> {
 }
 
 function vote(proposalId: string, key: SigningKey, choice: Vote = "approve", timeMs = nowMs) {
-  return GOVERNANCE_VOTE.sign(
-    {
-      genesis_digest: network.genesisDigest,
-      proposal: fromHex(proposalId),
-      vote: choice,
-      time_ms: timeMs,
-    },
-    key,
-  );
+  return voteBy(network, key, { proposalId, vote: choice, time_ms: timeMs });
 }
 
 test("[GS-4][GS-7] the vote that decides is kept and logged in one, and survives a restart", async () => {

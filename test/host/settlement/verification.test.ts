@@ -182,7 +182,7 @@ const ENVELOPES: readonly {
     damage: (envelope) => ({ ...envelope, delivery_key: new Uint8Array(1216) }),
   },
   {
-    title: "[AP-9] a composition that the request does not resolve to",
+    title: "[AC-2][AP-9] a composition that the request does not resolve to",
     code: "PROOF_COMMITMENT_MISMATCH",
     damage: (envelope) => ({ ...envelope, attribute_composition: null }),
   },

@@ -2,9 +2,11 @@ import { expect, test } from "vitest";
 
 import {
   TASK_ENVELOPE,
+  VAULT_DECISION,
   WORK_ORDER,
   hmacSha256,
   inputCommitment,
+  parseCose,
   parseEvent,
   policyDigest,
   shareCommitment,
@@ -18,10 +20,13 @@ import { testSeed } from "../../helpers/network.ts";
 import { cosignVault, freezeVault } from "../../helpers/witnesses.ts";
 import {
   beginning,
+  bytesIn,
+  customerCsv,
   envelopeOf,
   newFixture,
   requestOf,
   stocked,
+  targetOf,
   type Fixture,
 } from "./vault-fixture.ts";
 
@@ -202,6 +207,23 @@ test("[MV-3] the Vault refuses every envelope but the one that follows from what
     await expect(refused, title).rejects.toMatchObject({ code: "COORDINATION_SLICE_REFUSED" });
   }
   await expect(vault.prepareSlice(envelope, governance, ROUND)).resolves.toBeDefined();
+});
+
+test("[EP-5] whatever epochs come and go, records are taken, a task is admitted, and what was authorized begins", async () => {
+  const { fixture, vault, envelope, governance } = await admitted();
+  const epoch = { epochId: 9, openedMs: fixture.clock.nowMs, boundaryRequested: true };
+  const later = { ...governance, epoch };
+  expect(envelope.epoch_id).toBe(3);
+  const plan = await vault.prepareSlice(envelope, later, ROUND);
+  await expect(vault.beginExecution(beginning(fixture, envelope, plan))).resolves.toBeDefined();
+  const taken = await vault.ingest({
+    ...targetOf({ ...fixture, governance: later }, "customers"),
+    ...{ format: "csv", source: bytesIn(customerCsv(3, 100)), onError: "abort", batchRows: 8 },
+  });
+  expect(taken).toMatchObject({ records: 3 });
+  const next = await requestOf(fixture, "b");
+  const decision = VAULT_DECISION.decode(parseCose(await vault.decide(next.signed, later)).payload);
+  expect(decision.outcome.decision).toBe("reserved");
 });
 
 test("[GS-6][PV-2] a task is executed under the version that this Vault decided by, and no other", async () => {

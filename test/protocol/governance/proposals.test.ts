@@ -1,9 +1,7 @@
 import { expect, test } from "vitest";
 
 import {
-  GOVERNANCE_VOTE,
   applyGovernanceEvent,
-  fromHex,
   genesisState,
   governanceFor,
   openProposalOf,
@@ -21,38 +19,28 @@ import {
 import { createGovernanceEvent } from "../../../host/governance/index.ts";
 import { processesOf } from "../../../sim/network/policy.ts";
 import { NETWORK_TIME_MS, createNetwork, testSeed } from "../../helpers/network.ts";
+import {
+  AT_ONCE,
+  VOTED,
+  approvedBy,
+  decidedBy,
+  governanceKey,
+  voteBy,
+  votedOn,
+} from "../../helpers/votes.ts";
 
-const WINDOW_MS = 10_000;
-const VOTED = {
-  quorum: 2,
-  threshold_basis_points: 6_600,
-  window_ms: WINDOW_MS,
-  weight: "actor",
-} as const;
+const { window_ms: WINDOW_MS } = VOTED;
 
 /** Everything is voted on, but for suspensions. */
-const network = await createNetwork({
-  policy: (policy) => ({
-    ...policy,
-    governance: {
-      ...policy.governance,
-      processes: { ...processesOf(VOTED), actor: { ...VOTED, window_ms: 0 } },
-    },
-  }),
-});
+const network = await createNetwork({ policy: (policy) => votedOn(policy, { actor: AT_ONCE }) });
 const GENESIS_STATE = genesisState(network.genesisBytes);
+const keyOf = (index: number): SigningKey => governanceKey(network, index);
 const [ONE, TWO, THREE] = [keyOf(0), keyOf(1), keyOf(2)];
 
 const BOUNDARY = { type: "epoch_boundary_requested", reason: "maintenance" } as const;
 const SUSPEND = { type: "actor_suspended", actor_id: "analyst" } as const;
 const refused = expect.objectContaining({ code: "GOVERNANCE_EVENT_INVALID" });
 const noQuorum = expect.objectContaining({ code: "GOVERNANCE_QUORUM_NOT_MET" });
-
-function keyOf(index: number): SigningKey {
-  const key = network.governanceKeys[index];
-  if (key === undefined) throw new Error("no such key");
-  return key;
-}
 
 function applied(
   state: GovernanceState,
@@ -77,21 +65,8 @@ function opened(decision: GovernedDecision = BOUNDARY, afterMs = 0, key: Signing
 }
 
 function vote(proposalId: string, key: SigningKey, change: Partial<GovernanceVote> = {}) {
-  const cast: GovernanceVote = {
-    genesis_digest: network.genesisDigest,
-    proposal: fromHex(proposalId),
-    vote: "approve",
-    time_ms: NETWORK_TIME_MS + 1,
-    ...change,
-  };
-  return GOVERNANCE_VOTE.sign(cast, key);
+  return voteBy(network, key, { proposalId, ...change });
 }
-
-const decidedBy = (proposalId: string, votes: Uint8Array[]): GovernanceDecision => ({
-  type: "proposal_decided",
-  proposal: fromHex(proposalId),
-  votes,
-});
 
 test("[GS-4][GS-7] a proposal is opened by one voter, and what its voters approve is decided", () => {
   const { state, proposal } = opened();
@@ -269,19 +244,6 @@ const IMAGE = {
   valid_until_ms: NETWORK_TIME_MS * 2,
 };
 
-function approvedBy(state: GovernanceState, decision: GovernedDecision): GovernanceState {
-  const open = applied(state, { type: "proposal_opened", decision });
-  const id = [...open.proposals.keys()].at(-1) ?? "";
-  const votes = [ONE, TWO];
-  return applied(
-    open,
-    decidedBy(
-      id,
-      votes.map((key) => vote(id, key)),
-    ),
-  );
-}
-
 const closedOnce = (state: GovernanceState): GovernanceState =>
   applied(
     state,
@@ -293,7 +255,7 @@ test("[GS-6][TT-5] an accepted image runs tasks of its epoch and later ones, and
   const accept = (from_epoch: number) =>
     ({ type: "measurement_accepted", reference_value: IMAGE, from_epoch }) as const;
   expect(() => opened(accept(0))).toThrow(refused);
-  const accepted = approvedBy(GENESIS_STATE, accept(1));
+  const accepted = approvedBy(network, GENESIS_STATE, accept(1)).state;
   const has = (state: GovernanceState): boolean =>
     referenceValuesOf(state).some(({ pcr0 }) => pcr0 === IMAGE.pcr0);
   expect(has(accepted)).toBe(false);
@@ -317,7 +279,7 @@ test("[GS-4] software goes no further than the protocol it speaks", () => {
     }) as const;
   expect(() => opened(upgrade(3, 2))).toThrow(refused);
   expect(() => opened(upgrade(2, 0))).toThrow(refused);
-  const decided = approvedBy(GENESIS_STATE, upgrade(2, 2));
+  const decided = approvedBy(network, GENESIS_STATE, upgrade(2, 2)).state;
   const first = closedOnce(decided);
   expect(first.epoch.epochId).toBe(1);
   expect(() => closedOnce(first)).toThrow(expect.objectContaining({ code: "VERSION_UNSUPPORTED" }));

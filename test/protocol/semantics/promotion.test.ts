@@ -12,12 +12,14 @@ import {
   type GovernanceState,
   type LocalAttributeCandidate,
   type Promotion,
+  type Proposal,
 } from "../../../protocol/index.ts";
 import { exactGranularity } from "../../helpers/network-data.ts";
 import { createNetwork, type TestActor } from "../../helpers/network.ts";
 import { testRequest } from "../../helpers/network-task.ts";
+import { approvedBy, votedOn } from "../../helpers/votes.ts";
 
-const network = await createNetwork({ vaultCount: 3 });
+const network = await createNetwork({ vaultCount: 3, policy: votedOn });
 const genesis = genesisState(network.genesisBytes);
 const governance: GovernanceState = { ...genesis, epoch: { ...genesis.epoch, epochId: 10 } };
 const [first, second, third] = network.vaults;
@@ -154,6 +156,59 @@ test("[LA-4] each precondition alone keeps an attribute from being proposed", ()
     expect(judged.registration === null).toBe(names.length > 0);
   }
 });
+
+test("[LA-2][LA-4] governance's exception takes another window and fewer Vaults, for the attribute it approved", () => {
+  const { registration } = judge(BOTH);
+  if (registration === null) throw new Error("expected a registration");
+  const decision = { type: "semantics_registered", registration } as const;
+  const { state, proposalId: exception } = approvedBy(network, governance, decision);
+  const window = { first_epoch: 4, last_epoch: 8 };
+  const signed = [candidateOf(first, { window, epochs_present: 5 })];
+  const next = { ...promotion.definition, semantic_version: "semantics-3" };
+  const excepted = (
+    changes: Partial<Parameters<typeof judgePromotion>[1]> = {},
+    changed: Partial<GovernanceState> = {},
+  ) =>
+    judgePromotion(
+      { ...state, ...changed },
+      { promotion: { ...promotion, definition: next }, signed, exception, ...changes },
+    );
+  const judged = excepted();
+  expect(unmet(judged)).toEqual([]);
+  expect(judged.registration).toMatchObject({
+    ...{ attributes: [], predecessor_version: "semantics-2", semantic_version: "semantics-3" },
+    transitions: [{ kind: "attribute", attribute_id: "customer.years", to: "registered" }],
+  });
+  if (judged.registration === null) throw new Error("expected a registration");
+  const { semantics } = registerSemantics(state, judged.registration);
+  expect(semantics.attributes.at(-1)).toMatchObject({ status: "registered" });
+  expect(unmet(excepted({}, { semantics })), "registered already").toEqual(["new_name"]);
+  const steady = [candidateOf(first, { window, epochs_present: 3 })];
+  expect(unmet(excepted({ signed: steady })), "an exception from no other rule").toEqual([
+    "stability",
+  ]);
+  const boundary = { type: "epoch_boundary_requested", reason: "a test" } as const;
+  const other = approvedBy(network, state, boundary);
+  const shoe = { ...promotion.definition, attribute_id: "customer.shoe" };
+  const ofShoe = [candidateOf(first, { window, attribute_id: "customer.shoe" })];
+  const unfinished = [candidateOf(first, { window: { first_epoch: 6, last_epoch: 10 } })];
+  const proposals = new Map([...state.proposals].map(([id, each]) => [id, open(each)]));
+  const refusals = [
+    () => excepted({ exception: null }),
+    () => excepted({ exception: "00".repeat(32) }),
+    () => excepted({ exception: other.proposalId }, other.state),
+    () => excepted({ promotion: { ...promotion, definition: shoe }, signed: ofShoe }),
+    () => excepted({ signed: unfinished }),
+    () => excepted({}, { proposals }),
+  ];
+  for (const refusal of refusals) {
+    expect(refusal).toThrow(expect.objectContaining({ code: "DERIVATION_CANDIDATE_REFUSED" }));
+  }
+});
+
+function open(proposal: Proposal): Proposal {
+  return { ...proposal, outcome: "open" };
+}
 
 const localId = `local-${"ab".repeat(20)}`;
 const column = { localId, domainId: "customer", epochsPresent: 5, epochsRequired: 5 };

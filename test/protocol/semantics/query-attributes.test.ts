@@ -161,6 +161,26 @@ describe("[QA-1] a query attribute", () => {
     expect(resolveRequest(derived, state).derivation_rule_refs).toEqual(["email-hash"]);
   });
 
+  test("[CA-3] what another domain has, and no rule gives, is composed with nothing here", async () => {
+    const asked = await asking([CITY, { attribute: "receipt.owner", op: "eq", value: "x" }]);
+    expect(() => resolveRequest(asked, state)).toThrow(
+      expect.objectContaining({ code: "COMPOSITION_INVALID" }),
+    );
+  });
+
+  test("[CA-3] another granularity than the default one is a query attribute's", async () => {
+    const coarse = granularityOf({ numeric_resolution: { boundaries: [], width: 20 } });
+    const attributes = state.semantics.attributes.map((each) =>
+      each.attribute_id === "customer.age" ? { ...each, default_query_granularity: coarse } : each,
+    );
+    const governance = { ...state, semantics: { ...state.semantics, attributes } };
+    const decade = { op: "range", min: 30, max: 50 } as const;
+    const direct = await asking([{ attribute: "customer.age", ...decade }]);
+    expect(() => resolveRequest(direct, governance)).toThrow(/granularity/);
+    const derived = await asking([{ attribute: "customer.age-decade", ...decade }]);
+    expect(resolveRequest(derived, governance).derivation_rule_refs).toEqual(["age-decade"]);
+  });
+
   test("[DM-1] sub-domains and domains below one that is not active take no part", async () => {
     const asked = await asking([CITY]);
     const [customer] = state.semantics.domains;

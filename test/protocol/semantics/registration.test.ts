@@ -8,7 +8,9 @@ import {
   genesisState,
   resolveRequest,
   ruleDigest,
+  canonicalAttributeSchema,
   underSemantics,
+  type CanonicalAttribute,
   type DerivationRule,
   type SemanticRegistration,
   type SemanticRegistry,
@@ -217,6 +219,68 @@ describe("[DR-3] registry versions", () => {
     expect(encodeCbor(state.registries.get("semantics-1") ?? null)).toEqual(
       encodeCbor(network.genesis.semantics),
     );
+  });
+});
+
+describe("[CA-1] a canonical attribute", () => {
+  const [age] = testSemantics().attributes.filter((each) => each.attribute_id === "customer.age");
+  if (age === undefined) throw new Error("no age");
+  const shoe: CanonicalAttribute = {
+    ...{ ...age, ...VERSION, attribute_id: "customer.shoe" },
+    ...{ status: "proposed", effective_from: null },
+  };
+
+  test.for([
+    ...(["attribute_id", "domain_id", "semantic_version"] as const),
+    ...(["scope", "status", "supersedes"] as const),
+    ...(["effective_from", "deprecated_from", "retired_from"] as const),
+  ])("says its %s", (field) => {
+    const { [field]: _left, ...rest } = shoe;
+    expect(canonicalAttributeSchema.safeParse(shoe).success).toBe(true);
+    expect(canonicalAttributeSchema.safeParse(rest).success).toBe(false);
+  });
+
+  test("is of one registered domain, and one entry there", () => {
+    const strange = { ...shoe, domain_id: "shoes" };
+    for (const attributes of [
+      [strange],
+      [shoe, shoe],
+      [shoe, { ...shoe, type: "text" as const }],
+    ]) {
+      expect(() => folded(registrationOf({ attributes }))).toThrow(
+        refusal("DERIVATION_REGISTRY_INVALID"),
+      );
+    }
+    const both = [shoe, { ...shoe, domain_id: "receipt" }];
+    const { semantics } = folded(registrationOf({ attributes: both }));
+    expect(semantics.attributes.slice(-2).map(({ domain_id }) => domain_id)).toEqual([
+      "customer",
+      "receipt",
+    ]);
+  });
+
+  test("says from which version on it is what it has become", () => {
+    const steps = ["registered", "active", "deprecated", "retired"] as const;
+    const registrations = steps.map((to, index) =>
+      registrationOf({
+        ...{ semantic_version: `semantics-${index + 3}` },
+        ...{ predecessor_version: `semantics-${index + 2}` },
+        transitions: [
+          { kind: "attribute", domain_id: "customer", attribute_id: "customer.shoe", to },
+        ],
+      }),
+    );
+    const { registries } = folded(registrationOf({ attributes: [shoe] }), ...registrations);
+    const seen = [...registries.values()].slice(1).map(({ attributes }) => attributes.at(-1));
+    const windows = [
+      { status: "proposed", effective_from: null },
+      { status: "registered", effective_from: null },
+      { status: "active", effective_from: "semantics-4", deprecated_from: null },
+      { status: "deprecated", effective_from: "semantics-4", deprecated_from: "semantics-5" },
+      { status: "retired", deprecated_from: "semantics-5", retired_from: "semantics-6" },
+    ];
+    expect(seen).toEqual(windows.map((each) => expect.objectContaining(each)));
+    expect(seen.map((each) => each?.semantic_version)).toEqual(windows.map(() => "semantics-2"));
   });
 });
 
