@@ -82,7 +82,10 @@ function project({ mutants = [], files = {} }: Project): string {
     "test/conformance/mutants/a.json": JSON.stringify(mutants),
     ...files,
   };
-  for (const [name, text] of Object.entries(all)) fs.writeFileSync(path.join(root, name), text);
+  for (const [name, text] of Object.entries(all)) {
+    fs.mkdirSync(path.dirname(path.join(root, name)), { recursive: true });
+    fs.writeFileSync(path.join(root, name), text);
+  }
   fs.symlinkSync(path.join(ROOT, "node_modules"), path.join(root, "node_modules"));
   return root;
 }
