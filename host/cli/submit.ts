@@ -6,7 +6,7 @@ import { TASK_DRY_RUN, TASK_REQUEST, type TaskResult } from "#protocol";
 import { openDelivery } from "../delivery/index.ts";
 import { requestOf } from "../http/request-file.ts";
 import { TaskClient } from "../http/task-client.ts";
-import type { TaskEventView } from "../http/task-views.ts";
+import { followTask } from "./follow-task.ts";
 import { EXIT, UsageError, type CliIo } from "./io.ts";
 import { readSubmitter } from "./network-files.ts";
 import { readRequestFile } from "./request-reader.ts";
@@ -26,9 +26,6 @@ Signs the task in REQUEST, a file in YAML or JSON, with the submitter's key in D
 Exit codes: 0 accepted (with --dry-run: admissible; with --wait: delivered), 1 refused or ended without a result, 2 usage, 3 unavailable.
 `;
 
-/** Longest wait for a task, milliseconds; the task's own deadline ends it sooner. */
-const FOLLOW_MS_MAX = 15 * 60_000;
-
 /** `symphony submit`. */
 export async function runSubmit(argv: readonly string[], io: CliIo): Promise<number> {
   const { values, positionals } = parseArgs({
@@ -45,6 +42,9 @@ export async function runSubmit(argv: readonly string[], io: CliIo): Promise<num
   const [path] = positionals;
   if (path === undefined || positionals.length !== 1) {
     throw new UsageError("submit: expected one REQUEST file");
+  }
+  if (values.out !== undefined && !values.wait) {
+    throw new UsageError("--out: expected --wait with it, for a model comes at the task's end");
   }
   const file = await readRequestFile(path);
   const submitter = await readSubmitter(values.dir);
@@ -116,67 +116,4 @@ async function writeModel(result: TaskResult, path: string | undefined): Promise
     throw new UsageError(`--out: expected a task that delivers a model, got ${result.task_class}`);
   }
   await writeFile(path, result.result.model);
-}
-
-/** Follows a task to its end, telling each step once, and returns how it stands then. */
-export async function followTask(client: TaskClient, taskId: string, tell: (line: string) => void) {
-  const signal = AbortSignal.timeout(FOLLOW_MS_MAX);
-  for await (const event of client.events(taskId, { signal })) {
-    const line = progressLine(event);
-    if (line !== undefined) tell(line);
-  }
-  return client.status(taskId);
-}
-
-/** A step in words, or undefined for steps that people need not see. */
-export function progressLine({ type, body }: TaskEventView): string | undefined {
-  const facts = factsOf(body);
-  const round = facts.get("round");
-  switch (type) {
-    case "task_transition":
-      return facts.get("task_id")?.includes(".r") === true
-        ? undefined
-        : STATE_WORDS[facts.get("to") ?? ""]?.(facts.get("reason") ?? "");
-    case "round_message": {
-      const word = MESSAGE_WORDS[facts.get("kind") ?? ""];
-      return word === undefined
-        ? undefined
-        : `round ${Number(round) + 1}: ${facts.get("sender") ?? ""} ${word}`;
-    }
-    case "settlement_finalized":
-      return `settled in epoch ${facts.get("epoch_id") ?? ""}`;
-    case "task_undeliverable":
-      return `not delivered: ${facts.get("reason") ?? ""}`;
-    case "task_delivered":
-      return "delivered: enough Vaults released their shares";
-    default:
-      return undefined;
-  }
-}
-
-const STATE_WORDS: Readonly<Record<string, (reason: string) => string>> = {
-  dispatched: () => "admitted by its Vaults",
-  verifying: () => "executed, now verifying",
-  awaiting_settlement: () => "verified, awaiting settlement",
-  challenged: () => "challenged",
-  completed: () => "completed",
-  rejected: (reason) => `rejected: ${reason}`,
-  timed_out: (reason) => `timed out: ${reason}`,
-};
-
-const MESSAGE_WORDS: Readonly<Record<string, string>> = {
-  slice_attested: "attested its enclave",
-  contribution: "recorded executing and signed the work order",
-  slice_result: "finished its slice",
-  round_result: "aggregated",
-  failed: "failed",
-};
-
-function factsOf(body: unknown): ReadonlyMap<string, string> {
-  if (typeof body !== "object" || body === null) return new Map();
-  return new Map(
-    Object.entries(body).flatMap(([name, value]) =>
-      typeof value === "string" || typeof value === "number" ? [[name, String(value)]] : [],
-    ),
-  );
 }

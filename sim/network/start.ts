@@ -76,21 +76,15 @@ class SimNetwork implements RunningNetwork {
   async start(): Promise<void> {
     const genesisFile = join(this.directory, "genesis.cbor");
     this.#genesis = GENESIS.decode(new Uint8Array(await readFile(genesisFile)));
-    const kms = await this.#launch("kms", [
-      "sim",
-      "kms",
-      "--dir",
-      join(this.directory, "kms"),
-      "--platform",
-      join(this.directory, "platform"),
-    ]);
-    const endpoint = String(kms.ready["endpoint"]);
-    const coordinator = await this.#startCoordinator();
+    const starting = { kms: this.#startKms(), coordinator: this.#startCoordinator() };
+    await together(Object.values(starting));
+    const coordinator = await starting.coordinator;
+    const endpoint = String((await starting.kms).ready["endpoint"]);
     this.publicUrl = String(coordinator.ready["public_url"]);
     const nodeUrl = String(coordinator.ready["node_url"]);
     await this.#fixPorts(coordinator);
     await this.#writeNetworkFile();
-    await Promise.all([
+    await together([
       ...this.vaultIds.map((vaultId) => this.#startVault(vaultId, nodeUrl, endpoint)),
       this.#startAggregator(nodeUrl),
     ]);
@@ -106,6 +100,11 @@ class SimNetwork implements RunningNetwork {
       public_listen: { address: LOCAL, port: port(coordinator.ready["public_url"]) },
       node_listen: { address: LOCAL, port: port(coordinator.ready["node_url"]) },
     });
+  }
+
+  async #startKms(): Promise<NodeProcess> {
+    const [folder, platform] = [join(this.directory, "kms"), join(this.directory, "platform")];
+    return this.#launch("kms", ["sim", "kms", "--dir", folder, "--platform", platform]);
   }
 
   async #startCoordinator(): Promise<NodeProcess> {
@@ -223,6 +222,12 @@ class SimNetwork implements RunningNetwork {
     await Promise.all(others.map((each) => each.stop()));
     await this.processes.get(coordinator)?.stop();
   }
+}
+
+/** Waits for all; a failure is told once each has ended, so that none comes up after the rest were stopped. */
+async function together(starting: readonly Promise<unknown>[]): Promise<void> {
+  await Promise.allSettled(starting);
+  await Promise.all(starting);
 }
 
 const COMMON_FILES = {

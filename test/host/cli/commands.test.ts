@@ -202,3 +202,10 @@ test("--version says the package's version, and a word that is no command is tol
   expect(await symphony("verfy")).toBe(EXIT.usage);
   for (const word of ["demo", "up", "sim", "verify", "doctor"]) expect(err).toContain(word);
 });
+
+test("submit takes no --out without --wait, for there is no model yet", async () => {
+  expect(await symphony("submit", requestFile(), "--dir", folder, "--out", "model.onnx")).toBe(
+    EXIT.usage,
+  );
+  expect(err).toContain("--wait");
+});
