@@ -2,7 +2,7 @@ import { z } from "zod";
 
 import type { NamedKey } from "./checkpoint.ts";
 import { bytes32, bytesUpTo, identifier, natural, unixMs } from "./fields.ts";
-import { vaultKeysOf } from "./governance/actors.ts";
+import { ACTORS_MAX, vaultKeysOf } from "./governance/actors.ts";
 import type { GovernanceState } from "./governance/governance.ts";
 import { PROOF_NODES_MAX } from "./merkle.ts";
 import { defineObject } from "./object.ts";
@@ -37,6 +37,11 @@ export const witnessQuestionSchema = z.strictObject({
   proofs: z.array(z.strictObject({ size: natural, nodes: proof })).max(WITNESS_PROOFS_MAX),
   /** Every restart that the asker has declared, oldest first. */
   restarts: z.array(restart).max(RESTARTS_MAX),
+  /**
+   * SHA-256 of the newest restart of each other Vault that the asker follows, ascending by Vault. A question that names
+   * a restart was asked after it: whoever carries an earlier one again reminds a Vault of nothing that it forgot.
+   */
+  heard: z.array(bytes32).max(ACTORS_MAX),
 });
 
 /**

@@ -43,6 +43,8 @@ export class WitnessKeeper {
   #learned = false;
   /** The attempt under way to have the Vault confirmed. */
   #attempt: Promise<void> | undefined;
+  /** Whether another Vault waits for this one to be confirmed and have its head cosigned anew. */
+  #owed = false;
 
   constructor(context: WitnessKeeperContext) {
     this.#context = context;
@@ -58,6 +60,7 @@ export class WitnessKeeper {
         this.#attempt = this.#confirm();
         await this.#attempt;
         await this.refresh();
+        if (this.#owed) await this.renew();
       }
       await pause(PAUSE_MS);
     }
@@ -99,12 +102,13 @@ export class WitnessKeeper {
 
   /**
    * Has the head cosigned anew, whether it is or not: for another Vault that may have forgotten it, and that vouches for
-   * this one again only once it has cosigned its head.
+   * this one again only once it has cosigned its head. Of a Vault that is not confirmed, as soon as it is.
    */
   async renew(): Promise<void> {
     await this.#flight;
     const { witness, newest } = this.#context;
-    if (witness.standing !== "confirmed") return;
+    this.#owed = witness.standing !== "confirmed";
+    if (this.#owed) return;
     if (newest().policy.multi_vault.witness_quorum === 0) return;
     this.#flight ??= this.#askOnce().finally(() => (this.#flight = undefined));
     await this.#flight;

@@ -1,7 +1,8 @@
-import { readFile } from "node:fs/promises";
+import { open } from "node:fs/promises";
 
 import {
   ConflictError,
+  LimitError,
   bytes32,
   defineObject,
   identifier,
@@ -12,7 +13,9 @@ import { z } from "zod";
 
 import { writeWhole } from "./files.ts";
 
-const HISTORY_BYTES_MAX = 8 * 1024;
+const HISTORY_BYTES_MAX = 4 * 1024;
+/** With its signature. */
+const HISTORY_FILE_BYTES_MAX = 2 * HISTORY_BYTES_MAX;
 
 const keyHistorySchema = z.strictObject({
   version: z.literal(1),
@@ -64,15 +67,31 @@ export async function readFormerKeys(
   { actorId, key }: KeyHolder,
 ): Promise<readonly Uint8Array[]> {
   const file = historyFileOf(seedFile);
-  const signed = await readFile(file).catch((error: unknown) => {
-    if (error instanceof Error && "code" in error && error.code === "ENOENT") return undefined;
-    throw error;
-  });
+  const signed = await readHistory(file);
   if (signed === undefined) return [];
-  const history = KEY_HISTORY.verify(new Uint8Array(signed), key.publicKey);
+  const history = KEY_HISTORY.verify(signed, key.publicKey);
   if (history.actor_id === actorId) return history.former_keys;
   throw new ConflictError(
     { code: "SCHEMA_CONFIG_MALFORMED", file },
     `${file}: expected the keys of ${actorId}, got those of ${history.actor_id}`,
+  );
+}
+
+/** The bytes of a history, never more than it can have; undefined where there is none. */
+async function readHistory(file: string): Promise<Uint8Array | undefined> {
+  const handle = await open(file, "r").catch((error: unknown) => {
+    if (error instanceof Error && "code" in error && error.code === "ENOENT") return undefined;
+    throw error;
+  });
+  if (handle === undefined) return undefined;
+  try {
+    const { bytesRead, buffer } = await handle.read(new Uint8Array(HISTORY_FILE_BYTES_MAX + 1));
+    if (bytesRead <= HISTORY_FILE_BYTES_MAX) return buffer.subarray(0, bytesRead);
+  } finally {
+    await handle.close();
+  }
+  throw new LimitError(
+    { code: "SCHEMA_TOO_LARGE", maxBytes: HISTORY_FILE_BYTES_MAX },
+    `${file}: expected at most ${HISTORY_FILE_BYTES_MAX} bytes, got more`,
   );
 }

@@ -28,13 +28,13 @@ export async function applyReplenishments(
   }
 }
 
-/** When the last write-off was, of a restart that this store knows of; before all time when there was none. */
+/** When the latest write-off was, of a restart that this store knows of; before all time when there was none. */
 async function writtenOffMs(db: Reading, vaultId: string): Promise<number> {
   const row = await db
     .selectFrom("witness_restart")
     .select("at_ms")
     .where("vault_id", "=", vaultId)
-    .orderBy("generation", "desc")
+    .orderBy("at_ms", "desc")
     .executeTakeFirst();
   return row?.at_ms ?? -Infinity;
 }

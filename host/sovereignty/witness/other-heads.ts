@@ -11,6 +11,7 @@ import {
   cosignCheckpoint,
   equalBytes,
   parseCose,
+  sha256,
   verifyCheckpoint,
   verifyConsistency,
   type GovernanceState,
@@ -31,10 +32,29 @@ interface Asked extends Head {
   readonly restarts: readonly RestartStatement[];
 }
 
+/** A question, and what came of those before. */
+interface Judged {
+  readonly asked: Asked;
+  readonly held: Held | undefined;
+  /** Whether this Vault has forgotten nothing that was cosigned before the question was asked. */
+  readonly fresh: boolean;
+}
+
+/** How far a kept head can be vouched for: `witness_head.stale`. */
+const STALE = {
+  /** Nothing newer was cosigned. */
+  no: 0,
+  /** This Vault was restarted since, and may have forgotten newer ones. */
+  forgotten: 1,
+  /** Cosigned since the restart, for a question that may be of before it. */
+  unheard: 2,
+} as const;
+
 interface Held extends Head {
   readonly note: string;
   readonly generation: number;
   readonly governance_size: number;
+  /** One of {@link STALE}. */
   readonly stale: number;
 }
 
@@ -50,7 +70,8 @@ export interface Cosigned {
  * Cosigns the head of another Vault's log when it extends the last one cosigned, which is kept first.
  *
  * Never goes back and never to another branch: for an older or unproven head the answer is the one held. A fork that
- * the asker has signed is kept and answered from then on, until the asker declares a restart.
+ * the asker has signed is kept and answered from then on, until the asker declares a restart. After a restart of its
+ * own this Vault may have forgotten what it cosigned: it vouches again for the head of a question that names the restart.
  *
  * @param args - `confirmed`: whether this Vault is. One that is not follows restarts only, which give up whatever it
  * may have forgotten.
@@ -67,9 +88,11 @@ export async function cosignHead(
   const { other, followed } = await context.store.write(async (trx) => {
     const held = await heldHead(trx, asked.vaultId);
     const declares = asked.restarts.length > (held?.generation ?? 0);
-    // Its restart has marked every head as stale: one that is not was given up by its Vault since.
-    if (!args.confirmed && !declares && held?.stale !== 0) throw forgetful(asked.vaultId);
-    const refused = await judge(context, trx, { asked, held });
+    // Its restart has marked every head: what bears another mark was kept for a restart that gave all before it up.
+    const isForgotten = held === undefined || held.stale === STALE.forgotten;
+    if (!args.confirmed && !declares && isForgotten) throw forgetful(asked.vaultId);
+    const fresh = await isFresh(context, trx, asked);
+    const refused = await judge(context, trx, { asked, held, fresh });
     return { other: refused, followed: declares && refused === null };
   });
   const answer = other ?? { result: "cosigned", checkpoint: cosign(context, asked) };
@@ -93,7 +116,7 @@ export async function tellHead(
   const { db } = context.store;
   const held = await heldHead(db, vaultId);
   const restarted = (await restartsOf(db, context.vaultId)).length > 0;
-  if (held === undefined ? restarted : held.stale === 1) throw forgetful(vaultId);
+  if (held === undefined ? restarted : held.stale !== STALE.no) throw forgetful(vaultId);
   return HEAD_STATEMENT.sign(
     {
       version: 1,
@@ -164,13 +187,13 @@ function requireNetwork(digest: Uint8Array, governance: GovernanceState): void {
 async function judge(
   context: VaultContext,
   trx: Writing,
-  { asked, held }: { readonly asked: Asked; readonly held: Held | undefined },
+  { asked, held, fresh }: Judged,
 ): Promise<WitnessAnswer | null> {
   if (held === undefined) {
     await keepRestarts(context, trx, { asked, after: 0, abandoned: null });
-    return keep(trx, asked);
+    return keep(trx, asked, fresh);
   }
-  if (asked.restarts.length > held.generation) return restart(context, trx, { asked, held });
+  if (asked.restarts.length > held.generation) return restart(context, trx, { asked, held, fresh });
   const answer = { result: "held", checkpoint: held.note } as const;
   const restarts = await restartsOf(trx, asked.vaultId);
   if (asked.restarts.length < held.generation) return { ...answer, restarts };
@@ -178,7 +201,7 @@ async function judge(
   if (fork !== undefined) return { result: "forked", ...fork };
   const relation = relationOf(asked, held);
   if (relation === "unproven") return { ...answer, restarts };
-  if (relation === "extends") return keep(trx, asked);
+  if (relation === "extends") return keep(trx, asked, fresh);
   const { vaultId: vault_id, question } = asked;
   const pair = { held: held.note, other: question.checkpoint };
   const row = { vault_id, generation: held.generation, ...pair, at_ms: context.nowMs() };
@@ -220,7 +243,7 @@ function isPrefix(older: Head, newer: Head, proof: readonly Uint8Array[]): boole
 async function restart(
   context: VaultContext,
   trx: Writing,
-  { asked, held }: { readonly asked: Asked; readonly held: Held },
+  { asked, held, fresh }: Judged & { readonly held: Held },
 ): Promise<WitnessAnswer | null> {
   const last = asked.restarts.at(-1);
   if (last === undefined || !giveUp(asked.restarts.slice(held.generation), held)) {
@@ -241,7 +264,7 @@ async function restart(
     );
   }
   await keepRestarts(context, trx, { asked, after: held.generation, abandoned: held.note });
-  return keep(trx, asked);
+  return keep(trx, asked, fresh);
 }
 
 async function keepRestarts(
@@ -263,10 +286,22 @@ async function keepRestarts(
   }
 }
 
-async function keep(trx: Writing, asked: Asked): Promise<null> {
+async function isFresh(
+  { vaultId }: VaultContext,
+  trx: Writing,
+  { question }: Asked,
+): Promise<boolean> {
+  const newest = (await restartsOf(trx, vaultId)).at(-1);
+  if (newest === undefined) return true;
+  const digest = sha256(newest);
+  return question.heard.some((heard) => equalBytes(heard, digest));
+}
+
+async function keep(trx: Writing, asked: Asked, fresh: boolean): Promise<null> {
   const { size, root, question, restarts } = asked;
+  const stale = fresh ? STALE.no : STALE.unheard;
   const head = {
-    ...{ size, root, note: question.checkpoint, generation: restarts.length, stale: 0 },
+    ...{ size, root, note: question.checkpoint, generation: restarts.length, stale },
     governance_size: question.governance_size,
   };
   await trx
@@ -300,6 +335,20 @@ function forkOf(db: Reading, vaultId: string, generation: number) {
     .where("vault_id", "=", vaultId)
     .where("generation", "=", generation)
     .executeTakeFirst();
+}
+
+/** SHA-256 of the newest restart that this Vault follows of each other, ascending by Vault. */
+export async function heardRestarts(db: Reading, vaultId: string): Promise<Uint8Array[]> {
+  const newest = new Map<string, Uint8Array>();
+  const rows = await db
+    .selectFrom("witness_restart")
+    .select(["vault_id", "statement"])
+    .where("vault_id", "!=", vaultId)
+    .orderBy("vault_id")
+    .orderBy("generation")
+    .execute();
+  for (const { vault_id, statement } of rows) newest.set(vault_id, sha256(statement));
+  return [...newest.values()];
 }
 
 /** Signed restarts of a Vault that this one knows, oldest first. */

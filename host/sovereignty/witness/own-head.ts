@@ -14,7 +14,14 @@ import {
 
 import { metaOf } from "../queries.ts";
 import type { VaultContext } from "../vault-context.ts";
-import { restartsOf } from "./other-heads.ts";
+import {
+  keepFreeze,
+  presentFreeze,
+  type Fault,
+  type Freeze,
+  type FreezeReason,
+} from "./freezes.ts";
+import { heardRestarts, restartsOf } from "./other-heads.ts";
 import { giveUp, verifyRestarts, type Head } from "./restarts.ts";
 import {
   cosignatureOf,
@@ -27,20 +34,6 @@ import {
 
 /** Whether this Vault knows that its store is no older copy. */
 export type Standing = "unconfirmed" | "confirmed" | "frozen";
-
-/**
- * Why a Vault is frozen: others hold a head that it signed and does not hold, or holds another of that size; or it was
- * put back from a backup, and nobody else remembers what it has spent since.
- */
-export type FreezeReason = "behind" | "forked" | "restarted" | "restored";
-
-/** Why this Vault stands still, and the head that proves it. */
-export interface Freeze {
-  readonly reason: FreezeReason;
-  /** Signed by this Vault. */
-  readonly note: string;
-  readonly atMs: number;
-}
 
 /** Name in `vault_meta` of a store that came back from a backup and was not thawed since. */
 export const RESTORED = "restored";
@@ -69,13 +62,6 @@ export interface CosignedHead {
   readonly size: number;
 }
 
-interface Fault {
-  readonly reason: FreezeReason;
-  readonly note: string;
-  /** Restarts of this Vault that the store does not know. */
-  readonly unknown: readonly Uint8Array[];
-}
-
 /** Under which governance a head is judged, and with which keys signed it counts against this Vault. */
 interface Hearing {
   readonly governance: GovernanceState;
@@ -95,6 +81,8 @@ export class OwnHead {
   #confirmed = false;
   #frozen: Freeze | undefined;
   #restarts: readonly Uint8Array[] = [];
+  /** See {@link heardRestarts}. */
+  #heard: readonly Uint8Array[] = [];
   #cosigned: CosignedHead | undefined;
   #restored = false;
   #declared = false;
@@ -114,17 +102,9 @@ export class OwnHead {
   /** Reads what the store holds; unconfirmed afterwards. */
   async reload(): Promise<void> {
     const { db } = this.#context.store;
-    const frozen = await db
-      .selectFrom("witness_freeze")
-      .selectAll()
-      .where("thawed_ms", "is", null)
-      .orderBy("position")
-      .executeTakeFirst();
-    this.#frozen =
-      frozen === undefined
-        ? undefined
-        : { reason: frozen.reason, note: frozen.note, atMs: frozen.at_ms };
+    this.#frozen = await presentFreeze(db);
     this.#restarts = await restartsOf(db, this.#context.vaultId);
+    await this.hear();
     this.#cosigned = await db
       .selectFrom("witness_cosigned")
       .select(["size", "note"])
@@ -134,6 +114,12 @@ export class OwnHead {
     this.#declared = false;
     this.#held.clear();
     this.#following.clear();
+  }
+
+  /** Reads which restarts of others this Vault follows: questions name them. */
+  async hear(): Promise<void> {
+    const { store, vaultId } = this.#context;
+    this.#heard = await heardRestarts(store.db, vaultId);
   }
 
   /** Reads what a restart left in the store, which this process has just written: no older copy can say that. */
@@ -261,6 +247,7 @@ export class OwnHead {
           .slice(0, WITNESS_PROOFS_MAX)
           .map((older) => ({ size: older, nodes: log.consistencyProof(older, size) })),
         restarts: [...this.#restarts],
+        heard: [...this.#heard],
       },
       signingKey,
     );
@@ -360,32 +347,13 @@ export class OwnHead {
     return equalBytes(log.root(head.size), head.root) ? null : "forked";
   }
 
-  async #freeze({ reason, note, unknown }: Fault): Promise<void> {
+  async #freeze(fault: Fault): Promise<void> {
     if (this.#frozen !== undefined) return;
-    const { store, log, nowMs, vaultId } = this.#context;
-    const { size, root } = parseCheckpoint(note);
-    const atMs = nowMs();
+    const { reason, note, unknown } = fault;
+    const atMs = this.#context.nowMs();
     this.#frozen = { reason, note, atMs };
     this.#confirmed = false;
-    const known = this.#restarts.length;
-    await store.write(async (trx) => {
-      await trx
-        .insertInto("witness_freeze")
-        .values({ reason, note, at_ms: atMs, thawed_ms: null })
-        .execute();
-      for (const [index, statement] of unknown.entries()) {
-        const row = { vault_id: vaultId, generation: known + index + 1, statement, at_ms: atMs };
-        await trx
-          .insertInto("witness_restart")
-          .values({ ...row, abandoned_note: null })
-          .execute();
-      }
-      await log.append(trx, {
-        type: "ledger.frozen",
-        taskId: null,
-        body: { reason, held_size: size, held_root: root },
-      });
-    });
+    await keepFreeze(this.#context, fault, { known: this.#restarts.length, atMs });
     this.#restarts = [...this.#restarts, ...unknown];
   }
 

@@ -12,10 +12,10 @@ import {
   OwnHead,
   type Carried,
   type CosignedHead,
-  type FreezeReason,
   type HeadAsked,
   type Standing,
 } from "./own-head.ts";
+import type { FreezeReason } from "./freezes.ts";
 import { thaw, type Thawed } from "./thaw.ts";
 
 export type { Thawed } from "./thaw.ts";
@@ -82,6 +82,13 @@ export interface WitnessApi {
 /** Opens the witness part of a Vault's store. */
 export async function openWitness(context: VaultContext): Promise<WitnessApi> {
   const own = await OwnHead.open(context);
+  let turn: Promise<unknown> = Promise.resolve();
+  /** One change after the other: while a restart writes everything off, nothing confirms or freezes. */
+  const inTurn = async <Result>(work: () => Promise<Result>): Promise<Result> => {
+    const mine = turn.then(work);
+    turn = mine.catch(() => undefined);
+    return mine;
+  };
   return {
     get standing() {
       return own.standing;
@@ -94,22 +101,22 @@ export async function openWitness(context: VaultContext): Promise<WitnessApi> {
     },
     requireConfirmed: () => own.requireConfirmed(),
     headQuestion: (nonce, governance) => own.headQuestion(nonce, governance),
-    confirm: (statements, args) => own.confirm(statements, args),
+    confirm: (statements, args) => inTurn(() => own.confirm(statements, args)),
     ask: (governance) => own.ask(governance),
-    take: (asked, answer, governance) => own.take(asked, answer, governance),
+    take: (asked, answer, governance) => inTurn(() => own.take(asked, answer, governance)),
     covers: (size) => own.covers(size),
     cosignHead: async (question, governance) => {
       if (!own.declared) own.requireConfirmed();
-      return cosignHead(context, question, {
-        governance,
-        confirmed: own.standing === "confirmed",
-      });
+      const confirmed = own.standing === "confirmed";
+      const cosigned = await cosignHead(context, question, { governance, confirmed });
+      if (cosigned.followed) await own.hear();
+      return cosigned;
     },
     tellHead: async (question, governance) => {
       if (own.standing === "frozen") own.requireConfirmed();
       return tellHead(context, question, governance);
     },
-    thaw: (governance) => thaw(context, own, governance),
+    thaw: (governance) => inTurn(() => thaw(context, own, governance)),
     status: () => statusOf(context, own),
   };
 }

@@ -1,10 +1,14 @@
 import { afterEach, beforeEach, expect, test } from "vitest";
 
 import {
+  HEAD_QUESTION,
+  RESTART_STATEMENT,
   WITNESS_ANSWER,
   WITNESS_QUESTION,
   parseCheckpoint,
+  actorLogOrigin,
   parseCose,
+  sha256,
   signCheckpoint,
 } from "../../../protocol/index.ts";
 import { startNodeRig, type NodeRig } from "../../helpers/vault-node-rig.ts";
@@ -44,6 +48,17 @@ async function runSlice() {
 /** The head that a question is about. */
 function headOf(question: Uint8Array) {
   return parseCheckpoint(WITNESS_QUESTION.decode(parseCose(question).payload).checkpoint);
+}
+
+/** An answer that holds a head of the Vault which its store does not have. */
+function newerHead(question: Uint8Array): Uint8Array {
+  const { actor } = rig.fixture;
+  const { origin, size } = headOf(question);
+  const checkpoint = signCheckpoint({
+    ...{ origin, size: size + 7, root: testSeed("what it forgot") },
+    ...{ signerName: actor.actorId, key: actor.signing },
+  });
+  return WITNESS_ANSWER.encode({ result: "held", checkpoint, restarts: [] });
 }
 
 test("[PB-2] nothing is released before another Vault has cosigned the head with the charge", async () => {
@@ -105,16 +120,9 @@ test.for([
 });
 
 test("[PB-2] a Vault that is shown a newer head of its own stops in the middle of a slice, for good", async () => {
-  const { vault, actor } = rig.fixture;
-  rig.hooks.witnessed = ({ question, answers }) => {
-    const { origin, size } = headOf(question);
-    const checkpoint = signCheckpoint({
-      ...{ origin, size: size + 7, root: testSeed("what it forgot") },
-      ...{ signerName: actor.actorId, key: actor.signing },
-    });
-    const answer = WITNESS_ANSWER.encode({ result: "held", checkpoint, restarts: [] });
-    return answers.map(({ actorId }) => ({ actorId, answer }));
-  };
+  const { vault } = rig.fixture;
+  rig.hooks.witnessed = ({ question, answers }) =>
+    answers.map(({ actorId }) => ({ actorId, answer: newerHead(question) }));
   const { failed, released } = await runSlice();
   expect(failed).toMatchObject({ code: "PRIVACY_BUDGET_FROZEN", executing: true });
   expect(released).toBe(0);
@@ -140,4 +148,89 @@ test("[PB-2] charges made while a question is under way share the next one", asy
   expect(rig.posted.filter(({ kind }) => kind === "slice_result")).toHaveLength(2);
   expect(sizes.length).toBeLessThanOrEqual(2);
   expect(vault.witness.cosigned?.size).toBe(Math.max(...sizes));
+});
+
+/** The restarts of others that the questions of a node name, one after the other. */
+function heardIn(node: NodeRig, isCarried: () => boolean = () => true) {
+  const waiting: ((heard: readonly Uint8Array[]) => void)[] = [];
+  const seen: (readonly Uint8Array[])[] = [];
+  node.hooks.witnessed = ({ about, question, answers }) => {
+    if (!isCarried()) return [];
+    if (about === "witness") {
+      const { heard } = WITNESS_QUESTION.decode(parseCose(question).payload);
+      seen.push(heard);
+      waiting.shift()?.(heard);
+    }
+    return answers;
+  };
+  return {
+    seen,
+    next: () => new Promise<readonly Uint8Array[]>((resolve) => waiting.push(resolve)),
+  };
+}
+
+/** Another Vault's question with its first restart. */
+function restartedQuestion() {
+  const { network } = rig.fixture;
+  const [, other] = network.vaults;
+  if (other === undefined) throw new Error("expected a second Vault");
+  const { actorId: vault_id, signing } = other;
+  const { genesisDigest: genesis_digest } = network;
+  const head = { size: 3, root: testSeed("its log") };
+  const restart = RESTART_STATEMENT.sign(
+    {
+      ...{ version: 1, genesis_digest, vault_id, generation: 1 },
+      ...{ abandoned: head, restarted: head, governance_size: 0, at_ms: 1 },
+    },
+    signing,
+  );
+  const origin = actorLogOrigin(network.genesis.network, vault_id);
+  const question = WITNESS_QUESTION.sign(
+    {
+      ...{ version: 1, genesis_digest, vault_id, governance_size: 0, proofs: [], heard: [] },
+      checkpoint: signCheckpoint({ origin, ...head, signerName: vault_id, key: signing }),
+      restarts: [restart],
+    },
+    signing,
+  );
+  return { question, digest: sha256(restart) };
+}
+
+test("[PB-5] who hears another Vault's start, or follows its restart, has its own head cosigned anew", async () => {
+  const questions = heardIn(rig);
+  const { network } = rig.fixture;
+  const genesis_digest = network.genesisDigest;
+  const nonce = testSeed("nonce");
+  const question = HEAD_QUESTION.encode({
+    ...{ version: 1, genesis_digest, vault_id: "vault-2", nonce },
+  });
+  const afterStart = questions.next();
+  await rig.perform({ kind: "witnessed", question });
+  expect(await afterStart).toEqual([]);
+  const afterRestart = questions.next();
+  const restarted = restartedQuestion();
+  await rig.perform({ kind: "witness", question: restarted.question });
+  expect(await afterRestart).toEqual([restarted.digest]);
+});
+
+test("[PB-5] who follows a restart before it is confirmed has its head cosigned once it is", async () => {
+  await rig.stop();
+  const { vault, governance } = rig.fixture;
+  const asked = vault.witness.ask(governance);
+  const answer = newerHead(asked.question);
+  await vault.witness.take(asked, { actorId: "vault-2", answer }, governance);
+  await vault.witness.thaw(governance);
+  rig = startNodeRig(rig.fixture);
+  let carried = false;
+  const questions = heardIn(rig, () => carried);
+  const restarted = restartedQuestion();
+  const { code } = await rig.perform({ kind: "witness", question: restarted.question });
+  expect({ code, standing: vault.witness.standing }).toEqual({
+    ...{ code: null, standing: "unconfirmed" },
+  });
+  // The question that was under way does not name the restart; it has this Vault confirmed.
+  carried = true;
+  while ((await questions.next()).length === 0);
+  expect(questions.seen.at(-1)).toEqual([restarted.digest]);
+  expect(vault.witness.standing).toBe("confirmed");
 });

@@ -48,6 +48,18 @@ test("a history that is altered, cut or no history is refused", async () => {
   }
 });
 
+test("a history is read no further than it can be long", async () => {
+  const seed = path.join(folder, "long.seed");
+  // A sparse file of more than memory holds: whoever reads it whole does not come back.
+  fs.writeFileSync(`${seed}.history`, "");
+  fs.truncateSync(`${seed}.history`, 2 ** 41);
+  const reading = readFormerKeys(seed, { actorId: "vault-1", key: NEXT });
+  await expect(reading).rejects.toMatchObject({ code: "SCHEMA_TOO_LARGE" });
+  fs.truncateSync(`${seed}.history`, 8 * 1024 + 1);
+  const again = readFormerKeys(seed, { actorId: "vault-1", key: NEXT });
+  await expect(again).rejects.toMatchObject({ code: "SCHEMA_TOO_LARGE" });
+});
+
 function flipped(bytes: Buffer): Buffer {
   const at = bytes.length - 70;
   return Buffer.from(bytes.map((byte, index) => (index === at ? byte ^ 1 : byte)));

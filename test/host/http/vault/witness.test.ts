@@ -112,7 +112,7 @@ test("[PB-8] a fork that the Vault keeps is shown with both heads, and the docto
     const question = {
       version: 1 as const,
       ...{ genesis_digest: governance.genesisDigest, vault_id: forker.actorId },
-      ...{ checkpoint, governance_size: 0, proofs: [], restarts: [] },
+      ...{ checkpoint, governance_size: 0, proofs: [], restarts: [], heard: [] },
     };
     await vault.witness.cosignHead(WITNESS_QUESTION.sign(question, forker.signing), governance);
   }

@@ -178,7 +178,7 @@ function questionOf(actor: TestActor, changes: Partial<WitnessQuestion> = {}): U
   const question = {
     version: 1 as const,
     ...{ genesis_digest: governance.genesisDigest, vault_id: actor.actorId, checkpoint },
-    ...{ governance_size: 0, proofs: [], restarts: [], ...changes },
+    ...{ governance_size: 0, proofs: [], restarts: [], heard: [], ...changes },
   };
   return WITNESS_QUESTION.sign(question, actor.signing);
 }

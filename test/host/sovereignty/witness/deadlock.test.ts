@@ -47,7 +47,9 @@ test("[PB-5] a Vault that was down during another's thaw goes on once its operat
   expect(await consumedMax(C)).toMatchObject(WRITTEN_OFF);
   expect(await world.cosign(C)).toBe("cosigned");
   expect(witness.standing).toBe("confirmed");
-  // From now on A vouches for it, and so an ordinary start is enough.
+  // Once each has heard of the other's restart A vouches for it, and an ordinary start is enough.
+  expect(await world.cosign(A)).toBe("cosigned");
+  expect(await world.cosign(C)).toBe("cosigned");
   await world.close(C);
   await world.open(C);
   expect(await world.confirm(C)).toBe("confirmed");
@@ -160,6 +162,20 @@ test("[PB-5] a Vault that was thawed and is not confirmed follows restarts, and 
   await expect(witness.cosignHead(asked.question, world.governance)).rejects.toEqual(FROZEN);
 });
 
+test("[PB-5] a clock that was put back between two write-offs brings nothing back", async () => {
+  await thawedWhileDown();
+  world.nowMs -= 1_000;
+  const { witness } = world.vault(A);
+  await witness.thaw(world.governance);
+  const decidedMs = NETWORK_TIME_MS - 500;
+  const given: Replenishment = {
+    ...{ usageScope: "marketing", epochId: 1, epsilonMicro: 5_000_000, decidedMs },
+  };
+  const head = { size: 1, root: new Uint8Array(32).fill(1) };
+  await world.vault(A).recordGovernanceHead({ head, previous: null, replenishments: [given] });
+  expect(await consumedMax(A)).toMatchObject(WRITTEN_OFF);
+});
+
 /** What a coordinator may do to answers on their way to a Vault that has written its budget off; C needs both others. */
 const lies: readonly { title: string; carry: (before: readonly Carried[]) => Carry }[] = [
   { title: "withholds one", carry: () => (answers) => answers.slice(0, 1) },
@@ -219,6 +235,51 @@ test("[PB-5] a question asked before the write-off confirms nobody after it", as
     await witness.take(earlier, { actorId: other, answer }, world.governance);
   }
   expect(witness.standing).toBe("unconfirmed");
+});
+
+test("[PB-5] a head that was asked for before a Vault forgot it is not vouched for when it is asked for again", async () => {
+  world = await WitnessWorld.start();
+  await world.cosign(C);
+  await world.cosign(A);
+  const oldA = await world.backup(A);
+  const oldC = await world.backup(C);
+  const recorded = world.vault(C).witness.ask(world.governance);
+  // What C spends then is cosigned by A alone, which is put back and forgets it.
+  await world.grow(C, "spent");
+  const spent = world.vault(C).witness.ask(world.governance);
+  await world.vault(A).witness.cosignHead(spent.question, world.governance);
+  await world.grow(A, "lost");
+  await world.cosign(A);
+  await world.restore(A, oldA);
+  expect(await world.confirm(A)).toBe("frozen");
+  await world.vault(A).witness.thaw(world.governance);
+  await world.cosign(A);
+  // The coordinator carries C's old question again, and C's store is put back as well.
+  await world.vault(A).witness.cosignHead(recorded.question, world.governance);
+  await world.restore(C, oldC);
+  expect(await world.confirm(C)).toBe("unconfirmed");
+});
+
+test("[PB-5] a write-off and a head that proves it wrong, at the same time, leave the Vault frozen or the head given up", async () => {
+  world = await WitnessWorld.start();
+  await world.cosign(C);
+  const old = await world.backup(C);
+  await world.grow(C, "lost");
+  await world.cosign(C);
+  for (const order of ["thaw first", "head first"]) {
+    const { witness } = await world.restore(C, old);
+    const asked = witness.ask(world.governance);
+    const { answer } = await world.vault(A).witness.cosignHead(asked.question, world.governance);
+    const thawing = () => witness.thaw(world.governance);
+    const hearing = () => witness.take(asked, { actorId: A, answer }, world.governance);
+    await Promise.all(order === "thaw first" ? [thawing(), hearing()] : [hearing(), thawing()]);
+    const { standing } = witness;
+    await world.close(C);
+    const opened = await world.open(C);
+    expect(opened.witness.standing).toBe(standing === "frozen" ? "frozen" : "unconfirmed");
+    expect(await consumedMax(C)).toMatchObject(WRITTEN_OFF);
+    if (standing !== "frozen") expect(await world.confirm(C)).not.toBe("frozen");
+  }
 });
 
 test("[PB-5] what governance gave back before a write-off is given to nobody after it, who knew of it or not", async () => {

@@ -37,6 +37,8 @@ export function newWorldFolder(): string {
 export class WitnessWorld {
   readonly network: TestNetwork;
   governance: GovernanceState;
+  /** Of every Vault. */
+  nowMs = NETWORK_TIME_MS;
   readonly folder: string;
   readonly vaults = new Map<string, Vault>();
   /** Of Vaults that have given their first one up. */
@@ -82,7 +84,7 @@ export class WitnessWorld {
       formerKeys: this.formerKeysOf(vaultId),
       boxKey: actor.box,
       custody: OPEN_CUSTODY,
-      nowMs: () => NETWORK_TIME_MS,
+      nowMs: () => this.nowMs,
       random: counted(vaultId),
     });
     this.vaults.set(vaultId, vault);
