@@ -12,6 +12,7 @@ import {
   type TaskEnvelope,
   type VaultDecision,
 } from "#protocol";
+import { roundsOfRequest } from "../requests/index.ts";
 import { lockReference } from "../tasks/index.ts";
 import type { AdmissionPlan } from "./plan.ts";
 
@@ -34,8 +35,8 @@ export interface Decisions {
 /**
  * Verifies signed decisions on one request and sorts them by Vault.
  *
- * Bytes that are not a Vault's own signed decision on this request, or by another policy version than `state` has,
- * count as no answer: one Vault cannot keep a task from the others (MV-3).
+ * Bytes that are not a Vault's own signed decision on this request, or by another policy version than `state` has, or
+ * that reserve less than the request asks for, count as no answer: one Vault cannot keep a task from the others (MV-3).
  */
 export function readDecisions(
   plan: AdmissionPlan,
@@ -52,11 +53,20 @@ export function readDecisions(
     if (decision?.vault_id !== vaultId) continue;
     if (!equalBytes(decision.request_digest, plan.requestDigest)) continue;
     const { outcome } = decision;
-    if (outcome.decision === "reserved" && outcome.policy_version !== policyVersion) continue;
+    if (outcome.decision === "reserved" && !isWhole(outcome, plan, policyVersion)) continue;
     if (outcome.decision === "declined") declined.push({ vaultId, code: outcome.code });
     else participants.push({ vaultId, decisionDigest: VAULT_DECISION.digest(decision), outcome });
   }
   return { participants, declined };
+}
+
+/** Whether a reservation is what the request asks for: nobody downstream would run an envelope with less (AP-8). */
+function isWhole(outcome: Reserved, { request }: AdmissionPlan, policyVersion: string): boolean {
+  return (
+    outcome.policy_version === policyVersion &&
+    outcome.epsilon_micro >= request.epsilon_micro &&
+    outcome.share_commitments.length === roundsOfRequest(request)
+  );
 }
 
 function verifyDecision(

@@ -4,6 +4,7 @@ import path from "node:path";
 
 import { runCommand } from "../../host/cli/commands.ts";
 import { reportError, type CliIo } from "../../host/cli/io.ts";
+import { SymphonyClient, readSubmitter } from "../../host/client/index.ts";
 import { hex } from "../../protocol/index.ts";
 import type { LiveCoordinator } from "./live-coordinator.ts";
 import { testSeed } from "./network.ts";
@@ -56,6 +57,15 @@ export function submitterFolder({ network, publicUrl }: LiveCoordinator): string
   };
   fs.writeFileSync(path.join(folder, "network.json"), JSON.stringify(file));
   return folder;
+}
+
+/** The published client, as the submitter whose folder `symphony submit --dir` takes. */
+export async function clientIn(directory: string): Promise<SymphonyClient> {
+  const { network, genesisDigest, signingKey, deliveryKey } = await readSubmitter(directory);
+  return new SymphonyClient(
+    { url: network.coordinator_url, genesisDigest },
+    { actorId: network.submitter_id, signingKey, deliveryKey },
+  );
 }
 
 /** The seed of the test key `label`, as a key file holds it. */

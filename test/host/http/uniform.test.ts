@@ -3,9 +3,11 @@ import * as fs from "node:fs";
 
 import fc from "fast-check";
 import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
+import { z } from "zod";
 
 import {
   GOVERNANCE_SNAPSHOT,
+  TASK_ENVELOPE,
   TASK_REQUEST,
   base64,
   parseCose,
@@ -126,6 +128,57 @@ test("[AP-7] unknown record, no consent and spent budget look the same to the su
   });
   const spent = await parseRequest(fixture, "spent", record, SPENT_MICRO);
   expect(await seenBy(spent.signed, fixture)).toEqual(first);
+});
+
+/** Submits a query of one Vault's customers, has the Vault decide, and tells how its admission ended. */
+async function admissionOf(fixture: Fixture, name: string, epsilon_micro: number) {
+  const changes = { epsilon_micro, vault_ids: ["vault-1"] };
+  const { signed } = await requestOf(fixture, name, changes);
+  const { task_id: taskId } = await live.client.submit(signed);
+  await answerOnce(fixture);
+  for await (const { body } of live.client.events(taskId, {
+    signal: AbortSignal.timeout(10_000),
+  })) {
+    const { data } = moveSchema.safeParse(body);
+    if (data?.to === "dispatched" || data?.to === "rejected") return { taskId, ...data };
+  }
+  throw new Error("task: expected an end of its admission");
+}
+
+const moveSchema = z.object({ to: z.string(), reason: z.string().nullable() });
+const DECLINED = { to: "rejected", reason: "COORDINATION_QUORUM_NOT_MET" };
+
+test("[AP-2] a task is admitted by the consent of its subjects for its purpose, and says which", async () => {
+  const fixture = await vaultOf();
+  await stocked(fixture);
+  const decide = (state: "granted" | "withdrawn") =>
+    fixture.vault.setConsent({
+      ...{ usageScope: "marketing", subjects: "all-known" },
+      decision: state === "granted" ? { state, expiresMs: null } : { state },
+    });
+  await decide("withdrawn");
+  expect(await admissionOf(fixture, "withdrawn", 1_000_000)).toMatchObject(DECLINED);
+  await decide("granted");
+  const { taskId, to } = await admissionOf(fixture, "granted", 1_000_000);
+  expect(to).toBe("dispatched");
+  const { consent_references } = TASK_ENVELOPE.decode(await live.client.envelope(taskId));
+  expect(consent_references).toMatchObject([{ vault_id: "vault-1" }]);
+});
+
+test("[AP-4] what earlier tasks have reserved is gone, and the last of a budget can be reserved once", async () => {
+  const fixture = await vaultOf();
+  await stocked(fixture);
+  const ends = [];
+  for (const [index, share] of [5, 4, 3, 1].entries()) {
+    const { to, reason } = await admissionOf(fixture, `share ${index}`, share * 1_000_000);
+    ends.push({ share, to, reason });
+  }
+  expect(ends).toEqual([
+    { share: 5, to: "dispatched", reason: null },
+    { share: 4, ...DECLINED },
+    { share: 3, to: "dispatched", reason: null },
+    { share: 1, ...DECLINED },
+  ]);
 });
 
 const operand: fc.Arbitrary<Operand> = fc.oneof(
