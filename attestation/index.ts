@@ -24,7 +24,15 @@ export {
   parseNitroDocument,
   type NitroDocument,
 } from "./nitro/document.ts";
-export { EIF_BYTES_MAX, EIF_HEADER_BYTES, EifMeasurer, type EifMeasurement } from "./nitro/eif.ts";
+export {
+  EIF_BYTES_MAX,
+  EIF_HEADER_BYTES,
+  EIF_SIGNATURE_BYTES_MAX,
+  EifMeasurer,
+  type EifMeasurement,
+  type EifSectionType,
+} from "./nitro/eif.ts";
+export { parseImageSignature } from "./nitro/eif-signature.ts";
 export type { NitroExpectations } from "./nitro/policy.ts";
 export { verifyNitroDocument } from "./nitro/verify.ts";
 export {

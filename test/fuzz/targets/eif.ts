@@ -15,7 +15,7 @@ export const eif: Target = {
     { name: "header", functions: ["parseHeader", "parseTables"] },
     { name: "sections", functions: ["push"] },
     { name: "end", functions: ["finish"] },
-    { name: "signer", functions: ["signerRegister", "parseSigningCertificate"] },
+    { name: "signer", functions: ["signerRegister", "readCertificate", "readIntegers"] },
   ],
   steps: { perByte: 12, fixed: 10_000 },
   allocation: { perByte: 800, fixed: 512 * 1024 },

@@ -4,6 +4,7 @@ import { hardwareCbor } from "./cbor.ts";
 import { certificates } from "./certificate.ts";
 import { derElements, derTime } from "./der.ts";
 import { eif } from "./eif.ts";
+import { cpio, imageSignature } from "./image.ts";
 import { cms, keyPolicy } from "./kms.ts";
 import { nitroDocument, nitroVerify } from "./nitro.ts";
 import { nsmRequest, nsmResponse } from "./nsm.ts";
@@ -32,6 +33,8 @@ export const TARGETS: readonly Target[] = [
   ...statements,
   tdxVerify,
   eif,
+  cpio,
+  imageSignature,
   reportReplay,
   nsmRequest,
   nsmResponse,
