@@ -16,6 +16,7 @@ try {
     nowMs: Date.now,
     random: (bytes) => new Uint8Array(randomBytes(bytes)),
   });
+  const floorMiB = process.memoryUsage.rss() / 1024 / 1024;
   const started = performance.now();
   const cpuStarted = process.cpuUsage();
   const { records } = await fixture.vault.ingest({
@@ -30,7 +31,8 @@ try {
   const { maxRSS } = process.resourceUsage();
   await fixture.vault.close();
   const cpuSeconds = (cpu.user + cpu.system) / 1e6;
-  process.stdout.write(JSON.stringify({ records, seconds, cpuSeconds, peakMiB: maxRSS / 1024 }));
+  const peakMiB = maxRSS / 1024;
+  process.stdout.write(JSON.stringify({ records, seconds, cpuSeconds, floorMiB, peakMiB }));
 } finally {
   fs.rmSync(directory, { recursive: true, force: true });
 }

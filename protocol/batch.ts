@@ -123,21 +123,31 @@ export function sealBatch(args: {
   return sealBuilt({ ...args, built: builder.finish() });
 }
 
-/**
- * Seals what a {@link BatchBuilder} of the same schema and columns built; overwrites its body. As {@link sealBatch}.
- *
- * @throws {@link MalformedError} SCHEMA_BATCH_MALFORMED
- * @throws {@link LimitError} SCHEMA_TOO_LARGE
- */
-export function sealBuilt(args: {
+/** What {@link sealBuilt} seals, and how. */
+export interface BatchSealing {
   readonly batchId: Uint8Array;
   readonly schema: string;
   readonly columns: readonly BatchColumn[];
   readonly createdMs: number;
   readonly built: BuiltBatch;
   readonly dataKey: Uint8Array;
-}): Uint8Array<ArrayBuffer> {
-  const { built, dataKey } = args;
+}
+
+/**
+ * Seals what a {@link BatchBuilder} of the same schema and columns built; overwrites its body. As {@link sealBatch}.
+ *
+ * @throws {@link MalformedError} SCHEMA_BATCH_MALFORMED
+ * @throws {@link LimitError} SCHEMA_TOO_LARGE
+ */
+export function sealBuilt(args: BatchSealing): Uint8Array<ArrayBuffer> {
+  try {
+    return sealedBatch(args);
+  } finally {
+    args.built.body.fill(0);
+  }
+}
+
+function sealedBatch({ built, dataKey, ...args }: BatchSealing): Uint8Array<ArrayBuffer> {
   const { body } = built;
   requireKey(dataKey);
   if (body.length > BATCH_BYTES_MAX) throw tooLarge("body bytes", body.length, BATCH_BYTES_MAX);
@@ -155,9 +165,12 @@ export function sealBuilt(args: {
   const headerBytes = encodeCbor(header);
   const length = new Uint8Array(4);
   new DataView(length.buffer).setUint32(0, headerBytes.length);
-  const batch = concat(MAGIC, length, headerBytes, ...sealChunks({ headerBytes, body, dataKey }));
-  body.fill(0);
-  if (batch.length > BATCH_BYTES_MAX) throw tooLarge("bytes", batch.length, BATCH_BYTES_MAX);
+  const prefix = concat(MAGIC, length, headerBytes);
+  const bytes = prefix.length + body.length + header.chunk_count * TAG_BYTES;
+  if (bytes > BATCH_BYTES_MAX) throw tooLarge("bytes", bytes, BATCH_BYTES_MAX);
+  const batch = new Uint8Array(bytes);
+  batch.set(prefix);
+  sealChunks(batch.subarray(prefix.length), { headerBytes, body, dataKey });
   return batch;
 }
 
@@ -295,20 +308,28 @@ function parseHeaderShape(value: unknown): BatchHeader {
   return parseWith(batchHeaderSchema, value, "batch header", "SCHEMA_BATCH_MALFORMED");
 }
 
-function sealChunks(args: {
-  headerBytes: Uint8Array;
-  body: Uint8Array;
-  dataKey: Uint8Array;
-}): Uint8Array[] {
+/** Writes the sealed chunks of `body` to `target`, which is as long as they are. */
+function sealChunks(
+  target: Uint8Array,
+  args: {
+    readonly headerBytes: Uint8Array;
+    readonly body: Uint8Array;
+    readonly dataKey: Uint8Array;
+  },
+): void {
   const { headerBytes, body, dataKey } = args;
   const digest = digestOfBytes("batch-header", headerBytes);
   const count = Math.ceil(body.length / BATCH_CHUNK_BYTES);
-  return Array.from({ length: count }, (_, index) => {
+  let at = 0;
+  for (let index = 0; index < count; index += 1) {
     const cipher = createCipheriv(CIPHER, dataKey, chunkNonce(index));
     cipher.setAAD(chunkAad({ digest, index, count }));
     const chunk = body.subarray(index * BATCH_CHUNK_BYTES, (index + 1) * BATCH_CHUNK_BYTES);
-    return concat(cipher.update(chunk), cipher.final(), cipher.getAuthTag());
-  });
+    for (const part of [cipher.update(chunk), cipher.final(), cipher.getAuthTag()]) {
+      target.set(part, at);
+      at += part.length;
+    }
+  }
 }
 
 function openChunks(args: {

@@ -11,12 +11,12 @@ import { openFixture, recordsIn } from "../host/sovereignty/vault-world.ts";
 
 /** Fixes the moments of every kill; a failing run prints the seed it drew. */
 const SEED = Number(process.env["SYMPHONY_SEED"] ?? Date.now() % 1_000_000);
-/** With SYMPHONY_FULL=1 a process is killed 100 times; else 20 times, with five Vaults each. */
+/** With SYMPHONY_FULL=1 a process is killed 100 times; else 6 times, with five Vaults each. */
 const FULL = process.env["SYMPHONY_FULL"] === "1";
 /** Processes that are killed side by side, Vaults of each, and how often it is killed. */
 const LANES = 2;
 const VAULTS = FULL ? 1 : 5;
-const KILLS = FULL ? 50 : 10;
+const KILLS = FULL ? 50 : 3;
 /** Of one source, and of a batch. */
 const ROWS = 100;
 const BATCH_ROWS = 10;
@@ -24,7 +24,7 @@ const BATCH_ROWS = 10;
 const DOTS_MAX = 200;
 /** Sources of a Vault that the test goes on with until it is killed: more than it gets to. */
 const ENDLESS = 1_000;
-/** It takes some 15 s on two quiet processors. */
+/** It takes some 6 s on two quiet processors. */
 const LIMIT_MS = 300_000;
 
 const CHILD = path.join(import.meta.dirname, "ingest-child.ts");

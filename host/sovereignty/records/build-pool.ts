@@ -1,3 +1,4 @@
+import assert from "node:assert";
 import os from "node:os";
 import { once } from "node:events";
 import { Worker } from "node:worker_threads";
@@ -6,23 +7,26 @@ import { UnavailableError } from "#protocol";
 
 import { BatchBuild, type BuildJob, type BuildPlan, type BuildResult } from "./batch-build.ts";
 
-/** Rows that are built on the calling thread: starting another takes as long as some 100 000. */
-const OWN_ROWS = 50_000;
+/** Rows of a source for which no thread is started. */
+const OWN_ROWS = 10_000;
 const THREADS_MAX = 16;
 /** A batch under construction is some MiB; the engine would rather let garbage lie than collect it. */
-const HEAP = { maxOldGenerationSizeMb: 256, maxYoungGenerationSizeMb: 16 };
+const HEAP = { maxOldGenerationSizeMb: 256, maxYoungGenerationSizeMb: 4 };
 
 interface Waiting {
   readonly resolve: (result: BuildResult) => void;
   readonly reject: (error: unknown) => void;
 }
 
-/** Builds the batches of one ingest: the first ones on the calling thread, more on threads of their own. */
+/**
+ * Builds the batches of one ingest. The calling thread builds those of a small source. Past that, threads of their own
+ * do, and all of them from then on: more rows take no more memory.
+ */
 export class BuildPool {
   readonly #plan: BuildPlan;
-  readonly #threads: BuildThread[] = [];
-  readonly #own: BatchBuild;
   readonly #threadsMax: number;
+  #threads: readonly BuildThread[] = [];
+  #own: BatchBuild | undefined;
   #ownRows = 0;
 
   /** @param threadsMax - Threads beside the calling one; as many as the machine has processors when absent. */
@@ -39,21 +43,19 @@ export class BuildPool {
 
   /** @throws UnavailableError INTERNAL_UNEXPECTED when the thread ended before its job. */
   async build(job: BuildJob): Promise<BuildResult> {
-    if (this.#ownRows < OWN_ROWS || this.#threadsMax === 0) {
-      this.#ownRows += job.content.rows;
-      return this.#own.build(job);
-    }
-    const idle = this.#threads.find((thread) => thread.waiting === 0);
-    if (idle !== undefined) return await idle.build(job);
-    if (this.#threads.length < this.#threadsMax) {
-      const thread = new BuildThread(this.#plan);
-      this.#threads.push(thread);
-      return await thread.build(job);
-    }
+    if (this.#ownRows >= OWN_ROWS) this.#start();
+    this.#ownRows += job.content.rows;
+    if (this.#own !== undefined) return this.#own.build(job);
     const [first, ...others] = this.#threads;
-    if (first === undefined) return this.#own.build(job);
+    assert(first !== undefined);
     const least = others.reduce((best, each) => (each.waiting < best.waiting ? each : best), first);
     return await least.build(job);
+  }
+
+  #start(): void {
+    if (this.#own === undefined || this.#threadsMax === 0) return;
+    this.#own = undefined;
+    this.#threads = Array.from({ length: this.#threadsMax }, () => new BuildThread(this.#plan));
   }
 
   /** Ends the threads, whatever they are doing. */

@@ -92,14 +92,22 @@ async function ingestInto(context: VaultContext, run: Run, args: Ingesting): Pro
     context.running.report(run.ingestId, pipeline.progress);
     onProgress?.(pipeline.progress);
   };
+  const staged = await stagedWhole(pipeline, { signal, tell });
+  tell();
+  const report = await reportOf(context, staged);
+  return await publishRun(context, {
+    ...{ report, observation: await observationOf(staged, args) },
+    sourceDigest: sourceDigestOf(source.digest(), mapping),
+  });
+}
+
+/** The threads end before publication, which needs the memory. */
+async function stagedWhole(
+  pipeline: Pipeline,
+  options: Parameters<Pipeline["read"]>[0],
+): Promise<Run> {
   try {
-    const staged = await pipeline.read({ signal, tell });
-    tell();
-    const report = await reportOf(context, staged);
-    return await publishRun(context, {
-      ...{ report, observation: await observationOf(staged, args) },
-      sourceDigest: sourceDigestOf(source.digest(), mapping),
-    });
+    return await pipeline.read(options);
   } finally {
     await pipeline.close();
   }

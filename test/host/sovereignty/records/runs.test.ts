@@ -296,17 +296,17 @@ test("rows that are all at fault are no batch, and too many of them end the inge
 
 test("[DS-1] a large source is built on threads, in its order", { timeout: 120_000 }, async () => {
   const fixture = await newFixture();
-  const csv = customerCsv(64_000);
-  const report = await ingest(fixture, bytesIn(csv), { batchRows: 8_000 });
-  expect(report).toMatchObject({ records: 64_000, batches: 8 });
-  expect(await fixture.vault.status()).toMatchObject({ records: 64_000, subjects: 64_000 });
+  const csv = customerCsv(16_000);
+  const report = await ingest(fixture, bytesIn(csv), { batchRows: 2_000 });
+  expect(report).toMatchObject({ records: 16_000, batches: 8 });
+  expect(await fixture.vault.status()).toMatchObject({ records: 16_000, subjects: 16_000 });
   const listed = await recordsIn(fixture.vault, "customers");
   expect(
     new Set(listed.map(({ commitment }) => Buffer.from(commitment).toString("hex"))).size,
-  ).toBe(64_000);
-  const late = csv.replace("c-63999,", ",");
-  await expect(ingest(fixture, bytesIn(late), { batchRows: 8_000 })).rejects.toMatchObject({
-    details: { line: 64_001, column: "customer.id" },
+  ).toBe(16_000);
+  const late = csv.replace("c-15999,", ",");
+  await expect(ingest(fixture, bytesIn(late), { batchRows: 2_000 })).rejects.toMatchObject({
+    details: { line: 16_001, column: "customer.id" },
   });
   expect(files(fixture)).toHaveLength(8);
 });
