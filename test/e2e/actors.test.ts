@@ -4,6 +4,7 @@ import path from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 
 import { hex, type GovernanceDecision } from "../../protocol/index.ts";
+import { propose } from "../helpers/govern.ts";
 import { startCoordinator, type LiveCoordinator } from "../helpers/live-coordinator.ts";
 import { createNetwork, openedNow, testActor, testSeed } from "../helpers/network.ts";
 import { submitterFolder, symphony as speak, writeSeed } from "../helpers/spoken.ts";
@@ -46,13 +47,10 @@ async function actor(...words: string[]): Promise<string> {
   return out;
 }
 
-/** Has governance take what a file says, and Vaults cosign it. */
-async function propose(text: string): Promise<void> {
-  const file = path.join(folder, "decision.json");
-  fs.writeFileSync(file, text);
-  const keys = [1, 2].flatMap((number) => ["--key", seedAt(`voter-${number}`)]);
-  const spoken = await speak("governance", "propose", file, ...keys, "--dir", folder);
-  expect(spoken).toMatchObject({ exit: 0, err: "" });
+/** Has governance decide, and Vaults cosign it. */
+async function decide(decision: object): Promise<void> {
+  const keyFiles = [1, 2].map((number) => seedAt(`voter-${number}`));
+  await propose({ directory: folder, keyFiles }, decision);
   await live.cosign();
 }
 
@@ -68,7 +66,7 @@ async function get(route: string): Promise<unknown> {
 
 test("[GS-3] an operator registers a Vault, stakes it, and rotates a key", async () => {
   await cosigned(0);
-  await propose(await actor("register", "vault-4", "enterprise", keysAt("vault-4")));
+  await decide(JSON.parse(await actor("register", "vault-4", "enterprise", keysAt("vault-4"))));
   await cosigned(1);
   expect(await get("/vault-4")).toMatchObject({
     role: "enterprise",
@@ -81,7 +79,7 @@ test("[GS-3] an operator registers a Vault, stakes it, and rotates a key", async
     amount_minor: 1_000,
     reference: "wire-1",
   };
-  await propose(JSON.stringify(deposit));
+  await decide(deposit);
   await cosigned(2);
   const line = "vault-4 enterprise, active: 1000 bonded of 1000 needed\n";
   expect(await actor("list")).toContain(line);

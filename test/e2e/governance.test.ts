@@ -4,12 +4,12 @@ import path from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { z } from "zod";
 
-import { TASK_REQUEST, type Policy } from "../../protocol/index.ts";
+import type { Policy } from "../../protocol/index.ts";
+import { propose } from "../helpers/govern.ts";
 import { startCoordinator, type LiveCoordinator } from "../helpers/live-coordinator.ts";
 import { createNetwork, openedNow } from "../helpers/network.ts";
-import { testRequest } from "../helpers/network-task.ts";
-import { ADULTS } from "../helpers/sample-parameters.ts";
-import { submitterFolder, symphony as speak, writeSeed } from "../helpers/spoken.ts";
+import { clientIn, submitterFolder, symphony as speak, writeSeed } from "../helpers/spoken.ts";
+import { TASKS } from "../helpers/tasks.ts";
 import { VOTED } from "../helpers/votes.ts";
 
 let live: LiveCoordinator;
@@ -64,13 +64,14 @@ async function get(route: string): Promise<unknown> {
   return (await fetch(`${live.publicUrl}/v1/governance/${route}`)).json();
 }
 
-async function submitQuery(nonce: number): Promise<string> {
-  const request = await testRequest(network, ADULTS, {
-    created_ms: Date.now(),
-    request_id: new Uint8Array(16).fill(nonce),
-  });
-  const signed = TASK_REQUEST.sign(request, network.submitter.signing);
-  return (await live.client.submit(signed)).policy_version;
+async function submitQuery(): Promise<string> {
+  return (await (await clientIn(folder)).submit(TASKS.query)).policy_version;
+}
+
+async function boundary(epochId: number): Promise<void> {
+  const by = { directory: folder, keyFiles: [keyFile(2), keyFile(3)] };
+  await propose(by, { type: "epoch_boundary_requested", reason: "new" });
+  await expect.poll(() => get("state")).toMatchObject({ epoch: { epoch_id: epochId } });
 }
 
 const nextPolicy: Policy = {
@@ -89,8 +90,8 @@ const nextPolicy: Policy = {
 
 const proposedShape = z.object({ proposal: z.looseObject({ proposal_id: z.string() }) });
 
-test("[PV-1][PV-2][GS-4][GS-5][GS-6][GS-7][EP-1][EP-2] a policy is proposed, voted on and in force from the boundary on, and a task sees it", async () => {
-  await expect(submitQuery(1)).rejects.toMatchObject({ code: "POLICY_LIMIT_EXCEEDED" });
+test("[PV-1][PV-2][GS-1][GS-4][GS-5][GS-6][GS-7][EP-1][EP-2] a policy is proposed, voted on and in force from the boundary on, and a task sees it", async () => {
+  await expect(submitQuery()).rejects.toMatchObject({ code: "POLICY_LIMIT_EXCEEDED" });
   const document = written("policy-2.json", nextPolicy);
   const compared = await symphony("policy", "diff", "policy-1", document);
   expect(compared).toContain("admission.rate_limits.query.actor_tasks_max");
@@ -115,13 +116,9 @@ test("[PV-1][PV-2][GS-4][GS-5][GS-6][GS-7][EP-1][EP-2] a policy is proposed, vot
       { policy_version_id: "policy-2", status: "draft" },
     ],
   });
-  await expect(submitQuery(2)).rejects.toMatchObject({ code: "POLICY_LIMIT_EXCEEDED" });
-  const boundary = written("boundary.json", { type: "epoch_boundary_requested", reason: "new" });
-  const keys = ["--key", keyFile(2), "--key", keyFile(3)];
-  expect(await symphony("governance", "propose", boundary, ...keys)).toBe(
-    '{"outcome":"decided"}\n',
-  );
-  await expect.poll(() => get("state")).toMatchObject({ policy_version: "policy-2" });
+  await expect(submitQuery()).rejects.toMatchObject({ code: "POLICY_LIMIT_EXCEEDED" });
+  await boundary(1);
+  expect(await get("state")).toMatchObject({ policy_version: "policy-2" });
   expect(await get("epochs")).toMatchObject({
     epochs: [
       { epoch_id: 0, status: "closed", close_reason: "governance" },
@@ -129,7 +126,27 @@ test("[PV-1][PV-2][GS-4][GS-5][GS-6][GS-7][EP-1][EP-2] a policy is proposed, vot
     ],
     next: null,
   });
-  expect(await submitQuery(3)).toBe("policy-2");
+  expect(await submitQuery()).toBe("policy-2");
+});
+
+test("[GS-1][PV-2] a version that was succeeded is deprecated, and from the boundary that is decided on retired", async () => {
+  await live.cosign();
+  const standing = async () =>
+    (await live.client.policies()).map(({ policy_version_id: id, status, ...version }) => {
+      const { active_from, active_until } = version;
+      return { id, status, active_from, active_until };
+    });
+  const second = { id: "policy-2", status: "active", active_from: 1, active_until: null };
+  const first = { id: "policy-1", active_from: 0, active_until: 1 };
+  expect(await standing()).toEqual([{ ...first, status: "deprecated" }, second]);
+  const retired = { type: "policy_retired", policy_version_id: "policy-1", from_epoch: 2 };
+  const keys = ["--key", keyFile(1), "--key", keyFile(2)];
+  await symphony("governance", "propose", written("retired.json", retired), ...keys);
+  await live.cosign();
+  expect(await standing()).toEqual([{ ...first, status: "deprecated" }, second]);
+  await boundary(2);
+  expect(await standing()).toEqual([{ ...first, status: "retired" }, second]);
+  await live.cosign();
 });
 
 test("[GS-7] what is refused over HTTP and by the command line says why", async () => {

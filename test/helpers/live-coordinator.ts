@@ -32,7 +32,7 @@ export interface LiveCoordinator {
   node(actor: TestActor): NodeClient;
   /** The next piece of work of an actor, verified; waits for it. */
   work(actor: TestActor): Promise<WorkItem>;
-  /** Has every Vault cosign the governance log, and waits until the coordinator knows: tasks and readers wait for it. */
+  /** Has every Vault cosign the whole governance log, and waits until the coordinator knows: tasks and readers wait for it. */
   cosign(): Promise<void>;
   stop(): Promise<void>;
 }
@@ -88,9 +88,12 @@ export async function startCoordinator(
       return WORK_ITEM.verify(item ?? new Uint8Array(0), network.coordinator.signing.publicKey);
     },
     cosign: async () => {
-      let size = Infinity;
-      for (const vault of network.vaults) size = Math.min(size, await cosign(live, vault));
-      await cosigned(live, size);
+      // Vaults are asked about each size that the log has had.
+      while (!(await live.client.governanceState()).cosigned) {
+        let size = Infinity;
+        for (const vault of network.vaults) size = Math.min(size, await cosign(live, vault));
+        await cosigned(live, size);
+      }
     },
     stop: async () => {
       stop.abort();

@@ -6,7 +6,12 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 
 import { runVerify } from "../../../host/cli/verify.ts";
 import { formatTrust, parseTrust } from "../../../host/evidence/index.ts";
-import { EVIDENCE_BYTES_MAX } from "../../../protocol/index.ts";
+import {
+  EVIDENCE_BYTES_MAX,
+  encodeEvidence,
+  parseEvidence,
+  type Evidence,
+} from "../../../protocol/index.ts";
 import { closeRun, runTask } from "../../helpers/evidence-rig.ts";
 import { settleRun, type SettledRun } from "../../helpers/settlement-rig.ts";
 import { spoken } from "../../helpers/spoken.ts";
@@ -62,6 +67,33 @@ test("a damaged file exits 1 and names what failed", async () => {
   expect(exit).toBe(1);
   expect(stdout).toMatch(/✗ (file|governance|seal): [A-Z_]+: /);
   expect(stdout).toMatch(/NOT verified: (file|governance|seal) failed with [A-Z_]+/);
+});
+
+test("[DT-2][TL-7] settlement and history are replayed from the evidence, and come to the same or are found out", async () => {
+  const { evidence } = parseEvidence(settled.file);
+  const { network, task } = settled.run;
+  const sealed = (changes: Partial<Evidence>): Uint8Array => {
+    return encodeEvidence({
+      evidence: { ...evidence, ...changes },
+      taskId: task.envelope.task_id,
+      coordinatorKey: network.coordinator.signing,
+    });
+  };
+  const judged = async (name: string, changes: Partial<Evidence>) => {
+    const { stdout } = await verify(written(name, sealed(changes)), "--trust", trustFile, "--json");
+    return JSON.parse(stdout);
+  };
+  expect(await judged("same.symphony", {})).toMatchObject({ ok: true });
+  const { consumption, logs } = evidence;
+  expect(await judged("less.symphony", { consumption: consumption.slice(1) })).toMatchObject({
+    failure: { check: "settlement", code: "PROOF_COMMITMENT_MISMATCH" },
+  });
+  const skipping = logs.map((log) =>
+    log.actor_id === "coordinator" ? { ...log, events: log.events.toSpliced(1, 1) } : log,
+  );
+  expect(await judged("skipping.symphony", { logs: skipping })).toMatchObject({
+    failure: { check: "task history", code: "EXECUTION_ILLEGAL_TRANSITION" },
+  });
 });
 
 test("--json is one object with every check", async () => {

@@ -8,6 +8,8 @@ import {
   TASK_DRY_RUN,
   TASK_REQUEST,
   base64,
+  type Genesis,
+  type Operand,
   type Policy,
   type TaskRequest,
 } from "../../../protocol/index.ts";
@@ -148,6 +150,96 @@ test("a dry run tells every step that does not hold, in order, and leaves nothin
   for (let again = 0; again < RATE + 1; again += 1) expect(await ask(good)).toEqual(first);
   expect(await tasksKnown()).toBe(before);
   expect((await submit(good)).status).toBe(202);
+});
+
+const CITY = { attribute: "customer.city", op: "eq", value: "Porto" } as const;
+
+const UNRESOLVED: readonly {
+  readonly title: string;
+  readonly operands: readonly Operand[];
+  readonly code: string;
+  readonly says: RegExp;
+}[] = [
+  {
+    title: "[AP-3] a name of nothing",
+    operands: [CITY, { attribute: "customer.shoe", op: "eq", value: 42 }],
+    ...{ code: "DERIVATION_UNRESOLVED", says: /customer\.shoe/ },
+  },
+  {
+    title: "[AP-3] an attribute that nobody may query as it is",
+    operands: [CITY, { attribute: "customer.email", op: "eq", value: "x" }],
+    ...{ code: "DERIVATION_UNRESOLVED", says: /customer\.email/ },
+  },
+  {
+    title: "[AP-3] a value that its attribute never has",
+    operands: [CITY, { attribute: "customer.age", op: "eq", value: 121 }],
+    ...{ code: "DERIVATION_VALUE_OUT_OF_RANGE", says: /customer\.age/ },
+  },
+  {
+    title: "[AP-3][AP-10] an attribute of a domain that takes mediation, without a rule for it",
+    operands: [CITY, { attribute: "receipt.id", op: "eq", value: "x" }],
+    ...{ code: "COMPOSITION_INVALID", says: /receipt\.id/ },
+  },
+];
+
+test.for(UNRESOLVED)("$title means nothing, and is refused as it is said", async (each) => {
+  const predicate = { operator: "AND" as const, operands: [...each.operands] };
+  const parameters = { task_class: "query" as const, predicate, audience_cap: 100 };
+  const answer = await ask(await requestOf("unresolved", { parameters }));
+  const fault = { step: "semantics", code: each.code, detail: expect.stringMatching(each.says) };
+  expect(answer).toMatchObject({ outcome: "refused", faults: [fault], meaning: null });
+  const { body } = await submit(await requestOf("unresolved", { parameters }));
+  expect(body["code"]).toBe(each.code);
+});
+
+test("[AP-3][AP-9] a request means the same to every coordinator of one semantic version", async () => {
+  const backwards = (genesis: Genesis): Genesis => {
+    const { semantics } = genesis;
+    const record_scopes = semantics.record_scopes.toReversed();
+    const domains = semantics.domains.toReversed();
+    const attributes = semantics.attributes.toReversed();
+    return openedNow({
+      ...genesis,
+      semantics: { ...semantics, domains, attributes, record_scopes },
+    });
+  };
+  const other = await startCoordinator(await createNetwork({ genesis: backwards, policy: strict }));
+  try {
+    await other.cosign();
+    const { genesisDigest: genesis_digest, submitter } = other.network;
+    const asked = await requestOf("meaning");
+    const here = await ask(asked);
+    const question = TASK_DRY_RUN.sign({ ...asked, genesis_digest }, submitter.signing);
+    const there = await other.client.dryRun(question);
+    expect(here).toMatchObject({
+      semantic_version: "semantics-1",
+      meaning: {
+        ...{ operator: "AND", attribute_ids: ["customer.age", "customer.city"] },
+        ...{ combined_privacy_class: 2, minimum_result_cardinality: 10 },
+      },
+    });
+    expect(there).toEqual(here);
+  } finally {
+    await other.stop();
+    fs.rmSync(other.folder, { recursive: true, force: true });
+  }
+});
+
+test("[TC-2] the policy says which class needs several Vaults, a locked budget and epsilon", async () => {
+  const faultsOf = async (request: TaskRequest) =>
+    (await ask(request)).faults.map(({ step, code }) => [step, code]);
+  expect(await faultsOf(await requestOf("alone", { vault_ids: ["vault-1"] }))).toEqual([
+    ["class", "POLICY_DECLINED"],
+  ]);
+  expect(await faultsOf(await requestOf("unlocked", { budget_lock_minor: 0 }))).toEqual([
+    ["price", "POLICY_DECLINED"],
+  ]);
+  expect(await faultsOf(await requestOf("free", { epsilon_micro: 0 }))).toEqual([
+    ["price", "PRIVACY_BUDGET_EXCEEDED"],
+  ]);
+  const parse = await parseOf("alone, unlocked and free");
+  expect(parse).toMatchObject({ vault_ids: ["vault-1"], budget_lock_minor: 0, epsilon_micro: 0 });
+  expect(await faultsOf(parse)).toEqual([]);
 });
 
 test("[AP-7] only a submitter is told by a dry run, and its question is no request", async () => {
