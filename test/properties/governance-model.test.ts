@@ -7,14 +7,12 @@ import {
   applyGovernanceEvent,
   foldGovernance,
   genesisState,
-  governanceFor,
-  policyDigest,
-  policyVersionIn,
   type GovernanceDecision,
   type GovernanceState,
   type Policy,
 } from "../../protocol/index.ts";
 import { NETWORK_TIME_MS, createNetwork } from "../helpers/network.ts";
+import { AdmittedTasks, viewOf } from "./governance-history.ts";
 import { referenceOf, type Step } from "./governance-reference.ts";
 
 const network = await createNetwork();
@@ -89,18 +87,6 @@ function apply(state: GovernanceState, made: Step) {
   }
 }
 
-function viewOf(state: GovernanceState) {
-  const versions = [...state.policies.values()].map(({ policy, status }) => ({
-    version: Number(policy.policy_version_id.slice("policy-".length)),
-    status,
-  }));
-  const epochs = Array.from({ length: state.epoch.epochId + 1 }, (_, epochId) => {
-    const id = policyVersionIn(state, epochId)?.policy.policy_version_id ?? "";
-    return Number(id.slice("policy-".length));
-  });
-  return { epochs, versions, requested: state.epoch.boundaryRequested };
-}
-
 test("[GS-1][GS-5][GS-6][EP-1][PV-2][DT-1] any history of versions and epochs is what the reference says, in every prefix", () => {
   let accepted = 0;
   fc.assert(
@@ -108,7 +94,7 @@ test("[GS-1][GS-5][GS-6][EP-1][PV-2][DT-1] any history of versions and epochs is
       const reference = referenceOf(LIMITS);
       let state = genesisState(network.genesisBytes);
       const events: Uint8Array[] = [];
-      const admitted: Admitted[] = [];
+      const admitted = new AdmittedTasks();
       for (const made of history) {
         const applied = apply(state, made);
         expect(applied !== undefined, JSON.stringify(made)).toBe(reference.apply(made));
@@ -117,10 +103,7 @@ test("[GS-1][GS-5][GS-6][EP-1][PV-2][DT-1] any history of versions and epochs is
         ({ state } = applied);
         events.push(applied.event);
         expect(viewOf(state)).toEqual(reference.view());
-        const active = [...state.policies.values()].filter(({ status }) => status === "active");
-        expect(active.map(({ policy }) => policy)).toEqual([state.policy]);
-        admitted[state.epoch.epochId] ??= admittedUnder(state.policy);
-        expectUnchanged(state, admitted);
+        admitted.expectUnchanged(state);
       }
       const folded = foldGovernance(network.genesisBytes, events);
       expect(viewOf(folded)).toEqual(viewOf(state));
@@ -130,31 +113,6 @@ test("[GS-1][GS-5][GS-6][EP-1][PV-2][DT-1] any history of versions and epochs is
   );
   expect(accepted, "histories that go somewhere").toBeGreaterThan(RUNS);
 });
-
-/** The version that a task of one epoch is bound to. */
-interface Admitted {
-  readonly policy: Policy;
-  readonly digest: Uint8Array;
-}
-
-function admittedUnder(policy: Policy): Admitted {
-  return { policy, digest: policyDigest(policy) };
-}
-
-/** A task of an epoch is judged by the version it was admitted under, or by none once that has retired. */
-function expectUnchanged(state: GovernanceState, admitted: readonly Admitted[]): void {
-  for (const [epoch_id, entry] of admitted.entries()) {
-    if (entry === undefined) continue;
-    const { policy, digest: policy_digest } = entry;
-    const { policy_version_id: policy_version } = policy;
-    const task = { policy_version, policy_digest, epoch_id };
-    if (state.policies.get(policy_version)?.status === "retired") {
-      expect(() => governanceFor(state, task)).toThrow();
-    } else {
-      expect(governanceFor(state, task).policy).toBe(policy);
-    }
-  }
-}
 
 test("the time that the generated network opened is where its first epoch begins", () => {
   expect(genesisState(network.genesisBytes).epoch.openedMs).toBe(NETWORK_TIME_MS);

@@ -16,6 +16,9 @@ export type Step =
       readonly settlements: number;
     };
 
+/** What a step does; undefined for one that is refused. */
+export type Effect = (() => void) | undefined;
+
 /** Versions and epochs as SCP part 7 has them, kept as a plan: when each version begins and when it ends. */
 export function referenceOf(limits: {
   readonly time_ms_max: number;
@@ -34,27 +37,29 @@ export function referenceOf(limits: {
     return entry.retires > now ? "deprecated" : "retired";
   };
 
-  const apply = (step: Step): boolean => {
+  const effectOf = (step: Step): Effect => {
     const last = plan.at(-1);
     switch (step.kind) {
       case "announce": {
-        const fresh = !plan.some(({ version }) => version === step.version);
+        const { version, predecessor, fromEpoch: begins } = step;
+        const fresh = !plan.some((each) => each.version === version);
         const after = Math.max(now, last?.begins ?? 0);
-        if (!fresh || step.predecessor !== last?.version || step.fromEpoch <= after) return false;
-        plan.push({ version: step.version, begins: step.fromEpoch, retires: Infinity });
-        return true;
+        if (!fresh || predecessor !== last?.version || begins <= after) return undefined;
+        return () => plan.push({ version, begins, retires: Infinity });
       }
       case "retire": {
         const index = plan.findIndex(({ version }) => version === step.version);
         const entry = plan[index];
-        if (entry === undefined || statusOf(index) !== "deprecated") return false;
-        if (entry.retires !== Infinity || step.fromEpoch <= now) return false;
-        entry.retires = step.fromEpoch;
-        return true;
+        if (entry === undefined || statusOf(index) !== "deprecated") return undefined;
+        if (entry.retires !== Infinity || step.fromEpoch <= now) return undefined;
+        return () => {
+          entry.retires = step.fromEpoch;
+        };
       }
       case "request":
-        requested = true;
-        return true;
+        return () => {
+          requested = true;
+        };
       case "close": {
         const { trigger, elapsedMs, settlements } = step;
         const named = Math.max(0, now + step.epochOffset);
@@ -63,13 +68,23 @@ export function referenceOf(limits: {
           volume: settlements >= Math.max(1, limits.settlement_volume_max),
           governance: requested,
         }[trigger];
-        if (named !== now || elapsedMs < 0 || !holds) return false;
-        now += 1;
-        requested = false;
-        return true;
+        if (named !== now || elapsedMs < 0 || !holds) return undefined;
+        return () => {
+          now += 1;
+          requested = false;
+        };
       }
     }
   };
+
+  const apply = (step: Step): boolean => {
+    const effect = effectOf(step);
+    effect?.();
+    return effect !== undefined;
+  };
+
+  const activeVersion = (): number =>
+    plan.find((_, index) => statusOf(index) === "active")?.version ?? 0;
 
   const view = () => ({
     epochs: Array.from({ length: now + 1 }, (_, epoch) => {
@@ -80,5 +95,5 @@ export function referenceOf(limits: {
     requested,
   });
 
-  return { apply, view };
+  return { apply, effectOf, activeVersion, view };
 }
