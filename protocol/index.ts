@@ -87,7 +87,23 @@ export {
   type Promotion,
   type PromotionJudgement,
 } from "./semantics/promotion.ts";
-export { judgeVaultScoped, vaultScopedSchema, type VaultScoped } from "./semantics/vault-scoped.ts";
+export {
+  judgeVaultScoped,
+  vaultScopedSchema,
+  type VaultScoped,
+  type VaultScopedJudgement,
+} from "./semantics/vault-scoped.ts";
+export { requireVaultAttribute } from "./semantics/registry-coherence.ts";
+export {
+  VAULT_ATTRIBUTE,
+  VAULT_ATTRIBUTES_MAX,
+  asksVaultAlone,
+  columnOfVault,
+  keptTypeSchema,
+  vaultAttributeSchema,
+  type KeptType,
+  type VaultAttribute,
+} from "./semantics/vault-attribute.ts";
 export {
   LOCAL_ATTRIBUTE_CANDIDATE,
   candidateWindowSchema,

@@ -12,6 +12,7 @@ import {
   usageScope,
 } from "./fields.ts";
 import { defineObject } from "./object.ts";
+import { VAULT_ATTRIBUTES_MAX, vaultAttributeSchema } from "./semantics/vault-attribute.ts";
 import { taskParametersSchema } from "./task-parameters.ts";
 
 /** What a submitter asks for and signs. Its digest names it; sending it twice is one request. */
@@ -26,6 +27,8 @@ export const taskRequestSchema = z
     usage_scope: usageScope,
     vault_ids: z.array(identifier).min(1).max(64),
     parameters: taskParametersSchema,
+    /** What a Vault lets be asked of its own columns, as it gave it out (LA-3): for a task of that Vault alone. */
+    vault_attributes: z.array(vaultAttributeSchema).max(VAULT_ATTRIBUTES_MAX),
     epsilon_micro: microEpsilon,
     budget_lock_minor: natural,
     delivery_key: boxPublicKey,

@@ -5,6 +5,7 @@ import {
   VerificationError,
   batchWrapInfo,
   columnAttribute,
+  columnOfVault,
   columnsOfScope,
   decryptOnce,
   equalBytes,
@@ -165,7 +166,8 @@ function openReleased({ environment, recipient }: BootedEnclave, cms: Uint8Array
 /**
  * The usable rows of all batches as columns of the task's record scope.
  *
- * Numbers outside the registered range of their attribute are held to it; nothing a record says aborts.
+ * Numbers outside the registered range of their attribute are held to it; nothing a record says aborts. A column of the
+ * Vault's own is absent in batches from before it was kept.
  *
  * @throws {@link MalformedError} EXECUTION_INPUT_MISMATCH when a batch lacks a column of the scope, or has it in
  *   another type or scale
@@ -179,6 +181,13 @@ export function usableRows({ batches, usable }: OpenedInputs, task: VerifiedTask
     const values = batches.flatMap((batch) => columnOf(batch, attribute));
     columns.set(
       name,
+      values.filter((_, row) => usable[row] === 1).map((value) => held(value, attribute)),
+    );
+  }
+  for (const attribute of task.vaultAttributes.map(columnOfVault)) {
+    const values = batches.flatMap((batch) => keptColumnOf(batch, attribute));
+    columns.set(
+      attribute.attribute_id,
       values.filter((_, row) => usable[row] === 1).map((value) => held(value, attribute)),
     );
   }
@@ -196,6 +205,14 @@ function columnOf(batch: OpenedBatch, attribute: CanonicalAttribute): readonly A
   const fits = column?.type === attribute.type && column.scale === attribute.scale;
   if (values === undefined || !fits) throw columnMismatch(name);
   return values;
+}
+
+function keptColumnOf(
+  batch: OpenedBatch,
+  attribute: CanonicalAttribute,
+): readonly AttributeValue[] {
+  if (batch.columns.has(attribute.attribute_id)) return columnOf(batch, attribute);
+  return batch.subjectIds.map(() => null);
 }
 
 function held(value: AttributeValue, { range }: CanonicalAttribute): AttributeValue {

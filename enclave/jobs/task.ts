@@ -24,6 +24,7 @@ import {
   type SliceReference,
   type TaskEnvelope,
   type TaskRequest,
+  type VaultAttribute,
 } from "#protocol";
 
 /** What a host says a job is about. */
@@ -43,6 +44,8 @@ class VerifiedTask {
   readonly envelope: TaskEnvelope;
   readonly envelopeDigest: Uint8Array;
   readonly scope: RecordScope;
+  /** Columns of the Vault's own that operands are computed from; in no registry. */
+  readonly vaultAttributes: readonly VaultAttribute[];
   /** What each operand of the request is computed from. */
   readonly projections: readonly Projection[];
   readonly round: number;
@@ -60,6 +63,7 @@ class VerifiedTask {
     this.envelope = args.envelope;
     this.envelopeDigest = TASK_ENVELOPE.digest(args.envelope);
     this.scope = args.resolution.record_scope;
+    this.vaultAttributes = args.resolution.vault_attributes;
     this.projections = args.resolution.projections;
     this.round = args.round;
     this.attempt = args.attempt;

@@ -17,8 +17,10 @@ export {
   candidateAnswer,
   judgementAnswer,
   poolAnswer,
+  preconditionsAnswer,
   promotionFile,
 } from "./vault/attributes-routes.ts";
+export { promotedAnswer, promotedListAnswer } from "./vault/vault-scoped-routes.ts";
 export { VaultClient, type IngestAnswer, type VaultQuery } from "./vault/client.ts";
 export { addVaultRoutes, type VaultRoutesContext } from "./vault/index.ts";
 export { plainJson } from "./plain-json.ts";

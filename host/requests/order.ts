@@ -60,7 +60,12 @@ export const ADMISSION_STEPS = [
     name: "semantics",
     by: ["coordinator", "vault"],
     holds: "every name in it means one thing under the semantic version in force",
-    refuses: ["DERIVATION_UNRESOLVED", "DERIVATION_VALUE_OUT_OF_RANGE", "COMPOSITION_INVALID"],
+    refuses: [
+      "DERIVATION_UNRESOLVED",
+      "DERIVATION_VALUE_OUT_OF_RANGE",
+      "COMPOSITION_INVALID",
+      "DERIVATION_REGISTRY_INVALID",
+    ],
   },
   {
     name: "price",

@@ -4,6 +4,7 @@ import {
   RefusedError,
   SymphonyError,
   activeActor,
+  asksVaultAlone,
   hex,
   requireStake,
   resolveRequest,
@@ -163,7 +164,9 @@ function requireVaultCount({ request, governance }: Judging): void {
     );
   }
   const { multi_vault: several } = classes[taskClass];
-  if (several ? count < 2 : count !== 1) {
+  // Of its own columns, and of nothing else, a Vault is asked alone whatever the class (LA-3).
+  const isOwn = count === 1 && asksVaultAlone(request.parameters);
+  if (!isOwn && (several ? count < 2 : count !== 1)) {
     const expected = several ? "two or more Vaults" : "one Vault";
     throw refused("POLICY_DECLINED", "vault_ids", `${expected} for ${taskClass}`);
   }

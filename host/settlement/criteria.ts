@@ -1,5 +1,6 @@
 import {
   VerificationError,
+  asksVaultAlone,
   epsilonOfRound,
   hex,
   roundsOf,
@@ -41,7 +42,8 @@ function judgeCoverage(
   rounds: readonly VerifiedRound[],
 ): void {
   const constraints = governance.policy.classes[envelope.task_class];
-  expectThat(!constraints.multi_vault || envelope.coordination_envelope !== null, {
+  const isAlone = asksVaultAlone(envelope.parameters) || !constraints.multi_vault;
+  expectThat(isAlone || envelope.coordination_envelope !== null, {
     subject: "coordination",
     expected: `several Vaults for ${envelope.task_class}`,
     got: "one",

@@ -5,6 +5,7 @@ import { coarsen, type QueryGranularity, type ValueType } from "./granularity.ts
 import type { Policy } from "../governance/policy.ts";
 import { registryIndex, type RegistryIndex } from "./registry-index.ts";
 import type { CanonicalAttribute, Domain, RecordScope, SemanticRegistry } from "./semantics.ts";
+import { columnOfVault, type VaultAttribute } from "./vault-attribute.ts";
 
 /** What a name is resolved under. */
 export interface ResolutionContext {
@@ -13,6 +14,8 @@ export interface ResolutionContext {
   readonly scope: RecordScope;
   readonly actorId: string;
   readonly usageScope: UsageScope;
+  /** What the request's only Vault lets be asked of its own columns. */
+  readonly vaultAttributes: readonly VaultAttribute[];
 }
 
 /** The values that a projection gives: numbers are scaled integers within `range`. */
@@ -38,12 +41,14 @@ export interface Projection {
 
 /**
  * The one meaning of `name` in a record scope (CA-5, QA-1): a directly queryable attribute of the scope's domain, or a
- * query attribute of it.
+ * query attribute of it. The names of a Vault's own columns are no others' (LA-3).
  *
  * @throws {@link RefusedError} DERIVATION_UNRESOLVED, with `candidates`, when it is unknown, ambiguous or not to be
  * used for this purpose by this actor; COMPOSITION_INVALID across domains.
  */
 export function resolveProjection(context: ResolutionContext, name: string): Projection {
+  const [own, ...others] = context.vaultAttributes.filter(({ local_id: id }) => id === name);
+  if (own !== undefined && others.length === 0) return ofVault(own);
   const { queryAttributes, attributes } = registryIndex(context.semantics);
   const { domain_id: domainId } = context.scope;
   const query = (queryAttributes.get(name) ?? []).filter((each) => each.domain_id === domainId);
@@ -159,6 +164,22 @@ function derived(query: QueryAttribute, context: ResolutionContext): Projection 
     rule,
     granularity,
     privacyClass: query.privacy_class,
+    epsilonMicro: rule.privacy_impact_epsilon_micro,
+    output: outputOf({ type, scale, range }, granularity),
+  };
+}
+
+function ofVault(attribute: VaultAttribute): Projection {
+  const { derivation_rule: rule, query_granularity: granularity } = attribute;
+  const { output_type: type, output_scale: scale, output_range: range } = rule;
+  return {
+    name: attribute.local_id,
+    domainId: attribute.domain_id,
+    semanticVersion: rule.semantic_version,
+    sources: rule.source_attributes.map(() => columnOfVault(attribute)),
+    rule,
+    granularity,
+    privacyClass: attribute.privacy_class,
     epsilonMicro: rule.privacy_impact_epsilon_micro,
     output: outputOf({ type, scale, range }, granularity),
   };

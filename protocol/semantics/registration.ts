@@ -16,7 +16,7 @@ import {
 } from "../lifecycles.ts";
 import { defineObject } from "../object.ts";
 import { incoherent, requireCoherentRegistry } from "./registry-coherence.ts";
-import { LOCAL_ID } from "./vault-scoped.ts";
+import { LOCAL_ID } from "./vault-attribute.ts";
 import {
   canonicalAttributeSchema,
   domainSchema,

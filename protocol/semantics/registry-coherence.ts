@@ -4,6 +4,7 @@ import { isApplicable, isFiner, type QueryGranularity } from "./granularity.ts";
 import { isAllowedAcross } from "./projection.ts";
 import { columnAttribute, registryIndex } from "./registry-index.ts";
 import { requireRuleTypes } from "./rule-types.ts";
+import { columnOfVault, type VaultAttribute } from "./vault-attribute.ts";
 import {
   columnsOfScope,
   type CanonicalAttribute,
@@ -35,6 +36,32 @@ export function requireCoherentRegistry(registry: SemanticRegistry): void {
   for (const query of registry.query_attributes) requireQueryAttribute(registry, query);
   requireScopes(registry);
   requirePricedGranularity(registry);
+}
+
+/**
+ * Refuses what a Vault lets be asked of its own column when no registry could have it: of a rule that is not over that
+ * column alone, hands its values on, or does not fit its type or granularity (LA-3).
+ *
+ * @throws {@link MalformedError} DERIVATION_REGISTRY_INVALID
+ */
+export function requireVaultAttribute(attribute: VaultAttribute): void {
+  const { local_id: id, domain_id: domainId, derivation_rule: rule } = attribute;
+  const subject = `attribute ${id}`;
+  const isOwn = rule.source_attributes.every(
+    (source) =>
+      source.attribute_id === id &&
+      source.domain_id === domainId &&
+      source.cross_domain_policy === null &&
+      source.mediation_authority === null,
+  );
+  if (!isOwn || rule.rule_id !== id || rule.transform_type === "passthrough") {
+    throw incoherent(subject, "a rule of its name over it alone that is no passthrough");
+  }
+  const column = columnOfVault(attribute);
+  requireNumbers(subject, column);
+  const sources = rule.source_attributes.map(() => column);
+  requireRuleTypes(rule, sources);
+  requireDerivedGranularity(subject, rule, attribute.query_granularity);
 }
 
 /** @throws {@link MalformedError} DERIVATION_REGISTRY_INVALID */
@@ -78,15 +105,11 @@ function requireParent(registry: SemanticRegistry, domain: Domain): void {
 }
 
 function requireAttribute(registry: SemanticRegistry, attribute: CanonicalAttribute): void {
-  const { type, scale, range, directly_queryable: direct } = attribute;
+  const { type, range, directly_queryable: direct } = attribute;
   const subject = `attribute ${attribute.domain_id}/${attribute.attribute_id}`;
   const granularity = attribute.default_query_granularity;
   requireDomain(registry, attribute.domain_id, subject);
-  const numeric = type === "integer" || type === "decimal";
-  if ((!numeric && range !== null) || (range !== null && range.min > range.max)) {
-    throw incoherent(subject, "a range of numbers, from its least to its greatest");
-  }
-  if (type !== "decimal" && scale !== 0) throw incoherent(subject, "scale 0 but for decimals");
+  requireNumbers(subject, attribute);
   if (direct !== (granularity !== null)) {
     throw incoherent(subject, "a default granularity exactly when it is directly queryable");
   }
@@ -95,6 +118,17 @@ function requireAttribute(registry: SemanticRegistry, attribute: CanonicalAttrib
   if (granularity.categorical_resolution === "group") {
     throw incoherent(subject, "groups in a derivation rule");
   }
+}
+
+function requireNumbers(
+  subject: string,
+  { type, scale, range }: Pick<CanonicalAttribute, "type" | "scale" | "range">,
+): void {
+  const numeric = type === "integer" || type === "decimal";
+  if ((!numeric && range !== null) || (range !== null && range.min > range.max)) {
+    throw incoherent(subject, "a range of numbers, from its least to its greatest");
+  }
+  if (type !== "decimal" && scale !== 0) throw incoherent(subject, "scale 0 but for decimals");
 }
 
 function requireGranularity(
@@ -132,13 +166,21 @@ function requireQueryAttribute(registry: SemanticRegistry, query: QueryAttribute
   requireDomain(registry, query.domain_id, subject);
   const [rule] = registryIndex(registry).rules.get(query.derivation_rule_id) ?? [];
   if (rule === undefined) throw incoherent(subject, "a registered derivation rule");
-  const { output_type: type, output_range: range, transform_type: transform } = rule;
-  requireGranularity(subject, query.query_granularity, { type, range });
-  if ((query.query_granularity.categorical_resolution === "group") !== (transform === "bucket")) {
-    throw incoherent(subject, "a bucket rule exactly where its granularity is group");
-  }
+  requireDerivedGranularity(subject, rule, query.query_granularity);
   for (const source of rule.source_attributes) {
     requireCrossDomain(registry, { query, source, subject });
+  }
+}
+
+function requireDerivedGranularity(
+  subject: string,
+  rule: DerivationRule,
+  granularity: QueryGranularity,
+): void {
+  const { output_type: type, output_range: range, transform_type: transform } = rule;
+  requireGranularity(subject, granularity, { type, range });
+  if ((granularity.categorical_resolution === "group") !== (transform === "bucket")) {
+    throw incoherent(subject, "a bucket rule exactly where its granularity is group");
   }
 }
 

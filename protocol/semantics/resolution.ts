@@ -11,8 +11,10 @@ import {
   type Projection,
   type ResolutionContext,
 } from "./projection.ts";
+import { requireVaultAttribute } from "./registry-coherence.ts";
 import { registryIndex } from "./registry-index.ts";
 import type { CanonicalAttribute, RecordScope } from "./semantics.ts";
+import { VAULT_ATTRIBUTE, type VaultAttribute } from "./vault-attribute.ts";
 import type { AttributeComposition } from "../task-envelope.ts";
 import type { Operand, TaskParameters } from "../task-parameters.ts";
 import type { TaskRequest } from "../task-request.ts";
@@ -22,7 +24,7 @@ const OPERANDS_MAX = 64;
 
 /** What one operand's name means, for whoever audits it: `rule_id` is null for direct use of a canonical attribute. */
 export type OperandReference = Readonly<{
-  kind: "canonical" | "query";
+  kind: "canonical" | "query" | "vault_scoped_query";
   domain_id: string;
   id: string;
   semantic_version: string;
@@ -38,8 +40,10 @@ export type OperandReference = Readonly<{
 export interface SemanticResolution {
   readonly semantic_version: string;
   readonly record_scope: RecordScope;
-  /** Canonical attributes that are read, ascending, distinct. For `parse` every attribute of the scope. */
+  /** Columns that are read, ascending, distinct: canonical attributes, and the Vault's own. For `parse` every attribute of the scope. */
   readonly attribute_ids: readonly string[];
+  /** Those of the request's definitions that its operands name, by name: their columns are in no registry. */
+  readonly vault_attributes: readonly VaultAttribute[];
   readonly attribute_composition: AttributeComposition | null;
   readonly operand_refs: OperandReference[];
   /** Ascending, distinct: the rules by which query attributes are derived (QA-3). */
@@ -64,12 +68,14 @@ export type ResolutionState = Pick<GovernanceState, "semantics" | "policy">;
  *
  * Only active domains and attributes resolve, and deprecated ones where policy permits it. An attribute of another
  * domain than the scope's needs a derivation rule (CA-3), so it is refused with that domain's cross-domain rule named.
- * Ambiguity is refused, never guessed.
+ * Ambiguity is refused, never guessed. What a Vault lets be asked of its own columns means something in a task of that
+ * Vault alone; elsewhere it is as unknown as any other name (LA-3).
  *
  * @throws {@link RefusedError} DERIVATION_UNRESOLVED, with `candidates`, for a scope, domain or attribute that is
  * unknown, ambiguous, not active or not to be queried; COMPOSITION_INVALID across domains.
  * @throws {@link MalformedError} COMPOSITION_INVALID for operands that no composition has,
- * DERIVATION_VALUE_OUT_OF_RANGE for a literal of another type, outside the range, or finer than the granularity.
+ * DERIVATION_VALUE_OUT_OF_RANGE for a literal of another type, outside the range, or finer than the granularity;
+ * DERIVATION_REGISTRY_INVALID for a definition of a Vault's column that no registry could have.
  */
 export function resolveRequest(request: TaskRequest, state: ResolutionState): SemanticResolution {
   const context = contextOf(request, state);
@@ -86,13 +92,14 @@ export function resolveRequest(request: TaskRequest, state: ResolutionState): Se
     semantic_version: state.semantics.semantic_version,
     record_scope: scope,
     attribute_ids: sortedSet(read.map((each) => each.attribute_id)),
+    vault_attributes: usedOf(context, projections),
     attribute_composition: compose({
       operator,
       operands,
       combined_privacy_class,
       minimum_result_cardinality,
     }),
-    operand_refs: projections.map(referenceOf),
+    operand_refs: projections.map((projection) => referenceOf(context, projection)),
     derivation_rule_refs: sortedSet(
       projections.flatMap(({ rule }) => (rule === null ? [] : [rule.rule_id])),
     ),
@@ -104,13 +111,15 @@ export function resolveRequest(request: TaskRequest, state: ResolutionState): Se
   return { ...resolved, resolutionDigest: digestOfResolution(resolved), projections };
 }
 
-/** A composition stands for its operands by its own digest, and references by their values: half of the bytes. */
+/** Compositions and definitions stand by their digests, and references by their values: half of the bytes. */
 function digestOfResolution(
   resolved: Omit<SemanticResolution, "resolutionDigest" | "projections">,
 ): Uint8Array {
-  const { attribute_composition: composition, operand_refs: references, ...rest } = resolved;
+  const { attribute_composition: composition, operand_refs: references, ...others } = resolved;
+  const { vault_attributes: own, ...rest } = others;
   return digestOf("semantic-resolution", {
     ...rest,
+    vault_attributes: own.map((each) => VAULT_ATTRIBUTE.digest(each)),
     attribute_composition: composition?.composition_id ?? null,
     operand_refs: references.map(({ kind, domain_id, id, semantic_version, rule_id }) => [
       ...[kind, domain_id, id, semantic_version, rule_id],
@@ -122,9 +131,24 @@ function sortedSet(names: readonly string[]): string[] {
   return [...new Set(names)].sort();
 }
 
-function referenceOf({ name, domainId, semanticVersion, rule }: Projection): OperandReference {
+function usedOf(
+  { vaultAttributes }: ResolutionContext,
+  projections: readonly Projection[],
+): VaultAttribute[] {
+  const names = new Set(projections.map(({ name }) => name));
+  return vaultAttributes
+    .filter(({ local_id: id }) => names.has(id))
+    .toSorted((a, b) => (a.local_id < b.local_id ? -1 : 1));
+}
+
+function referenceOf(
+  { vaultAttributes }: ResolutionContext,
+  { name, domainId, semanticVersion, rule }: Projection,
+): OperandReference {
+  const isOwn = vaultAttributes.some(({ local_id: id }) => id === name);
+  const derived = isOwn ? "vault_scoped_query" : "query";
   return {
-    kind: rule === null ? "canonical" : "query",
+    kind: rule === null ? "canonical" : derived,
     domain_id: domainId,
     id: name,
     semantic_version: semanticVersion,
@@ -161,7 +185,25 @@ function contextOf(
   }
   resolveDomain({ semantics, policy }, scope.domain_id);
   const { actor_id: actorId, usage_scope: usageScope } = request;
-  return { semantics, policy, scope, actorId, usageScope };
+  const vaultAttributes = ownAttributes(request, scope);
+  return { semantics, policy, scope, actorId, usageScope, vaultAttributes };
+}
+
+/** The definitions that mean something here: of this record scope, by the one Vault that is asked. */
+function ownAttributes(
+  { vault_attributes: given, vault_ids: vaultIds }: TaskRequest,
+  { record_scope_id: scopeId, domain_id: domainId }: RecordScope,
+): VaultAttribute[] {
+  const [sole, ...others] = vaultIds;
+  const own = given.filter(
+    (each) =>
+      others.length === 0 &&
+      each.vault_id === sole &&
+      each.record_scope === scopeId &&
+      each.domain_id === domainId,
+  );
+  own.forEach(requireVaultAttribute);
+  return own;
 }
 
 /** `parse` reads whole records: every attribute of the scope must mean something, and none is compared. */

@@ -140,6 +140,7 @@ async function runTask(
     usage_scope: task.usageScope,
     vault_ids: [...task.vaultIds],
     parameters: task.parameters(context),
+    vault_attributes: [],
     epsilon_micro: task.epsilonMicro,
     budget_lock_minor: task.taskClass === "parse" ? 0 : 20_000,
     delivery_key: deliveryKey.publicKey,

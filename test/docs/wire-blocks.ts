@@ -31,6 +31,7 @@ import {
   queryAttributeSchema,
 } from "../../protocol/semantics/derivation-rule.ts";
 import { localAttributeCandidateSchema } from "../../protocol/semantics/local-candidate.ts";
+import { vaultAttributeSchema } from "../../protocol/semantics/vault-attribute.ts";
 import { queryGranularitySchema } from "../../protocol/semantics/granularity.ts";
 import * as fields from "../../protocol/fields.ts";
 import * as governance from "../../protocol/governance/governance-objects.ts";
@@ -155,6 +156,7 @@ const COMPOUND: Named = [
   ["semantic-registration", semanticRegistrationSchema],
   ["cross-domain-approval", crossDomainApprovalSchema],
   ["local-attribute-candidate", localAttributeCandidateSchema],
+  ["vault-attribute", vaultAttributeSchema],
   ["actor", governance.actorSchema],
   ["artifact", governance.artifactSchema],
   ["genesis", governance.genesisSchema],

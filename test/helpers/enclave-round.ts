@@ -186,7 +186,11 @@ async function stateKeyShare(
   return sealed === undefined ? null : openShare(task, vault, sealed);
 }
 
-function openShare(task: TestTask, vault: TestActor, sealed: Uint8Array): Promise<Uint8Array> {
+function openShare(
+  task: Pick<TestTask, "envelopeDigest">,
+  vault: TestActor,
+  sealed: Uint8Array,
+): Promise<Uint8Array> {
   return open({
     key: vault.box,
     info: SEAL_INFO.resultShare,
@@ -383,7 +387,7 @@ export async function runSoleTask(
 
 /** What the submitter does after settlement: combines `threshold` shares and opens the result. */
 export async function openResult(
-  task: TestTask,
+  task: Pick<TestTask, "network" | "delivery" | "envelopeDigest">,
   { bundle, outcome }: Pick<FinishedTestRound, "bundle" | "outcome">,
 ): Promise<{ readonly result: TaskResult; readonly padded: Uint8Array }> {
   const shares = await Promise.all(

@@ -158,6 +158,7 @@ class Live implements LiveNetwork {
       usage_scope: task.usageScope,
       vault_ids: [...task.vaultIds],
       parameters: task.parameters(this.context),
+      vault_attributes: [],
       epsilon_micro: task.epsilonMicro,
       budget_lock_minor: task.taskClass === "parse" ? 0 : 20_000,
       delivery_key: deliveryKey.publicKey,

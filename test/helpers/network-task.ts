@@ -65,6 +65,7 @@ export async function testRequest(
     ...SCOPES[parameters.task_class],
     vault_ids: network.vaults.map((vault) => vault.actorId),
     parameters,
+    vault_attributes: [],
     epsilon_micro: parameters.task_class === "parse" ? 0 : 8_000_000,
     budget_lock_minor: 0,
     delivery_key: delivery.publicKey,

@@ -1,12 +1,22 @@
 import { writeFile } from "node:fs/promises";
 
 import { fromHex, hex } from "#protocol";
+import type { z } from "zod";
 
-import { candidateAnswer, judgementAnswer, poolAnswer, promotionFile } from "../../http/index.ts";
+import {
+  candidateAnswer,
+  judgementAnswer,
+  poolAnswer,
+  promotedAnswer,
+  promotedListAnswer,
+  promotionFile,
+  type VaultClient,
+  type preconditionsAnswer,
+} from "../../http/index.ts";
 import { readAuthored } from "../authored-file.ts";
 import { readBoundedFile } from "../bounded-file.ts";
-import { EXIT } from "../io.ts";
-import { tableText, type VaultCall, type VaultCommand } from "./command.ts";
+import { EXIT, UsageError } from "../io.ts";
+import { tableText, timeText, type VaultCall, type VaultCommand } from "./command.ts";
 
 /** Columns that map to no canonical attribute. */
 export const ATTRIBUTES_COMMANDS: readonly VaultCommand[] = [
@@ -38,16 +48,37 @@ bytes. The window is the domain's last one, unless an approved proposal that reg
   },
   {
     name: "attributes promote",
-    summary: "judge whether a column could be promoted",
-    help: `Judges the promotion in FILE, YAML or JSON, and names every precondition. It changes nothing. To "canonical", by candidates
-of several Vaults: when all are met, --out writes the registry document that proposes the attribute, for symphony registry
-apply. To "vault_scoped_query": no task can query such a column yet. Exit code 0 when all are met, 1 when not.`,
+    summary: "judge whether a column could be promoted, and promote it",
+    help: `Judges the promotion in FILE, YAML or JSON, and names every precondition. To "canonical", by candidates of several Vaults,
+it changes nothing: when all are met, --out writes the registry document that proposes the attribute, for symphony registry
+apply. To "vault_scoped_query", with --apply, tasks of this Vault alone may ask of the column once all are met: --out writes
+what their requests carry as vault_attributes. Exit code 0 when all are met, 1 when not.`,
     words: ["FILE"],
     options: {
       candidate: { value: "FILE", summary: "a Vault's signed summary", many: true },
-      out: { value: "FILE", summary: "write the registry document there" },
+      apply: { value: null, summary: "promote within this Vault, not only judge" },
+      out: { value: "FILE", summary: "write what comes of it there" },
     },
     run: promote,
+  },
+  {
+    name: "attributes promoted",
+    summary: "columns that tasks of this Vault alone may ask of",
+    help: `Lists columns that were promoted within this Vault, newest first, and which of them are retired. --json has what requests
+carry as vault_attributes.`,
+    options: { scope: { value: "SCOPE", summary: "registered record scope", required: true } },
+    run: listPromoted,
+  },
+  {
+    name: "attributes retire",
+    summary: "let no new request ask of a column",
+    help: `From now on a request that names the column meets what an unknown name meets. Tasks under way go on. The values stay kept;
+the same definition cannot be promoted again.`,
+    options: {
+      scope: { value: "SCOPE", summary: "registered record scope", required: true },
+      column: { value: "NAME", summary: "the column", required: true },
+    },
+    run: retire,
   },
 ];
 
@@ -100,6 +131,7 @@ async function promote(call: VaultCall): Promise<number> {
     candidates.push(hex(await readBoundedFile(file, CANDIDATE)));
   }
   const client = await call.client();
+  if (call.flag("apply")) return await applyWithin(call, client, promotion);
   const body = { promotion, candidates };
   const answer = await client.post("/v1/vault/attributes/promotion", body);
   const { preconditions, all_met, proposes } = judgementAnswer.parse(answer);
@@ -109,12 +141,57 @@ async function promote(call: VaultCall): Promise<number> {
     const document = { semantic_version, attributes: [{ ...definition, status: proposes }] };
     await writeFile(out, `${JSON.stringify(document, null, 2)}\n`, { flag: "wx" });
   }
+  call.show(answer, preconditionsText(preconditions));
+  return all_met ? EXIT.ok : EXIT.refused;
+}
+
+async function applyWithin(
+  call: VaultCall,
+  client: VaultClient,
+  promotion: z.infer<typeof promotionFile>,
+): Promise<number> {
+  if (promotion.to !== "vault_scoped_query") {
+    throw new UsageError("--apply: expected a promotion to vault_scoped_query");
+  }
+  const answer = await client.post("/v1/vault/attributes/vault-scoped", promotion);
+  const { preconditions, definition } = promotedAnswer.parse(answer);
+  const out = call.optional("out");
+  if (definition !== null && out !== undefined) {
+    await writeFile(out, `${JSON.stringify(definition, null, 2)}\n`, { flag: "wx" });
+  }
+  call.show(answer, preconditionsText(preconditions));
+  return definition === null ? EXIT.refused : EXIT.ok;
+}
+
+function preconditionsText(preconditions: z.infer<typeof preconditionsAnswer>): string {
   const rows = preconditions.map((each) => [
     each.name,
     each.met ? "met" : "NOT MET",
     each.actual,
     each.expected,
   ]);
-  call.show(answer, tableText(["precondition", "", "is", "expected"], rows));
-  return all_met ? EXIT.ok : EXIT.refused;
+  return tableText(["precondition", "", "is", "expected"], rows);
+}
+
+async function listPromoted(call: VaultCall): Promise<number> {
+  const client = await call.client();
+  const scope = call.required("scope");
+  const answer = await client.get("/v1/vault/attributes/vault-scoped", { scope });
+  const { attributes } = promotedListAnswer.parse(answer);
+  const rows = attributes.map(({ column, definition, promoted_ms, retired_ms }) => [
+    column,
+    definition.local_id,
+    definition.derivation_rule.transform_type,
+    timeText(promoted_ms),
+    timeText(retired_ms),
+  ]);
+  const header = ["column", "id", "rule", "promoted", "retired"];
+  return call.show(answer, tableText(header, rows));
+}
+
+async function retire(call: VaultCall): Promise<number> {
+  const client = await call.client();
+  const named = { scope: call.required("scope"), column: call.required("column") };
+  const answer = await client.post("/v1/vault/attributes/vault-scoped/retire", named);
+  return call.show(answer, `${named.column}: no new request may ask of it`);
 }

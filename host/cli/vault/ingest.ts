@@ -22,6 +22,8 @@ sealed batch by batch and become visible all at once at the end. The same source
   --mapping FILE        mapping file (docs/ingest.md): columns, separators, values, constants
   --map COLUMN=ATTR     this column of the source is that attribute; may be repeated
   --ignore COLUMN       a column that no attribute takes; may be repeated
+  --keep COLUMN=TYPE    a column that no attribute takes, whose values the Vault keeps for itself: integer, decimal:SCALE
+                        or text; may be repeated
   --subject NAME        whose documents these are
   --manifest FILE       whose each document is: a CSV file of file and subject; without it manifest.csv of the folder
   --on-error CHOICE     abort (the default): a row at fault leaves nothing behind; quarantine: it is set aside
@@ -38,6 +40,7 @@ const OPTIONS = {
   mapping: { type: "string" },
   map: { type: "string", multiple: true },
   ignore: { type: "string", multiple: true },
+  keep: { type: "string", multiple: true },
   subject: { type: "string" },
   manifest: { type: "string" },
   "on-error": { type: "string", default: "abort" },
@@ -141,20 +144,27 @@ function human(name: string, answer: IngestAnswer, source: SentSource): string {
   return `${name}: ${records} records in ${batches} batches, ${quarantined} rows set aside\n${lines.join("")}${more}`;
 }
 
-/** The mapping of `--mapping`, or of `--map` and `--ignore`; undefined when none of them is given. */
+/** The mapping of `--mapping`, or of `--map`, `--ignore` and `--keep`; undefined when none of them is given. */
 async function mappingOf({
   mapping: file,
   map = [],
   ignore = [],
+  keep = [],
 }: Values): Promise<{ readonly bytes: Uint8Array; readonly parsed: IngestMapping } | undefined> {
-  const isSpelled = map.length > 0 || ignore.length > 0;
+  const isSpelled = map.length + ignore.length + keep.length > 0;
   if (file !== undefined && isSpelled) {
-    throw new UsageError("--mapping: expected no --map and --ignore besides it");
+    throw new UsageError("--mapping: expected no --map, --ignore and --keep besides it");
   }
   if (file === undefined && !isSpelled) return undefined;
   const bytes =
     file === undefined
-      ? utf8(JSON.stringify({ attributes: Object.fromEntries(map.map(pairOf)), ignore }))
+      ? utf8(
+          JSON.stringify({
+            attributes: Object.fromEntries(map.map(pairOf)),
+            ignore,
+            keep: Object.fromEntries(keep.map(keptOf)),
+          }),
+        )
       : await readBoundedFile(file, { subject: "mapping", bytesMax: MAPPING_BYTES_MAX });
   return { bytes, parsed: parseMapping(bytes) };
 }
@@ -165,6 +175,15 @@ function pairOf(text: string): [string, { readonly column: string }] {
     throw new UsageError(`--map: expected COLUMN=ATTRIBUTE, got ${text}`);
   }
   return [text.slice(at + 1), { column: text.slice(0, at) }];
+}
+
+function keptOf(text: string): [string, { readonly type: string; readonly scale: number }] {
+  const [, column = "", type = "", scale = "0"] =
+    /^(.+)=(integer|text|decimal(?=:))(?::([0-9]))?$/su.exec(text) ?? [];
+  if (type === "" || (type !== "decimal" && scale !== "0")) {
+    throw new UsageError(`--keep: expected COLUMN=integer, decimal:SCALE or text, got ${text}`);
+  }
+  return [column, { type, scale: Number(scale) }];
 }
 
 function required(value: string | undefined, name: string): string {

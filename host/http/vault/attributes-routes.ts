@@ -43,14 +43,15 @@ const signedHex = z
   .string()
   .max(32_768)
   .regex(/^(?:[0-9a-f]{2})+$/, { error: "expected hex digits in pairs" });
-/** A promotion as a file has it: candidates of other Vaults are added. */
+/** A promotion within the Vault, as a file has it; and any, to which candidates of other Vaults are added. */
+export const vaultScopedFile = z.strictObject({
+  to: z.literal("vault_scoped_query"),
+  scope: identifier,
+  column: z.string().min(1).max(128),
+  ...vaultScopedSchema.shape,
+});
 export const promotionFile = z.discriminatedUnion("to", [
-  z.strictObject({
-    to: z.literal("vault_scoped_query"),
-    scope: identifier,
-    column: z.string().min(1).max(128),
-    ...vaultScopedSchema.shape,
-  }),
+  vaultScopedFile,
   z.strictObject({
     to: z.literal("canonical"),
     ...promotionSchema.shape,
@@ -61,17 +62,19 @@ const promotionBody = z.strictObject({
   promotion: promotionFile,
   candidates: z.array(signedHex).max(CANDIDATES_MAX).default([]),
 });
+/** What each promotion takes, and how it stands. */
+export const preconditionsAnswer = z
+  .array(
+    z.object({
+      ...{ name: z.string(), met: z.boolean() },
+      ...{ expected: z.string(), actual: z.string() },
+    }),
+  )
+  .readonly();
 /** What came of judging a promotion. Nothing was promoted: governance may be asked for what `registration` says. */
 export const judgementAnswer = z.object({
   to: z.enum(["vault_scoped_query", "canonical"]),
-  preconditions: z
-    .array(
-      z.object({
-        ...{ name: z.string(), met: z.boolean() },
-        ...{ expected: z.string(), actual: z.string() },
-      }),
-    )
-    .readonly(),
+  preconditions: preconditionsAnswer,
   all_met: z.boolean(),
   evidence_digest: z.string().nullable(),
   /** The state that governance's decision would give the attribute; null when it is not to be asked. */
@@ -154,11 +157,11 @@ async function judge(
   }
   const { to, scope, column, ...declared } = promotion;
   const { record_scope_id: recordScope, domain_id: domainId } = scopeOf(scope).recordScope;
-  const preconditions = await vault.attributes.judgeVaultScoped({
+  const { preconditions, definition } = await vault.attributes.judgeVaultScoped({
     ...{ recordScope, domainId, column: column.normalize("NFC"), declared },
     governance: governance(),
   });
-  const all_met = preconditions.every(({ met }) => met);
+  const all_met = definition !== null;
   return { to, preconditions, all_met, evidence_digest: null, proposes: null, registration: null };
 }
 

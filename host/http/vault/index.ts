@@ -14,6 +14,7 @@ import { Jobs } from "./jobs.ts";
 import { addLedgerRoutes } from "./ledger-routes.ts";
 import { addRecordsRoutes } from "./records-routes.ts";
 import { addStatusRoutes } from "./status-routes.ts";
+import { addVaultScopedRoutes } from "./vault-scoped-routes.ts";
 import { addWitnessRoutes } from "./witness-routes.ts";
 
 export type { VaultRoutesContext } from "./context.ts";
@@ -35,6 +36,7 @@ export function addVaultRoutes(server: FastifyInstance, context: VaultRoutesCont
   });
   addRecordsRoutes(server, context);
   addAttributesRoutes(server, context);
+  addVaultScopedRoutes(server, context);
   addConsentRoutes(server, context);
   addAccessRoutes(server, context);
   addAuditRoutes(server, context);

@@ -70,6 +70,7 @@ export function addLedgerRoutes(server: FastifyInstance, context: VaultRoutesCon
         ...{ actor_id, record_scope, usage_scope, epsilon_micro, task_timeout_ms },
         vault_ids: vault_ids.toSorted(),
         parameters: readParameters(file.parameters),
+        vault_attributes: file.vault_attributes,
       };
       return plainJson(await ledger.dryRun(draft, context.governance()));
     },

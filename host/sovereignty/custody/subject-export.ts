@@ -11,6 +11,7 @@ import {
 import { subjectStatement } from "../ledger/statements.ts";
 import { subjectSetOf } from "../ledger/subject-set.ts";
 import { batchAfter, lastPosition, ordinalOf } from "../queries.ts";
+import { columnNames } from "../local/kept.ts";
 import type { VaultContext } from "../vault-context.ts";
 import { openStored } from "./batch-rewrite.ts";
 import { batchesWith, rowsOf } from "./erasure.ts";
@@ -58,17 +59,22 @@ export async function* exportSubject(
 
 async function* recordLines(context: VaultContext, ordinal: number): AsyncGenerator<SubjectLine> {
   const until = await lastPosition(context.store.db);
+  const named = await columnNames(context.store.db);
   for await (const { position } of batchesWith(context, { ordinal, until })) {
-    yield* await context.gate.use(() => linesOfBatch(context, position, ordinal));
+    yield* await context.gate.use(() => linesOfBatch(context, { position, ordinal, named }));
   }
 }
 
 /** Read again inside the gate: the batch may have been sealed anew since it was found. */
 async function linesOfBatch(
   context: VaultContext,
-  position: number,
-  ordinal: number,
+  args: {
+    readonly position: number;
+    readonly ordinal: number;
+    readonly named: ReadonlyMap<string, string>;
+  },
 ): Promise<SubjectLine[]> {
+  const { position, ordinal, named } = args;
   const at = { after: position - 1, until: position, published: true };
   const batch = await batchAfter(context.store.db, at);
   if (batch === undefined) return [];
@@ -79,14 +85,22 @@ async function linesOfBatch(
     commitment: hex(
       batch.commitments.subarray(row * COMMITMENT_BYTES, (row + 1) * COMMITMENT_BYTES),
     ),
-    attributes: attributesOf(opened, row),
+    attributes: attributesOf(opened, row, named),
   }));
 }
 
-function attributesOf(opened: OpenedBatch, row: number): Record<string, string | number | null> {
+/** By attribute; columns of the Vault's own by what its sources call them. */
+function attributesOf(
+  opened: OpenedBatch,
+  row: number,
+  named: ReadonlyMap<string, string>,
+): Record<string, string | number | null> {
   const { attributes } = recordAt(opened, row);
   return Object.fromEntries(
-    opened.header.columns.map(({ name, scale }) => [name, plain(attributes[name] ?? null, scale)]),
+    opened.header.columns.map(({ name, scale }) => [
+      named.get(name) ?? name,
+      plain(attributes[name] ?? null, scale),
+    ]),
   );
 }
 

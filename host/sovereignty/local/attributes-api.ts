@@ -1,14 +1,17 @@
-import {
-  judgeVaultScoped,
-  type GovernanceState,
-  type LocalAttributeCandidate,
-  type Precondition,
-  type VaultScoped,
-} from "#protocol";
+import type { GovernanceState, LocalAttributeCandidate, VaultScopedJudgement } from "#protocol";
 
 import type { VaultContext } from "../vault-context.ts";
 import { makeCandidate, type CandidateAsked } from "./candidate.ts";
-import { lastEpochs, listPool, localIdOf, poolColumns, type PoolPage } from "./list-pool.ts";
+import { listPool, type PoolPage } from "./list-pool.ts";
+import {
+  judgeColumn,
+  promoteColumn,
+  promotedColumns,
+  retireColumn,
+  type ColumnName,
+  type PromotedColumn,
+  type VaultScopedAsked,
+} from "./promote.ts";
 
 /** Columns that map to no canonical attribute. Each call is described at the function that it stands for. */
 export interface AttributesApi {
@@ -16,16 +19,10 @@ export interface AttributesApi {
   candidate(
     asked: CandidateAsked,
   ): Promise<{ readonly candidate: LocalAttributeCandidate; readonly signed: Uint8Array }>;
-  judgeVaultScoped(args: VaultScopedAsked): Promise<readonly Precondition[]>;
-}
-
-/** See {@link AttributesApi.judgeVaultScoped}. */
-export interface VaultScopedAsked {
-  readonly recordScope: string;
-  readonly domainId: string;
-  readonly column: string;
-  readonly declared: VaultScoped;
-  readonly governance: GovernanceState;
+  judgeVaultScoped(args: VaultScopedAsked): Promise<VaultScopedJudgement>;
+  promote(args: VaultScopedAsked): Promise<VaultScopedJudgement>;
+  retire(name: ColumnName): Promise<void>;
+  promoted(recordScope: string): Promise<readonly PromotedColumn[]>;
 }
 
 /** See {@link AttributesApi}. */
@@ -35,22 +32,8 @@ export function attributesOf(context: VaultContext): AttributesApi {
       listPool(context, { recordScope, epochId: epoch.epochId, semantics }),
     candidate: (asked) => makeCandidate(context, asked),
     judgeVaultScoped: (args) => judgeColumn(context, args),
+    promote: (args) => promoteColumn(context, args),
+    retire: (name) => retireColumn(context, name),
+    promoted: (recordScope) => promotedColumns(context, recordScope),
   };
-}
-
-/** Judges a column of the pool; one that no source had came in no epoch. */
-async function judgeColumn(
-  { store, secrets }: VaultContext,
-  { recordScope, domainId, column, declared, governance }: VaultScopedAsked,
-): Promise<readonly Precondition[]> {
-  const columns = await poolColumns(store.db, recordScope, lastEpochs(governance.epoch.epochId));
-  const known = columns.find((each) => each.column === column);
-  const { vault_scoped_epochs } = governance.policy.semantics.local_attributes;
-  const judged = {
-    localId: localIdOf(secrets.localColumnId(recordScope, column)),
-    domainId,
-    epochsPresent: known?.epochsPresent ?? 0,
-    epochsRequired: vault_scoped_epochs,
-  };
-  return judgeVaultScoped(judged, declared);
 }

@@ -1,4 +1,4 @@
-import { localTypeSchema, type LocalType } from "#protocol";
+import { keptTypeSchema, localTypeSchema, type LocalType } from "#protocol";
 import { z } from "zod";
 
 /** Columns that one scope has in its pool, and code points of a name. Others are dropped and counted. */
@@ -26,6 +26,14 @@ export const observationSchema = z.strictObject({
   columns: z.array(observedColumnSchema).max(POOL_COLUMNS_MAX),
   /** Columns whose names are too long. */
   dropped: count,
+  /** Which of them the Vault keeps. */
+  kept: z
+    .array(
+      z.strictObject({
+        ...{ column: z.string(), localId: z.string(), type: keptTypeSchema, scale: z.int() },
+      }),
+    )
+    .default([]),
 });
 export type Observation = z.infer<typeof observationSchema>;
 

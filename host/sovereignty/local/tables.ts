@@ -1,6 +1,8 @@
+import type { KeptType } from "#protocol";
+
 import type { SchemaWords } from "../../store/index.ts";
 
-/** Tables of the pool of local attributes; part of a Vault's store. None holds a value of a record. */
+/** Tables of local attributes; part of a Vault's store. None holds a value of a record. */
 export interface LocalTables {
   /** What the sources that were published in one epoch had in one column that maps to no attribute. */
   local_attribute: {
@@ -25,6 +27,27 @@ export interface LocalTables {
     last_epoch: number;
     /** COSE_Sign1 of a `local-attribute-candidate`. */
     signed: Uint8Array;
+  };
+  /** A column whose values the Vault keeps in its sealed batches, since it was first said; for good. */
+  local_kept: {
+    record_scope: string;
+    column_name: string;
+    local_id: string;
+    value_type: KeptType;
+    scale: number;
+    kept_ms: number;
+  };
+  /** A kept column that the Vault's own tasks may ask of (LA-3). Of one column at most one is not retired. */
+  local_promoted: {
+    /** Of the definition; 32 bytes. */
+    digest: Uint8Array;
+    record_scope: string;
+    column_name: string;
+    /** CBOR of a `vault-attribute`. */
+    definition: Uint8Array;
+    promoted_ms: number;
+    /** Null while it may be asked of. */
+    retired_ms: number | null;
   };
 }
 
@@ -51,5 +74,19 @@ export function localStatements({
        last_epoch ${integer} not null, signed ${blob} not null,
        primary key (record_scope, column_name, first_epoch, last_epoch)) ${strict}`,
     ...appendOnly("local_candidate"),
+  ];
+}
+
+/** Statements of schema version 5. */
+export function keptStatements({ blob, integer, text, strict }: SchemaWords): readonly string[] {
+  return [
+    `create table local_kept (
+       record_scope ${text} not null, column_name ${text} not null, local_id ${text} not null,
+       value_type ${text} not null, scale ${integer} not null, kept_ms ${integer} not null,
+       primary key (record_scope, column_name)) ${strict}`,
+    `create table local_promoted (
+       digest ${blob} primary key, record_scope ${text} not null, column_name ${text} not null,
+       definition ${blob} not null, promoted_ms ${integer} not null, retired_ms ${integer}) ${strict}`,
+    `create index local_promoted_column on local_promoted (record_scope, column_name)`,
   ];
 }

@@ -7,6 +7,9 @@ import {
   type CanonicalAttribute,
 } from "#protocol";
 
+/** What the values of a column are. */
+type ValueRule = Pick<CanonicalAttribute, "type" | "scale" | "range">;
+
 /** Digits of a number that is read without a text in between; all such numbers are safe integers. */
 const DIGITS_MAX = 15;
 
@@ -23,7 +26,7 @@ const DECIMAL = /^(-?(?:0|[1-9][0-9]*))(?:\.([0-9]+))?$/;
  *
  * @throws {@link MalformedError} SCHEMA_ROW_MALFORMED with what was expected; never says the value.
  */
-export function parseAttributeValue(text: string, attribute: CanonicalAttribute): AttributeValue {
+export function parseAttributeValue(text: string, attribute: ValueRule): AttributeValue {
   if (text === "") return null;
   switch (attribute.type) {
     case "integer":
@@ -44,7 +47,7 @@ export function parseAttributeValue(text: string, attribute: CanonicalAttribute)
 export function plainNumber(
   bytes: Uint8Array,
   { from, to }: { readonly from: number; readonly to: number },
-  { type, scale, range }: CanonicalAttribute,
+  { type, scale, range }: ValueRule,
 ): number | undefined {
   if (type !== "integer" && type !== "decimal") return undefined;
   const negative = bytes[from] === MINUS;
@@ -68,12 +71,12 @@ export function plainNumber(
   return range === null || (signed >= range.min && signed <= range.max) ? signed : undefined;
 }
 
-function parseInteger(text: string, attribute: CanonicalAttribute): number {
+function parseInteger(text: string, attribute: ValueRule): number {
   if (!INTEGER.test(text)) throw expected("a whole number");
   return inRange(Number(text), attribute);
 }
 
-function parseDecimal(text: string, attribute: CanonicalAttribute): number {
+function parseDecimal(text: string, attribute: ValueRule): number {
   const { scale } = attribute;
   const [, whole = "", fraction = ""] = DECIMAL.exec(text) ?? [];
   if (whole === "" || fraction.length > scale) {
@@ -83,7 +86,7 @@ function parseDecimal(text: string, attribute: CanonicalAttribute): number {
 }
 
 /** Minus zero becomes zero: canonical CBOR has one zero. */
-function inRange(value: number, { range }: CanonicalAttribute): number {
+function inRange(value: number, { range }: ValueRule): number {
   if (!Number.isSafeInteger(value)) throw expected("a number of at most 15 digits");
   if (range !== null && (value < range.min || value > range.max)) {
     throw expected(`a value whose scaled integer is in [${range.min}, ${range.max}]`);

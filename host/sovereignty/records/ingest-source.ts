@@ -1,6 +1,7 @@
-import { MalformedError } from "#protocol";
+import { MalformedError, columnsOfScope } from "#protocol";
 
 import { ColumnTallies } from "../local/column-tallies.ts";
+import { keptColumnsOf } from "../local/kept.ts";
 import { SourceHead } from "../local/source-head.ts";
 import type { VaultContext } from "../vault-context.ts";
 import { openCsv } from "./csv.ts";
@@ -9,20 +10,23 @@ import { ingestRows, type RowIngest } from "./ingest.ts";
 import { openJsonLines } from "./jsonl.ts";
 import {
   IDENTITY_MAPPING,
+  keepingMapping,
   rowMappingOf,
   saysNothing,
   sourceColumns,
   type IngestMapping,
+  type KeptColumn,
 } from "./mapping.ts";
 import type { IngestReport } from "./publish.ts";
 import type { RowMapping } from "./row-mapping.ts";
+import type { RowSource, SourceRow } from "./source.ts";
 
 /** What the bytes of a source are. */
 export const INGEST_FORMATS = ["csv", "jsonl", "documents"] as const;
 export type IngestFormat = (typeof INGEST_FORMATS)[number];
 
 /** See {@link ingestSource}. */
-export interface SourceIngest extends Omit<RowIngest, "source" | "mapping" | "untaken"> {
+export interface SourceIngest extends Omit<RowIngest, "source" | "mapping" | "untaken" | "kept"> {
   readonly format: IngestFormat;
   /** Absent: every attribute from the column of its own name. */
   readonly mapping?: IngestMapping;
@@ -39,13 +43,15 @@ export async function ingestSource(
   context: VaultContext,
   { format, mapping = IDENTITY_MAPPING, source, ...args }: SourceIngest,
 ): Promise<IngestReport> {
-  const opened = await open(source, { format, mapping, scope: args });
-  return await ingestRows(context, { ...args, ...opened });
+  const kept = await keptColumnsOf(context, args.recordScope.record_scope_id, mapping);
+  const opened = await open(source, { format, mapping, kept, scope: args });
+  return await ingestRows(context, { ...args, ...opened, kept });
 }
 
 interface Opening {
   readonly format: IngestFormat;
   readonly mapping: IngestMapping;
+  readonly kept: readonly KeptColumn[];
   readonly scope: Pick<RowIngest, "recordScope" | "attributes">;
 }
 
@@ -53,20 +59,26 @@ type Opened = Pick<RowIngest, "source" | "untaken"> & { readonly mapping: RowMap
 
 async function open(
   bytes: AsyncIterable<Uint8Array>,
-  { format, mapping, scope }: Opening,
+  { format, mapping, kept, scope }: Opening,
 ): Promise<Opened> {
+  const attributes = columnsOfScope(scope.recordScope).map((column) => column.attribute_id);
+  const rows = (of: "csv" | "jsonl"): RowMapping => {
+    const { digest } = rowMappingOf(mapping, of);
+    return { ...rowMappingOf(keepingMapping(mapping, kept, attributes), of), digest };
+  };
   switch (format) {
     case "csv":
-      return { ...(await openTable(bytes, mapping)), mapping: rowMappingOf(mapping, format) };
+      return { ...(await openTable(bytes, mapping)), mapping: rows(format) };
     case "jsonl": {
-      const columns = sourceColumns(mapping, scope.recordScope.attribute_ids);
-      const tallies = new ColumnTallies(mapping.ignore);
+      const own = kept.map(({ column }) => column);
+      const columns = [...sourceColumns(mapping, attributes), ...own];
+      const tallies = new ColumnTallies([...mapping.ignore, ...own]);
       const source = openJsonLines(bytes, {
         ...{ columns, ignored: new Set(mapping.ignore) },
         passed: (key, cell) => tallies.note(key, cell),
       });
       const untaken = async () => ({ columns: tallies.seen(), dropped: tallies.dropped });
-      return { source, mapping: rowMappingOf(mapping, format), untaken };
+      return { source: tallied(source, own, tallies), mapping: rows(format), untaken };
     }
     case "documents":
       if (!saysNothing(mapping)) {
@@ -79,9 +91,33 @@ async function open(
   }
 }
 
+/** The same rows; `tallies` takes note of what passes in some columns. */
+function tallied(source: RowSource, own: readonly string[], tallies: ColumnTallies): RowSource {
+  if (own.length === 0) return source;
+  const places = own.map((column) => [column, source.columns.indexOf(column)] as const);
+  return { ...source, rows: noting(source.rows, places, tallies) };
+}
+
+async function* noting(
+  rows: RowSource["rows"],
+  places: readonly (readonly [string, number])[],
+  tallies: ColumnTallies,
+): AsyncGenerator<readonly SourceRow[]> {
+  for await (const group of rows) {
+    for (const row of group) {
+      if (!("cells" in row)) continue;
+      for (const [column, at] of places) {
+        const cell = row.cells[at] ?? null;
+        if (typeof cell === "string") tallies.note(column, cell);
+      }
+    }
+    yield group;
+  }
+}
+
 async function openTable(
   bytes: AsyncIterable<Uint8Array>,
-  { csv, ignore }: IngestMapping,
+  { csv, ignore, keep }: IngestMapping,
 ): Promise<Pick<RowIngest, "source" | "untaken">> {
   const { separator, columns, blank_lines: blankLines } = csv;
   const options = {
@@ -89,13 +125,14 @@ async function openTable(
     ...(columns === null ? {} : { columns }),
     ...(blankLines === "skip" ? { blankLines } : {}),
   } as const;
-  if (ignore.length === 0) return { source: await openCsv(bytes, options) };
+  const untold = new Set([...ignore, ...Object.keys(keep)]);
+  if (untold.size === 0) return { source: await openCsv(bytes, options) };
   const head = new SourceHead();
   const source = await openCsv(head.through(bytes), options);
   const untaken: RowIngest["untaken"] = async (rows) => {
     const named = source.columns.map((column) => column.normalize("NFC"));
     const tallies = await head.tallies(
-      named.filter((column) => ignore.includes(column)),
+      named.filter((column) => untold.has(column)),
       options,
     );
     return { columns: tallies.inEveryRow(rows), dropped: tallies.dropped };

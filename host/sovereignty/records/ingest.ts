@@ -4,6 +4,7 @@ import type { Observation } from "../local/column-tallies.ts";
 import type { VaultContext } from "../vault-context.ts";
 import type { CsvSource } from "./csv.ts";
 import { layoutOf, type IngestTarget, type Layout } from "./layout.ts";
+import type { KeptColumn } from "./mapping.ts";
 import { Pipeline } from "./pipeline.ts";
 import { finishPublications, publishRun, type IngestReport } from "./publish.ts";
 import { IDENTITY_ROWS, type RowMapping } from "./row-mapping.ts";
@@ -41,6 +42,8 @@ export interface RowIngest extends IngestTarget, IngestOptions {
   readonly epochId: number;
   /** What the source, of so many rows, had in columns that the mapping ignores. Asked once its rows have ended. */
   readonly untaken?: (rows: number) => Promise<Pick<Observation, "columns" | "dropped">>;
+  /** Columns that no attribute takes and that the mapping takes under their local names; none when absent. */
+  readonly kept?: readonly KeptColumn[];
 }
 
 /**
@@ -57,7 +60,7 @@ export interface RowIngest extends IngestTarget, IngestOptions {
 export async function ingestRows(context: VaultContext, args: RowIngest): Promise<IngestReport> {
   const { mapping = IDENTITY_ROWS, name = "" } = args;
   if (name.length > SOURCE_NAME_MAX) throw nameTooLong(name);
-  const layout = layoutOf(args);
+  const layout = layoutOf(args, args.kept);
   const key = {
     recordScope: layout.recordScope,
     sourceName: name.normalize("NFC").toWellFormed(),
@@ -117,7 +120,8 @@ async function observationOf(run: Run, args: Ingesting): Promise<Observation | n
   if (args.untaken === undefined) return null;
   const rows = run.segments.reduce((sum, segment) => sum + segment.rows, 0);
   const { domain_id } = args.recordScope;
-  return { epoch_id: args.epochId, domain_id, ...(await args.untaken(rows)) };
+  const kept = [...(args.kept ?? [])];
+  return { epoch_id: args.epochId, domain_id, kept, ...(await args.untaken(rows)) };
 }
 
 /** What a source is known by: the SHA-256 of its bytes, and what they were read as. */

@@ -6,15 +6,17 @@ import {
   type RecordScope,
 } from "#protocol";
 
+import type { KeptColumn } from "./mapping.ts";
+
 /** Which records are ingested, from a governance state's semantic registry. */
 export interface IngestTarget {
   readonly recordScope: RecordScope;
   readonly attributes: readonly CanonicalAttribute[];
 }
 
-/** A column of a scope's batches. */
+/** A column of a scope's batches, and what its values are. */
 export interface LayoutColumn extends BatchColumn {
-  readonly attribute: CanonicalAttribute;
+  readonly attribute: Pick<CanonicalAttribute, "type" | "scale" | "range">;
 }
 
 /** How the records of one scope lie in a batch. Plain data: it goes to other threads. */
@@ -26,8 +28,14 @@ export interface Layout {
   readonly subject: number;
 }
 
-/** @throws {@link RefusedError} DERIVATION_UNRESOLVED for a scope of attributes that are not registered. */
-export function layoutOf({ recordScope, attributes }: IngestTarget): Layout {
+/**
+ * @param kept - Columns of the Vault's own, which come after those of the scope.
+ * @throws {@link RefusedError} DERIVATION_UNRESOLVED for a scope of attributes that are not registered.
+ */
+export function layoutOf(
+  { recordScope, attributes }: IngestTarget,
+  kept: readonly KeptColumn[] = [],
+): Layout {
   const { record_scope_id: id, subject_attribute_id: subjectId } = recordScope;
   const columns = columnsOfScope(recordScope).map((column): LayoutColumn => {
     const { attribute_id: attributeId, domain_id: domainId } = column;
@@ -43,7 +51,10 @@ export function layoutOf({ recordScope, attributes }: IngestTarget): Layout {
     .replace(/[^a-z0-9_.-]/g, "-")}@1`;
   const subject = columns.findIndex(({ name }) => name === subjectId);
   if (subject === -1) throw unresolved(subjectId, `one of record scope ${id}`);
-  return { recordScope: id, schema, columns, subject };
+  const own = kept.map(({ localId, type, scale }): LayoutColumn => {
+    return { name: localId, type, scale, attribute: { type, scale, range: null } };
+  });
+  return { recordScope: id, schema, columns: [...columns, ...own], subject };
 }
 
 /** Whether the scope holds documents, whose records are asked for one by one. */

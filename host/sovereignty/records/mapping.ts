@@ -1,4 +1,13 @@
-import { LimitError, MalformedError, digestOf, equalBytes, identifier, parseWith } from "#protocol";
+import {
+  LimitError,
+  MalformedError,
+  digestOf,
+  equalBytes,
+  identifier,
+  keptTypeSchema,
+  parseWith,
+  type KeptType,
+} from "#protocol";
 import { z } from "zod";
 
 import { CSV_CELLS_MAX } from "./csv-careful.ts";
@@ -10,6 +19,9 @@ export const MAPPING_BYTES_MAX = 256 * 1024;
 const NAME_MAX = 1024;
 const TEXT_MAX = 1024;
 const VALUES_MAX = 1024;
+/** Columns of a record scope that a Vault keeps for itself, and code points of their names: the pool takes no longer ones. */
+export const KEPT_COLUMNS_MAX = 32;
+const KEPT_NAME_POINTS_MAX = 64;
 
 /** Columns and values are compared in NFC, whatever form the source has them in. */
 const nfc = z.string().refine((text) => text.isWellFormed() && text.normalize("NFC") === text, {
@@ -33,6 +45,15 @@ const fromColumn = z.strictObject({
 const fromConstant = z.strictObject({ constant: cellText });
 const fromLine = z.strictObject({ line: nfc.max(64) });
 
+const keptName = columnName.refine((name) => Array.from(name).length <= KEPT_NAME_POINTS_MAX, {
+  error: `expected at most ${KEPT_NAME_POINTS_MAX} characters`,
+});
+const keptRule = z
+  .strictObject({ type: keptTypeSchema, scale: z.int().min(0).max(9).default(0) })
+  .refine(({ type, scale }) => type === "decimal" || scale === 0, {
+    error: "expected scale 0 but for decimals",
+  });
+
 const mappingSchema = z.strictObject({
   csv: z
     .strictObject({
@@ -48,6 +69,13 @@ const mappingSchema = z.strictObject({
   attributes: z.record(identifier, z.union([fromColumn, fromConstant, fromLine])).default({}),
   /** Columns that the source has and no attribute takes. */
   ignore: z.array(columnName).max(CSV_CELLS_MAX).default([]),
+  /** Columns that no attribute takes either, whose values the Vault keeps for itself, by name. */
+  keep: z
+    .record(keptName, keptRule)
+    .refine((keep) => Object.keys(keep).length <= KEPT_COLUMNS_MAX, {
+      error: `expected at most ${KEPT_COLUMNS_MAX} columns`,
+    })
+    .default({}),
 });
 
 /**
@@ -105,13 +133,43 @@ export function saysNothing(mapping: IngestMapping): boolean {
 
 /** A mapping file as an ingest takes it. Two that mean the same for a format have the same digest. */
 export function rowMappingOf(mapping: IngestMapping, format: "csv" | "jsonl"): RowMapping {
-  const ignore = mapping.ignore.toSorted();
-  const digest = digestOf(NAME, { format, mapping: { ...mapping, ignore } });
+  const { keep, ...rest } = mapping;
+  const said = { ...rest, ignore: mapping.ignore.toSorted() };
+  const kept = Object.keys(keep).length === 0 ? {} : { keep };
+  const digest = digestOf(NAME, { format, mapping: { ...said, ...kept } });
   return {
     digest: format === "csv" && saysNothing(mapping) ? null : digest,
     rules: mapping,
     bind: (columns, attributes) => bind(mapping, columns, attributes),
   };
+}
+
+/** A column of a source that no attribute takes and whose values the Vault keeps. */
+export interface KeptColumn {
+  readonly column: string;
+  /** What the column is called in batches, and outside of the Vault. */
+  readonly localId: string;
+  readonly type: KeptType;
+  readonly scale: number;
+}
+
+/**
+ * The mapping that takes kept columns under their local names.
+ *
+ * @param attributes - Those of the record scope.
+ * @throws {@link MalformedError} SCHEMA_CONFIG_MALFORMED for a column that an attribute takes too
+ */
+export function keepingMapping(
+  mapping: IngestMapping,
+  kept: readonly KeptColumn[],
+  attributes: readonly string[],
+): IngestMapping {
+  const taken = sourceColumns(mapping, attributes);
+  const both = kept.find(({ column }) => taken.includes(column));
+  if (both !== undefined) throw malformed(both.column, "a column to be read or kept, not both");
+  const own = kept.map(({ localId, column }) => [localId, ownColumn(column)] as const);
+  const rules = { ...mapping.attributes, ...Object.fromEntries(own) };
+  return { ...mapping, attributes: rules, keep: {} };
 }
 
 /**

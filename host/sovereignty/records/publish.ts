@@ -1,7 +1,8 @@
-import { ConflictError } from "#protocol";
+import { ConflictError, SymphonyError } from "#protocol";
 import { z } from "zod";
 
 import { observationSchema, type Observation } from "../local/column-tallies.ts";
+import { noteKept } from "../local/kept.ts";
 import { addToPool } from "../local/pool.ts";
 import type { Writing } from "../queries.ts";
 import type { VaultContext } from "../vault-context.ts";
@@ -95,8 +96,19 @@ export async function finishPublications(context: VaultContext): Promise<void> {
     .orderBy("created_ms")
     .execute();
   for (const { ingest_id: ingestId } of complete) {
-    if (!context.running.isRunning(ingestId)) await finishPublication(context, ingestId);
+    if (context.running.isRunning(ingestId)) continue;
+    try {
+      await finishPublication(context, ingestId);
+    } catch (error) {
+      // Its sender learned of it, or will when the source is sent again; all else goes on.
+      if (!isRefusedKeeping(error)) throw error;
+    }
   }
+}
+
+/** Whether a run could not be published because it keeps a column as another type than one that came before it. */
+function isRefusedKeeping(error: unknown): boolean {
+  return error instanceof SymphonyError && error.code === "DERIVATION_LOCAL_REFUSED";
 }
 
 async function finishPublication(context: VaultContext, ingestId: string): Promise<IngestReport> {
@@ -111,7 +123,12 @@ async function finishPublication(context: VaultContext, ingestId: string): Promi
   for (let at = 0; at < batchIds.length; at += BATCHES_RANKED) {
     await giveOrdinals(context, batchIds.slice(at, at + BATCHES_RANKED));
   }
-  const published = await context.store.write((trx) => flip(context, trx, { ingestId, batchIds }));
+  const published = await context.store
+    .write((trx) => flip(context, trx, { ingestId, batchIds }))
+    .catch(async (error: unknown) => {
+      if (isRefusedKeeping(error)) await discard(context, ingestId);
+      throw error;
+    });
   if (!published.isNew) await discard(context, ingestId);
   return published.report;
 }
@@ -162,6 +179,7 @@ async function flip(
   if (run.observation !== null) {
     const observation = observationSchema.parse(JSON.parse(run.observation));
     await addToPool(trx, recordScope, observation);
+    await noteKept(context, trx, { recordScope, columns: observation.kept });
   }
   await trx.deleteFrom("ingest_segment").where("ingest_id", "=", ingestId).execute();
   await trx.deleteFrom("ingest_run").where("ingest_id", "=", ingestId).execute();

@@ -18,6 +18,7 @@ import {
   type AuthenticRequest,
 } from "../../requests/index.ts";
 import { endOverdue, reserveBudget } from "../ledger/reservations.ts";
+import { asPromoted } from "../local/promote.ts";
 import { decisionOf, type Writing } from "../queries.ts";
 import type { VaultContext } from "../vault-context.ts";
 import type { DecisionPlan } from "./decision-plan.ts";
@@ -40,9 +41,10 @@ export async function decide(
   governance: GovernanceState,
 ): Promise<Uint8Array> {
   const authentic = verifyRequest(signedRequest, governance, TASK_REQUEST);
-  const { request, requestDigest } = authentic;
+  const { requestDigest } = authentic;
   const known = await decisionOf(context.store.db, requestDigest);
   if (known !== undefined) return known.signed;
+  const request = await asPromoted(context, authentic.request);
   const { vaultId } = context;
   const nowMs = context.nowMs();
   const resolution = judgeRequest({ request, governance, nowMs, vaultId });

@@ -9,6 +9,7 @@ import {
 
 import { judgeRequest, priceMicro, rewardMaxMinor, roundsOfRequest } from "../../requests/index.ts";
 import { endOverdue } from "../ledger/reservations.ts";
+import { asPromoted } from "../local/promote.ts";
 import type { VaultContext } from "../vault-context.ts";
 import { judge, type DeclineReason, type Judgement } from "./judge.ts";
 
@@ -20,6 +21,7 @@ export type DraftRequest = Pick<
   | "usage_scope"
   | "vault_ids"
   | "parameters"
+  | "vault_attributes"
   | "epsilon_micro"
   | "task_timeout_ms"
 >;
@@ -70,7 +72,8 @@ export async function dryRun(
   const { sequence: governance_size } = governance;
   const none = { code: null, reason: null, message: null, governance_size };
   try {
-    const request = requestOf(context, draft, { governance, nowMs });
+    const asked = requestOf(context, draft, { governance, nowMs });
+    const request = await asPromoted(context, asked);
     const resolution = judgeRequest({ request, governance, nowMs, vaultId: context.vaultId });
     const requestDigest = TASK_REQUEST.digest(request);
     const judging = { request, requestDigest, resolution, governance, nowMs };

@@ -211,13 +211,17 @@ function open(proposal: Proposal): Proposal {
 }
 
 const localId = `local-${"ab".repeat(20)}`;
-const column = { localId, domainId: "customer", epochsPresent: 5, epochsRequired: 5 };
+const kept = { type: "integer" as const, scale: 0 };
+const column = {
+  ...{ vaultId: "vault-1", recordScope: "customers", semanticVersion: "semantics-1", kept },
+  ...{ localId, domainId: "customer", epochsPresent: 5, epochsRequired: 5 },
+};
 const source = {
   ...{ domain_id: "customer", attribute_id: localId },
   ...{ cross_domain_policy: null, mediation_authority: null },
 };
 const threshold: DerivationRule = {
-  ...{ rule_id: "r-1", semantic_version: "semantics-1", source_attributes: [source] },
+  ...{ rule_id: localId, semantic_version: "semantics-1", source_attributes: [source] },
   ...{ output_scale: 0, output_range: { min: 0, max: 1 }, privacy_impact_epsilon_micro: 1 },
   output_type: "integer",
   transform_type: "threshold",
@@ -226,17 +230,26 @@ const threshold: DerivationRule = {
 const declared = {
   ...{ derivation_rule: threshold, privacy_class: 3 },
   ...{ query_granularity: exactGranularity("integer"), allowed_usage_scope: "vault_local" },
-  operator_approves: true,
+  ...{ range: { min: 0, max: 120 }, operator_approves: true },
 };
 
 test("[LA-3] each precondition alone keeps a column from its own Vault's queries", () => {
   type Declared = Parameters<typeof judgeVaultScoped>[1];
-  const judged = (changes: Partial<Declared>, epochsPresent = 5): string[] =>
-    judgeVaultScoped({ ...column, epochsPresent }, { ...declared, ...changes })
-      .filter(({ met }) => !met)
-      .map(({ name }) => name);
+  const judged = (changes: Partial<Declared>, differs: Partial<typeof column> = {}): string[] => {
+    const found = judgeVaultScoped({ ...column, ...differs }, { ...declared, ...changes });
+    const unmetNames = found.preconditions.filter(({ met }) => !met).map(({ name }) => name);
+    expect(found.definition === null).toBe(unmetNames.length > 0);
+    return unmetNames.filter((name) => name !== "coherence");
+  };
   expect(judged({})).toEqual([]);
-  expect(judged({}, 4)).toEqual(["stability"]);
+  expect(judged({}, { epochsPresent: 4 })).toEqual(["stability"]);
+  expect(judgeVaultScoped({ ...column, kept: null }, declared)).toMatchObject({
+    definition: null,
+    preconditions: [{ name: "kept", met: false }, ...Array.from({ length: 7 }, () => ({}))],
+  });
+  expect(judged({}, { semanticVersion: "semantics-2" })).toEqual(["derivation_rule"]);
+  const named: DerivationRule = { ...threshold, rule_id: "r-1" };
+  expect(judged({ derivation_rule: named })).toEqual(["derivation_rule"]);
   expect(judged({ derivation_rule: null })).toEqual(["derivation_rule"]);
   const raw: DerivationRule = {
     ...threshold,
@@ -253,6 +266,16 @@ test("[LA-3] each precondition alone keeps a column from its own Vault's queries
   expect(judged({ query_granularity: null })).toEqual(["granularity"]);
   expect(judged({ allowed_usage_scope: "analytics" })).toEqual(["scope"]);
   expect(judged({ operator_approves: false })).toEqual(["operator_approval"]);
+});
+
+test("[LA-3] what no registry could have is not promoted, whatever else is met", () => {
+  const coherent = (changes: Partial<typeof declared>): boolean | undefined =>
+    judgeVaultScoped(column, { ...declared, ...changes }).preconditions.at(-1)?.met;
+  expect(coherent({})).toBe(true);
+  expect(coherent({ range: { min: 1, max: 0 } })).toBe(false);
+  expect(coherent({ query_granularity: exactGranularity("text") })).toBe(false);
+  const boundary = { ...threshold, output_type: "text" as const };
+  expect(coherent({ derivation_rule: boundary })).toBe(false);
 });
 
 test("[LA-3] a Vault's own column resolves in no task, and no registration gives it to the network", async () => {

@@ -164,6 +164,7 @@ test("documents take no mapping and only a scope of documents", async () => {
       trim: true,
       attributes: {},
       ignore: [],
+      keep: {},
     },
     source,
     onError: "abort",

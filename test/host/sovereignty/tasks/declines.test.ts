@@ -36,6 +36,7 @@ function draftOf(fixture: Fixture, changes = {}) {
     record_scope: "customers",
     usage_scope: "marketing" as const,
     vault_ids: ["vault-1", "vault-2"],
+    vault_attributes: [],
     parameters: {
       task_class: "query" as const,
       predicate: {
