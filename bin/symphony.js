@@ -9,7 +9,7 @@ import path from "node:path";
 import { fileURLToPath } from "node:url";
 
 const EXIT_UNAVAILABLE = 3;
-const ENTRIES = { demo: "sim", up: "sim", sim: "sim" };
+const ENTRIES = { demo: "sim", up: "sim", sim: "sim", image: "image" };
 
 const root = path.dirname(path.dirname(realpathSync(fileURLToPath(import.meta.url))));
 const node = path.join(root, "node_modules", ".bin", "node");

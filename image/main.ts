@@ -1,0 +1,22 @@
+import { runImage } from "./cli/command.ts";
+import { reportError, type ImageIo } from "./cli/io.ts";
+
+const [, ...argv] = process.argv.slice(2);
+const io: ImageIo = {
+  stdout: (text) => void process.stdout.write(text),
+  stderr: (text) => void process.stderr.write(text),
+  nowMs: Date.now,
+};
+
+// Whoever reads the output may stop, as `head` does; the command still ends with its own exit code.
+for (const stream of [process.stdout, process.stderr]) {
+  stream.on("error", (error: NodeJS.ErrnoException) => {
+    if (error.code !== "EPIPE") throw error;
+  });
+}
+
+try {
+  process.exitCode = await runImage(argv, io);
+} catch (error) {
+  process.exitCode = reportError(error, io, argv.includes("--json"));
+}
