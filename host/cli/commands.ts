@@ -151,11 +151,12 @@ const COMMANDS: ReadonlyMap<string, NamedCommand> = new Map([
   ],
 ]);
 
-/** Commands that the launcher gives to the simulator (bin/symphony.js). */
-const SIMULATED = [
+/** Commands that the launcher gives to other entries (bin/symphony.js). */
+const ELSEWHERE = [
   ["demo", "run four tasks on a simulated network and verify their evidence"],
   ["up", "start the simulated network that the demo left"],
   ["sim", "parts of the simulator on their own, such as its key service"],
+  ["image", "the enclave image: measure, inspect, compare, verify"],
 ] as const;
 
 /** The overview that \`symphony --help\` prints. */
@@ -164,7 +165,7 @@ export function overview(): string {
   return [
     "symphony COMMAND [...]",
     "",
-    ...[...SIMULATED, ...here].map(([name, summary]) => `  ${name.padEnd(10)} ${summary}`),
+    ...[...ELSEWHERE, ...here].map(([name, summary]) => `  ${name.padEnd(10)} ${summary}`),
     "",
     "symphony COMMAND --help says more; symphony --version says which this is.",
     "Exit codes: 0 ok, 1 refused, 2 usage, 3 unavailable, 70 a bug.",
@@ -194,7 +195,7 @@ export async function runCommand(argv: readonly string[], io: CliIo): Promise<nu
 async function runNamed(name: string, rest: readonly string[], io: CliIo): Promise<number> {
   const named = COMMANDS.get(name);
   if (named === undefined) {
-    const names = [...SIMULATED.map(([word]) => word), ...COMMANDS.keys()].join(", ");
+    const names = [...ELSEWHERE.map(([word]) => word), ...COMMANDS.keys()].join(", ");
     throw new UsageError(`expected one of ${names}, got ${name}`);
   }
   const command = await named.load();

@@ -162,7 +162,7 @@ function changedFields(was: CpioEntry, is: CpioEntry): string[] {
     kind: was.kind === is.kind,
     mode: was.mode === is.mode,
     content: was.sha256 === is.sha256,
-    device: `${was.device}` === `${is.device}`,
+    device: was.device?.join() === is.device?.join(),
   };
   return Object.entries(isSame).flatMap(([name, same]) => (same ? [] : [name]));
 }

@@ -30,7 +30,7 @@ beforeAll(() => {
   fs.mkdirSync(path.join(root, "bin"), { recursive: true });
   fs.copyFileSync(path.join(ROOT, "bin/symphony.js"), bin);
   fs.writeFileSync(path.join(root, "package.json"), JSON.stringify({ type: "module" }));
-  for (const name of ["sim", "host"]) {
+  for (const name of ["sim", "host", "image"]) {
     fs.mkdirSync(path.join(root, name));
     fs.writeFileSync(path.join(root, name, "main.ts"), ENTRY(name));
   }
@@ -49,7 +49,7 @@ test.for([
   ["demo", "sim"],
   ["up", "sim"],
   ["sim", "sim"],
-  ["image", "host"],
+  ["image", "image"],
   ["verify", "host"],
   ["--help", "host"],
   ["constructor", "host"],
