@@ -174,21 +174,27 @@ function openReleased({ environment, recipient }: BootedEnclave, cms: Uint8Array
  */
 export function usableRows({ batches, usable }: OpenedInputs, task: VerifiedTask): InputRows {
   const columns = new Map<string, AttributeValue[]>();
+  const usableOf = (
+    attribute: CanonicalAttribute,
+    valuesOf: (batch: OpenedBatch) => readonly AttributeValue[],
+  ): AttributeValue[] => {
+    const values = batches.flatMap(valuesOf).filter((_, row) => usable[row] === 1);
+    return values.map((value) => held(value, attribute));
+  };
   for (const column of columnsOfScope(task.scope)) {
     const { attribute_id: name } = column;
     const attribute = columnAttribute(task.state.semantics, column);
     if (attribute === undefined) throw columnMismatch(name);
-    const values = batches.flatMap((batch) => columnOf(batch, attribute));
     columns.set(
       name,
-      values.filter((_, row) => usable[row] === 1).map((value) => held(value, attribute)),
+      usableOf(attribute, (batch) => columnOf(batch, attribute)),
     );
   }
   for (const attribute of task.vaultAttributes.map(columnOfVault)) {
-    const values = batches.flatMap((batch) => keptColumnOf(batch, attribute));
+    const { attribute_id: name } = attribute;
     columns.set(
-      attribute.attribute_id,
-      values.filter((_, row) => usable[row] === 1).map((value) => held(value, attribute)),
+      name,
+      usableOf(attribute, (batch) => keptColumnOf(batch, attribute)),
     );
   }
   const subjects = batches

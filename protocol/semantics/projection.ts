@@ -154,34 +154,38 @@ function directly(attribute: CanonicalAttribute, { scope }: ResolutionContext): 
 function derived(query: QueryAttribute, context: ResolutionContext): Projection {
   const { query_granularity: granularity } = query;
   const rule = ruleOf(registryIndex(context.semantics), query);
-  const sources = rule.source_attributes.map((source) => resolveSource(context, query, source));
-  const { output_type: type, output_scale: scale, output_range: range } = rule;
-  return {
+  return byRule(rule, {
     name: query.query_attribute_id,
     domainId: query.domain_id,
     semanticVersion: query.semantic_version,
-    sources,
-    rule,
+    sources: rule.source_attributes.map((source) => resolveSource(context, query, source)),
     granularity,
     privacyClass: query.privacy_class,
-    epsilonMicro: rule.privacy_impact_epsilon_micro,
-    output: outputOf({ type, scale, range }, granularity),
-  };
+  });
 }
 
 function ofVault(attribute: VaultAttribute): Projection {
   const { derivation_rule: rule, query_granularity: granularity } = attribute;
-  const { output_type: type, output_scale: scale, output_range: range } = rule;
-  return {
+  return byRule(rule, {
     name: attribute.local_id,
     domainId: attribute.domain_id,
     semanticVersion: rule.semantic_version,
     sources: rule.source_attributes.map(() => columnOfVault(attribute)),
-    rule,
     granularity,
     privacyClass: attribute.privacy_class,
+  });
+}
+
+function byRule(
+  rule: DerivationRule,
+  means: Omit<Projection, "rule" | "epsilonMicro" | "output">,
+): Projection {
+  const { output_type: type, output_scale: scale, output_range: range } = rule;
+  return {
+    ...means,
+    rule,
     epsilonMicro: rule.privacy_impact_epsilon_micro,
-    output: outputOf({ type, scale, range }, granularity),
+    output: outputOf({ type, scale, range }, means.granularity),
   };
 }
 

@@ -46,7 +46,7 @@ interface Kept {
   readonly localId: string;
 }
 
-/** A Vault whose customers have a column `years`, 0 to 79 in turn, kept as the ingest says. */
+/** A Vault whose customers have a column `years`, 0 to 79 in turn, kept as the ingest says; of earlier ones, not kept. */
 async function keeping(...words: readonly string[]): Promise<Kept> {
   const fixture = await newFixture({
     policy: (policy) => ({
@@ -59,6 +59,10 @@ async function keeping(...words: readonly string[]): Promise<Kept> {
   });
   const operated = await operate(fixture);
   const folder = newFolder();
+  const earlier = path.join(folder, "earlier.csv");
+  fs.writeFileSync(earlier, customersWith(20, "years", () => "79"));
+  const before = await operated.ingest(earlier, "--scope", "customers", "--ignore", "years");
+  expect(before).toMatchObject({ exit: 0 });
   const file = path.join(folder, "customers.csv");
   fs.writeFileSync(
     file,
@@ -147,7 +151,7 @@ test("[LA-3] a kept column is promoted and asked of in its own Vault, which rele
   };
   const outcome = SEALED_OUTCOME.decode(posted.sealed);
   const { result } = await openResult(task, { bundle, outcome });
-  // 40 to 79 of two rounds of 80, and none of the 40 rows that remain.
+  // 40 to 79 of two rounds of 80, none of the 40 rows that remain, and none from before it was kept.
   expect(bundle.epsilon_micro).toBe(8_000_000);
   const size = result.result.kind === "audience" ? result.result.size : -1;
   expect(Math.abs(size - 80)).toBeLessThan(30);
@@ -183,6 +187,20 @@ test("[LA-3] nobody but the Vault that promoted a column knows its name, and not
     expect(none).toBe(unknown);
     expect(await atCoordinator({ vault_ids, vault_attributes: [definition] })).toBe(unknown);
   }
+  const mixed: TaskParameters = {
+    task_class: "query",
+    predicate: {
+      operator: "AND",
+      operands: [
+        { attribute: kept.localId, op: "eq", value: 1 },
+        { attribute: "customer.age", op: "range", min: 18, max: 121 },
+      ],
+    },
+    audience_cap: 1000,
+  };
+  const alone = { vault_ids: ["vault-1"], vault_attributes: [definition] };
+  const { signed: both } = await requestOf(fixture, "mixed", alone, mixed);
+  expect(await refusal(() => fixture.vault.decide(both, governance))).toContain("POLICY_DECLINED");
   const words = ["--scope", "customers", "--column", "years"];
   expect(await operated.vault("attributes", "retire", ...words)).toMatchObject({ exit: 0 });
   const late = await asked(kept, "late", { vault_attributes: [definition] });
@@ -212,6 +230,7 @@ test("[LA-1] nothing is kept that the operator did not say, and as one type for 
   const lines = [];
   for await (const line of fixture.vault.custody.exportSubject("c-2")) lines.push(line);
   expect(lines.filter(({ type }) => type === "record")).toMatchObject([
+    { attributes: expect.not.objectContaining({ years: expect.anything() }) },
     { attributes: expect.not.objectContaining({ years: expect.anything() }) },
     { attributes: { years: "2" } },
   ]);
