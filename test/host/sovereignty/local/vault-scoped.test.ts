@@ -60,7 +60,10 @@ async function keeping(...words: readonly string[]): Promise<Kept> {
   const operated = await operate(fixture);
   const folder = newFolder();
   const earlier = path.join(folder, "earlier.csv");
-  fs.writeFileSync(earlier, customersWith(20, "years", () => "79"));
+  fs.writeFileSync(
+    earlier,
+    customersWith(20, "years", () => "79"),
+  );
   const before = await operated.ingest(earlier, "--scope", "customers", "--ignore", "years");
   expect(before).toMatchObject({ exit: 0 });
   const file = path.join(folder, "customers.csv");
