@@ -1,3 +1,5 @@
+import { setTimeout } from "node:timers/promises";
+
 import { SymphonyError, UnavailableError, type GovernanceState } from "#protocol";
 import type { Carried, WitnessApi } from "../sovereignty/index.ts";
 import type { Coordinator, NodeEvent } from "./node-loop.ts";
@@ -62,7 +64,7 @@ export class WitnessKeeper {
         await this.refresh();
         if (this.#owed) await this.renew();
       }
-      await pause(PAUSE_MS);
+      await pause(PAUSE_MS, signal);
     }
   }
 
@@ -72,10 +74,10 @@ export class WitnessKeeper {
    * @throws UnavailableError PRIVACY_BUDGET_FROZEN
    */
   async whenConfirmed(deadlineMs: number): Promise<void> {
-    const { witness, nowMs } = this.#context;
+    const { witness, nowMs, signal } = this.#context;
     const untilMs = Math.min(deadlineMs, nowMs() + CONFIRM_MS_MAX);
-    while (witness.standing === "unconfirmed" && nowMs() < untilMs) {
-      await within(this.#attempt ?? pause(PAUSE_MS), untilMs - nowMs());
+    while (witness.standing === "unconfirmed" && nowMs() < untilMs && !signal.aborted) {
+      await within(this.#attempt ?? pause(PAUSE_MS, signal), untilMs - nowMs());
     }
     witness.requireConfirmed();
   }
@@ -191,7 +193,7 @@ export class WitnessKeeper {
     } catch (error) {
       if (!(error instanceof SymphonyError)) throw error;
       this.#context.report({ event: "work_failed", kind: "witness", code: error.code });
-      await pause(PAUSE_MS);
+      await pause(PAUSE_MS, signal);
     }
   }
 
@@ -210,20 +212,21 @@ export class WitnessKeeper {
       signal: this.#context.signal,
     });
     // A coordinator that does not wait is not asked without end.
-    if (answers.length === 0) await pause(EMPTY_MS);
+    if (answers.length === 0) await pause(EMPTY_MS, this.#context.signal);
     return answers;
   }
 }
 
-function pause(ms: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, ms));
+/** Resolves after `ms`, or when `signal` aborts. */
+function pause(ms: number, signal: AbortSignal): Promise<void> {
+  const waited = setTimeout(ms, undefined, { signal });
+  return waited.catch(() => undefined);
 }
 
 /** Resolves when `work` ends or `ms` have passed. @throws as `work` */
 async function within(work: Promise<void>, ms: number): Promise<void> {
-  let timer: ReturnType<typeof setTimeout> | undefined;
-  const late = new Promise<void>((resolve) => (timer = setTimeout(resolve, ms)));
-  await Promise.race([work, late]).finally(() => clearTimeout(timer));
+  const ended = new AbortController();
+  await Promise.race([work, pause(ms, ended.signal)]).finally(() => ended.abort());
 }
 
 function unwitnessed(size: number): UnavailableError {

@@ -49,6 +49,8 @@ type Body = RoundMessage["body"];
 export interface NodeHooks {
   /** The node has posted a message. */
   posted?: (body: Body) => Promise<void> | void;
+  /** Nothing more will come in this round; absent: so once the board is silent for long. */
+  over?: boolean;
   /** The node has sent its enclave a request. `hold` never answers it; the enclave dies when nobody ends it. */
   asked?: (request: EnclaveRequest) => Promise<"hold" | void> | void;
   /** The enclave has answered, and its host has not heard yet. */
@@ -168,7 +170,7 @@ export function startNodeRig(fixture: Fixture): NodeRig {
         const messages = board.filter(({ position }) => position > after);
         silent = messages.length === 0 ? silent + 1 : 0;
         if (silent > 0) await new Promise((done) => setTimeout(done, BOARD_WAIT_MS));
-        return { messages, closed: silent > SILENT_READS_MAX };
+        return { messages, closed: hooks.over === true || silent > SILENT_READS_MAX };
       },
     }),
   };

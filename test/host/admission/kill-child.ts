@@ -4,7 +4,7 @@ import { NETWORK_TIME_MS } from "../../helpers/network.ts";
 import { admitAll, openKillWorld } from "./kill-world.ts";
 
 const [folder = "", at = "0"] = process.argv.slice(2);
-const fatal = new FatalSteps(Number(at));
+const fatal = new FatalSteps(at);
 const world = await openKillWorld(folder, () => {
   fatal.step();
   return NETWORK_TIME_MS;

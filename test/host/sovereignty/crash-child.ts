@@ -4,7 +4,7 @@ import { die, FatalSteps } from "../../helpers/fatal-steps.ts";
 import { NETWORK_TIME_MS } from "../../helpers/network.ts";
 
 const [directory = "", stage = "", at = "0"] = process.argv.slice(2);
-const fatal = new FatalSteps(Number(at));
+const fatal = new FatalSteps(at);
 
 function nowMs(): number {
   fatal.step();

@@ -8,7 +8,7 @@ import { freshRandom, localKeys } from "./sealed-vault.ts";
 import { openFixture } from "./vault-world.ts";
 
 const [directory = "", keyFile = "", job = "", at = "0"] = process.argv.slice(2);
-const fatal = new FatalSteps(Number(at));
+const fatal = new FatalSteps(at);
 const step = (): void => fatal.step();
 
 /** Every change of a file is a step: before it, and after it. */
@@ -64,5 +64,4 @@ if (job === "backup") {
 }
 if (job === "erase") await vault.custody.eraseSubject("c-3");
 fatal.armed = false;
-process.stdout.write(`${fatal.taken}\n`);
 await vault.close();

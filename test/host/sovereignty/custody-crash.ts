@@ -1,23 +1,31 @@
-import { spawn } from "node:child_process";
-import { once } from "node:events";
 import path from "node:path";
 
-const ROOT = path.resolve(import.meta.dirname, "../../..");
+import { crashImages, runUntilKilled, type CrashImages } from "../../helpers/crash-images.ts";
 
-/** Runs a piece of custody work in a process that kills itself at step `at`. True when it came to its end before. */
-export async function workUntilKilled(args: {
+const SCRIPT = path.join(import.meta.dirname, "custody-child.ts");
+
+/** A piece of custody work of the Vault in `directory`. */
+export interface CustodyWork {
   readonly directory: string;
   readonly keyFile: string;
   readonly job: "rotate" | "reencrypt" | "erase" | "backup";
-  readonly at: number;
-}): Promise<boolean> {
-  const script = path.join(import.meta.dirname, "custody-child.ts");
-  const words = [script, args.directory, args.keyFile, args.job, String(args.at)];
-  const child = spawn(process.execPath, words, { cwd: ROOT, stdio: ["ignore", "ignore", "pipe"] });
-  const errors: string[] = [];
-  child.stderr.on("data", (text) => errors.push(String(text)));
-  const [code, signal] = await once(child, "exit");
-  if (signal === "SIGKILL") return false;
-  if (code === 0) return true;
-  throw new Error(`expected an end or SIGKILL, got: ${errors.join("")}`);
+}
+
+/** Runs a piece of custody work in a process that kills itself at step `at`. True when it came to its end before. */
+export async function workUntilKilled(
+  work: CustodyWork & { readonly at: number },
+): Promise<boolean> {
+  return !(await runUntilKilled(SCRIPT, [...wordsOf(work), String(work.at)])).killed;
+}
+
+/** Runs it to its end, and keeps `home`, with the Vault's folder in it, as a kill would have left it at each step. */
+export function workInImages(
+  work: CustodyWork & { readonly home: string; readonly steps: readonly number[] },
+): Promise<CrashImages> {
+  const { home, steps } = work;
+  return crashImages({ script: SCRIPT, words: wordsOf(work), home, steps });
+}
+
+function wordsOf({ directory, keyFile, job }: CustodyWork): string[] {
+  return [directory, keyFile, job];
 }

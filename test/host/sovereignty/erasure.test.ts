@@ -12,7 +12,7 @@ import {
   sha256,
   type TaskRequest,
 } from "../../../protocol/index.ts";
-import { workUntilKilled } from "./custody-crash.ts";
+import { workInImages, workUntilKilled } from "./custody-crash.ts";
 import {
   batchFilesIn,
   eventsOf,
@@ -43,9 +43,10 @@ const ROUND = { round: 0, attempt: 0 };
 /** A subject with records in two batches. */
 const SUBJECT = "c-3";
 
-async function stockedLocally(): Promise<{ fixture: Fixture; keyFile: string }> {
-  const keyFile = path.join(newFolder(), "keys.cbor");
-  const fixture = await newFixture({ custody: localKeys(keyFile), random: freshRandom });
+async function stockedLocally(home = newFolder()): Promise<{ fixture: Fixture; keyFile: string }> {
+  const keyFile = path.join(home, "keys.cbor");
+  const directory = path.join(home, "vault");
+  const fixture = await newFixture({ directory, custody: localKeys(keyFile), random: freshRandom });
   await stocked(fixture, 40);
   await ingestMore(fixture, `${SUBJECT},second@example.org,33,9.50,Faro,1`);
   return { fixture, keyFile };
@@ -242,44 +243,40 @@ test("where keys go to enclaves only, consent is withdrawn, and the erasure goes
   expect(await vault.custody.eraseSubject(SUBJECT)).toMatchObject({ records: 1, erasure_id: 1 });
 });
 
-/** The Vault as it is opened again after its process was killed at step `at` of the erasure. */
-async function interrupted(at: number) {
-  const { fixture, keyFile } = await stockedLocally();
-  await fixture.vault.close();
+const WHOLE = { records: 2, batches: 2 };
+const KILLED_AT = [1, 12, 17, 18, 20, 22, 24, 26, 28, 30];
+
+/** Whether an erasure goes on by itself, at the start, or because it is asked for again. */
+type Way = "resumed" | "asked again";
+
+async function goesOn(fixture: Fixture, keyFile: string, way: Way): Promise<void> {
   const { directory } = fixture;
-  const ended = await workUntilKilled({ directory, keyFile, job: "erase", at });
-  expect(ended).toBe(false);
   const custody = localKeys(keyFile);
   const { vault } = await newFixture({ directory, custody, random: freshRandom });
   await openAll(directory, custody);
-  const requireErased = async (): Promise<void> => {
-    expect(await erasedRows(fixture, keyFile)).toEqual({ left: 0, erased: 2 });
-    expect(await eventsOf(vault, "subject.erased")).toHaveLength(1);
-    expect((await vault.status()).records).toBe(41);
-  };
-  return { vault, requireErased };
+  if (way === "resumed") await vault.custody.resumeErasures();
+  expect(await vault.custody.eraseSubject(SUBJECT)).toMatchObject(WHOLE);
+  expect(await vault.custody.resumeErasures()).toBe(0);
+  expect(await erasedRows(fixture, keyFile)).toEqual({ left: 0, erased: 2 });
+  expect(await eventsOf(vault, "subject.erased")).toHaveLength(1);
+  expect((await vault.status()).records).toBe(41);
+  await vault.close();
 }
 
-const WHOLE = { records: 2, batches: 2 };
-
-test.for([1, 12, 17, 18, 20, 22, 24, 26, 28, 30])(
-  "[PL-7] killed at step %i, an erasure goes on at start: nothing of the subject, one event",
-  { timeout: 60_000 },
-  async (at) => {
-    const { vault, requireErased } = await interrupted(at);
-    await vault.custody.resumeErasures();
-    expect(await vault.custody.eraseSubject(SUBJECT)).toMatchObject(WHOLE);
-    await requireErased();
-  },
-);
-
-test.for([18, 22, 26, 30])(
-  "[PL-7] killed at step %i, an erasure that is asked for again is the same one",
-  { timeout: 60_000 },
-  async (at) => {
-    const { vault, requireErased } = await interrupted(at);
-    expect(await vault.custody.eraseSubject(SUBJECT)).toMatchObject(WHOLE);
-    expect(await vault.custody.resumeErasures()).toBe(0);
-    await requireErased();
-  },
-);
+test("[PL-7] killed anywhere, an erasure goes on at start, or is asked for again: nothing of the subject, one event", async () => {
+  const home = path.join(newFolder(), "home");
+  const { fixture, keyFile } = await stockedLocally(home);
+  await fixture.vault.close();
+  const work = { directory: fixture.directory, keyFile, job: "erase" } as const;
+  const images = await workInImages({ ...work, home, steps: KILLED_AT });
+  expect(images.steps).toEqual(KILLED_AT);
+  for (const at of KILLED_AT) {
+    for (const way of ["resumed", "asked again"] as const) {
+      images.putBack(at);
+      await goesOn(fixture, keyFile, way);
+    }
+  }
+  images.putBack(0);
+  expect(await workUntilKilled({ ...work, at: 22 })).toBe(false);
+  await goesOn(fixture, keyFile, "resumed");
+});

@@ -10,7 +10,7 @@ import { hex, openBatch, parseBatchHeader } from "../../../protocol/index.ts";
 import { startInsecureKms } from "../../../sim/index.ts";
 import { rigPlatform } from "../../helpers/enclave-rig.ts";
 import { NETWORK_TIME_MS, TEST_MEASUREMENT } from "../../helpers/network.ts";
-import { workUntilKilled } from "./custody-crash.ts";
+import { workInImages, workUntilKilled } from "./custody-crash.ts";
 import { describePlaces } from "../../helpers/store-places.ts";
 import {
   SELECT_BATCHES,
@@ -24,11 +24,13 @@ import {
 import { newFixture, newFolder, stocked, type Fixture } from "./vault-fixture.ts";
 
 async function stockedLocally(
-  options: { readonly store?: StorePlace } = {},
+  options: { readonly store?: StorePlace; readonly home?: string } = {},
 ): Promise<{ fixture: Fixture; keyFile: string }> {
-  const keyFile = path.join(newFolder(), "keys.cbor");
+  const { home = newFolder(), ...rest } = options;
+  const keyFile = path.join(home, "keys.cbor");
+  const directory = path.join(home, "vault");
   const custody = localKeys(keyFile);
-  const fixture = await newFixture({ ...options, custody, random: freshRandom });
+  const fixture = await newFixture({ ...rest, directory, custody, random: freshRandom });
   await stocked(fixture, 40);
   return { fixture, keyFile };
 }
@@ -114,18 +116,20 @@ describePlaces((places) => {
 });
 
 test.for([
-  { job: "rotate", at: [1, 3, 6, 9, 12] },
-  { job: "reencrypt", at: [2, 7, 9, 14, 23] },
+  { job: "rotate", steps: [1, 3, 6, 9, 12] },
+  { job: "reencrypt", steps: [2, 7, 9, 14, 23] },
 ] as const)(
   "[PL-7] killed anywhere, $job ends when asked again: all open, none twice",
-  { timeout: 90_000 },
-  async ({ job, at }) => {
-    const { fixture, keyFile } = await stockedLocally();
+  async ({ job, steps }) => {
+    const home = path.join(newFolder(), "home");
+    const { fixture, keyFile } = await stockedLocally({ home });
     await fixture.vault.close();
     const { directory } = fixture;
     const roots = sealedRows(directory).map(({ root }) => hex(root));
-    for (const step of at) {
-      expect(await workUntilKilled({ directory, keyFile, job, at: step })).toBe(false);
+    const work = { directory, keyFile, job };
+    const images = await workInImages({ ...work, home, steps });
+    expect(images.steps).toEqual(steps);
+    const endAgain = async (): Promise<void> => {
       const custody = localKeys(keyFile);
       const { vault } = await newFixture({ directory, custody, random: freshRandom });
       expect(await openAll(directory, custody)).toHaveLength(5);
@@ -138,6 +142,16 @@ test.for([
       for (const { protectedKey } of sealedRows(directory)) {
         expect(custody.keyOf(protectedKey)).toBe(current);
       }
+    };
+    for (const at of steps) {
+      images.putBack(at);
+      await endAgain();
+    }
+    // One after the other, in the same Vault, and by a signal.
+    images.putBack(0);
+    for (const at of steps.slice(1, 3)) {
+      expect(await workUntilKilled({ ...work, at })).toBe(false);
+      await endAgain();
     }
   },
 );

@@ -7,7 +7,7 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { hex, type CborValue, type ErrorCode } from "../../../../protocol/index.ts";
 import { workItemSchema } from "../../../../protocol/work.ts";
 import { bytesForgeries, encodedForgeries, forgeriesOf, type Forgery } from "./forgeries.ts";
-import { changedTables, storeState } from "./store-state.ts";
+import { watchStore, type StoreWatch } from "./store-state.ts";
 import {
   STATES,
   TASK_CALLS,
@@ -73,13 +73,17 @@ const FAMILIES = {
 type FieldOf<Call extends TaskCall> = Exclude<keyof Extract<Work, { kind: Call }>, "kind">;
 
 const LIMIT_MS = 300_000;
+/** Of the forgeries of a field one in so many is tried in a state; in the states together each is, several times. */
+const SHARE = process.env["SYMPHONY_FULL"] === "1" ? 1 : 3;
 
 let world: World;
+let store: StoreWatch;
 /** Every answer that the Vault has given to an honest call. */
 const given = new Set<string>();
 
 beforeAll(async () => {
   world = await openWorld();
+  store = watchStore(world.fixture.directory);
   for (const state of STATES) {
     for (const call of TASK_CALLS) {
       if (HONEST[state][call] !== "again") continue;
@@ -90,7 +94,10 @@ beforeAll(async () => {
   }
 });
 
-afterAll(() => world.close());
+afterAll(async () => {
+  store.close();
+  await world.close();
+});
 
 interface Answered {
   readonly answer: string | null;
@@ -100,11 +107,10 @@ interface Answered {
 
 /** Has the node do a piece of work. A slice says by a message what it failed with. */
 async function answered(work: Work): Promise<Answered> {
-  const { rig, fixture } = world;
+  const { rig } = world;
   rig.posted.length = 0;
-  const before = storeState(fixture.directory);
   const { answer, code } = await rig.perform(work);
-  const changed = changedTables(before, storeState(fixture.directory));
+  const changed = store.changed();
   const [posted, ...more] = rig.posted;
   if (posted?.kind === "failed") {
     expect({ ...posted, more }).toEqual({
@@ -211,7 +217,9 @@ test.for(STATES)(
         const forged = forgeries.filter(
           ({ value }) => !honest.some((each) => isDeepStrictEqual(each, value)),
         );
-        await expectNothing(state, code, forged);
+        const first = STATES.indexOf(state) % SHARE;
+        const mine = forged.filter((_, index) => index % SHARE === first);
+        if (mine.length > 0) await expectNothing(state, code, mine);
       }
     }
   },

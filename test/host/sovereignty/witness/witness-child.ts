@@ -6,7 +6,7 @@ import { WitnessWorld } from "./witness-world.ts";
 
 const [folder = "", job = "", at = "0"] = process.argv.slice(2);
 const A = "vault-1";
-const fatal = new FatalSteps(Number(at));
+const fatal = new FatalSteps(at);
 
 function step(statement: string): void {
   if (/^(insert|update|delete|commit)\b/i.test(statement)) fatal.step();
