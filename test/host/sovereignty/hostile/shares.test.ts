@@ -78,23 +78,24 @@ const ofShares = (line: string): boolean => /^(contribution|share) /.test(line);
 async function killedEverywhere(job: ShareJob, after: readonly ShareJob[]) {
   const { home, directory } = atRest;
   const words = [directory, fileOf(job), job];
-  const { steps, lines, putBack } = await crashImages({
+  const images = await crashImages({
     script: SCRIPT,
     words,
     home,
     steps: "all",
   });
   const outcomes: { readonly first: readonly string[]; readonly later: readonly string[] }[] = [];
+  const { steps, lines } = images;
   for (const at of steps) {
-    putBack(at);
+    images.putBack(at);
     const first = lines.slice(0, lines.indexOf(`image ${at}`)).filter(ofShares);
     outcomes.push({ first, later: await wholeLife(after) });
   }
-  putBack(0);
+  images.putBack(0);
   const { killed, lines: told } = await runUntilKilled(SCRIPT, [...words, `${steps.length >> 1}`]);
   expect(killed).toBe(true);
   outcomes.push({ first: told.filter(ofShares), later: await wholeLife(after) });
-  putBack(0);
+  images.putBack(0);
   const whole = await runUntilKilled(SCRIPT, [...words, "0"]);
   outcomes.push({ first: whole.lines.filter(ofShares), later: await wholeLife(after) });
   return outcomes;
