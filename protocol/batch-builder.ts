@@ -10,7 +10,7 @@ import {
 import { compareBytes, putLatin1 } from "./bytes.ts";
 import { CborWriter } from "./cbor-writer.ts";
 import { encodeCbor, requireCanonicalText } from "./cbor.ts";
-import { MerkleRoot } from "./merkle.ts";
+import { recordRoot } from "./record-root.ts";
 import {
   ATTRIBUTE_TEXT_MAX,
   RECORD_ATTRIBUTES_MAX,
@@ -38,7 +38,7 @@ export interface BuiltBatch {
   readonly commitments: Uint8Array<ArrayBuffer>;
   /** 32 bytes for each record; zeros for an erased one. */
   readonly subjectIds: Uint8Array<ArrayBuffer>;
-  /** RFC 9162 root whose leaf entries are the commitments. */
+  /** See `recordRoot`. */
   readonly root: Uint8Array;
 }
 
@@ -62,7 +62,6 @@ export class BatchBuilder {
   readonly #commitments = new CborWriter(BATCH_RECORDS_MAX * HASH_BYTES);
   readonly #body = new CborWriter(BATCH_BYTES_MAX);
   #erased: (readonly [number, Uint8Array])[] = [];
-  #tree = new MerkleRoot();
   readonly #commitment = Buffer.alloc(HASH_BYTES);
   #count = 0;
 
@@ -178,7 +177,7 @@ export class BatchBuilder {
       // Copies of their own length: what goes to another thread goes with all of its buffer.
       commitments: this.#commitments.written.slice(),
       subjectIds: this.#subjectIds.written.slice(),
-      root: this.#tree.root(),
+      root: recordRoot(this.#commitments.written),
     };
     this.clear();
     return built;
@@ -191,12 +190,10 @@ export class BatchBuilder {
       writer.wipe();
     }
     this.#erased = [];
-    this.#tree = new MerkleRoot();
     this.#count = 0;
   }
 
   #take(subjectId: Uint8Array, salt: Uint8Array): void {
-    this.#tree.appendEntry(this.#commitment);
     this.#commitments.raw(this.#commitment);
     this.#subjectIds.raw(subjectId);
     this.#salts.raw(salt);

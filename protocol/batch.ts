@@ -18,6 +18,7 @@ import { bytes32, bytesOf } from "./fields.ts";
 import { digestOfBytes } from "./hash.ts";
 import { leafHash, merkleRoot } from "./merkle.ts";
 import { parseWith } from "./object.ts";
+import { COMMITMENT_BYTES, recordRoot } from "./record-root.ts";
 import {
   RECORD_ATTRIBUTES_MAX,
   attributeNameSchema,
@@ -55,8 +56,7 @@ const columnSchema = z
 /**
  * The public header of a sealed batch.
  *
- * `record_root` is the RFC 9162 root whose leaf entries are the record commitments, in record order. No column name
- * appears twice. `scale` is 0 except for `decimal`, whose values are integers times 10^-scale.
+ * `record_root` is what `recordRoot` gives of the record commitments. No column name appears twice. `scale` is 0 except for `decimal`, whose values are integers times 10^-scale.
  */
 export const batchHeaderSchema = z
   .strictObject({
@@ -211,7 +211,7 @@ export function batchRoot(header: BatchHeader): Uint8Array {
 
 /** The input commitment of a task: the RFC 9162 root whose leaf entries are `batchRoots`, in their order. */
 export function inputCommitment(batchRoots: readonly Uint8Array[]): Uint8Array {
-  return rootOf(batchRoots);
+  return merkleRoot(batchRoots.map(leafHash));
 }
 
 /** Record `index` of an opened batch, as it was sealed. @throws SCHEMA_BATCH_MALFORMED if there is none. */
@@ -239,7 +239,7 @@ export function rehashBatch(batch: OpenedBatch): {
   const commitments = batch.subjectIds.map(
     (_, index) => batch.erased.get(index) ?? commitRecord(recordAt(batch, index)),
   );
-  const root = rootOf(commitments);
+  const root = recordRoot(joined(commitments));
   if (!equalBytes(root, batch.header.record_root)) {
     throw new VerificationError(
       { code: "PROOF_COMMITMENT_MISMATCH", records: commitments.length },
@@ -249,8 +249,13 @@ export function rehashBatch(batch: OpenedBatch): {
   return { commitments, root };
 }
 
-function rootOf(entries: readonly Uint8Array[]): Uint8Array {
-  return merkleRoot(entries.map(leafHash));
+/** There may be more than a call takes arguments. */
+function joined(commitments: readonly Uint8Array[]): Uint8Array {
+  const whole = new Uint8Array(commitments.length * COMMITMENT_BYTES);
+  for (const [index, commitment] of commitments.entries()) {
+    whole.set(commitment, index * COMMITMENT_BYTES);
+  }
+  return whole;
 }
 
 function addRecord(

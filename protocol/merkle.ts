@@ -37,15 +37,8 @@ export function merkleRoot(leafHashes: readonly Uint8Array[]): Uint8Array {
 export class MerkleRoot {
   /** Roots of the complete subtrees, widest first. Their widths are the bits of `#size`. */
   readonly #subtrees: string[] = [];
-  readonly #leaf = Buffer.alloc(1 + HASH_BYTES, LEAF_PREFIX);
   readonly #node = Buffer.alloc(1 + 2 * HASH_BYTES, NODE_PREFIX);
   #size = 0;
-
-  /** Appends the leaf that holds `entry` of 32 bytes. */
-  appendEntry(entry: Uint8Array): void {
-    for (let at = 0; at < HASH_BYTES; at += 1) this.#leaf[at + 1] = entry[at] ?? 0;
-    this.#push(hash("sha256", this.#leaf, "binary"));
-  }
 
   /** Appends one leaf hash (see {@link leafHash}). */
   append(leaf: Uint8Array): void {

@@ -30,6 +30,8 @@ import {
   type ErasedRecord,
 } from "#protocol";
 
+import { recordRoot } from "../../protocol/record-root.ts";
+
 const dataKey = new Uint8Array(32).fill(3);
 const CANARY = "canary-7f3a";
 const columns: readonly BatchColumn[] = [
@@ -99,12 +101,31 @@ test("[DS-1] a batch opens under its own key only", () => {
   expect(() => openBatch(sealed, new Uint8Array(16))).toThrow(malformed);
 });
 
-test("[DS-1] the root is the one of RFC 9162 over the record commitments", () => {
+test("[DS-1] the root is the one of RFC 9162 over the record commitments, 64 to an entry", () => {
   const commitments = records.map(commitRecord);
-  const root = merkleRoot(commitments.map(leafHash));
+  const root = merkleRoot([leafHash(concat(...commitments))]);
   expect(batchRoot(parseBatchHeader(sealed))).toEqual(root);
   expect(rehashBatch(openBatch(sealed, dataKey))).toEqual({ commitments, root });
 });
+
+test.for([0, 1, 63, 64, 65, 128, 200])(
+  "[DS-1] the root over %i commitments binds each and their order",
+  (count) => {
+    const commitments = Array.from({ length: count }, (_, index) => sha256(utf8(`${index}`)));
+    const entries = Array.from({ length: Math.ceil(count / 64) }, (_, entry) =>
+      concat(...commitments.slice(entry * 64, entry * 64 + 64)),
+    );
+    const root = recordRoot(concat(...commitments));
+    expect(root).toEqual(merkleRoot(entries.map(leafHash)));
+    const others = [
+      ...commitments.map((_, index) => commitments.with(index, new Uint8Array(32))),
+      ...commitments.map((_, index) => commitments.toSpliced(index, 1)),
+      [...commitments, sha256()],
+      ...(count > 1 ? [commitments.toReversed()] : []),
+    ];
+    for (const other of others) expect(recordRoot(concat(...other))).not.toEqual(root);
+  },
+);
 
 test("[DS-1] rehashing finds records that the root does not commit to", () => {
   const opened = openBatch(sealed, dataKey);

@@ -145,8 +145,11 @@ function placesOf(ids: Uint8Array): RawBuilder<unknown> {
   return sql`with recursive place (i) as (select 0 union all select i + 1 from place where i < ${last})`;
 }
 
-/** The id at place `i`. The select of nothing says that the value is bytes; PostgreSQL would take it for text. */
+/**
+ * The id at place `i`. The select of nothing says that the value is bytes; PostgreSQL would take it for text. It is of a
+ * table that nothing is inserted into, or SQLite would keep all ids aside first.
+ */
 function idAt(ids: Uint8Array): RawBuilder<unknown> {
-  return sql`substr(coalesce((select subject_id from subject where 1 = 0), ${ids}),
+  return sql`substr(coalesce((select value from vault_meta where 1 = 0), ${ids}),
     i * ${sql.lit(SUBJECT_ID_BYTES)} + 1, ${sql.lit(SUBJECT_ID_BYTES)})`;
 }

@@ -84,7 +84,7 @@ export interface BuildFailure {
   readonly message: string;
 }
 
-/** Turns rows into sealed batches of canonical records. Pure but for what it remembers of pseudonyms. */
+/** Turns rows into sealed batches of canonical records. Pure. */
 export class BatchBuild {
   readonly #plan: BuildPlan;
   readonly #pseudonyms: Pseudonyms;
@@ -113,6 +113,7 @@ export class BatchBuild {
       return { batch: null, faults, failure: { class: kind, code, details, message } };
     } finally {
       this.#builder.clear();
+      this.#pseudonyms.forget();
       forget(job);
     }
   }
@@ -217,7 +218,7 @@ class RowReader {
     }
     if (attribute.type === "text" && column.ascii(bytes, start, end)) {
       if (index === this.#layout.subject) {
-        this.#hasSubject = this.#pseudonyms.takeBytes(bytes, start, end);
+        this.#hasSubject = this.#pseudonyms.takeAscii(bytes, start, end);
       }
       return null;
     }

@@ -4,8 +4,8 @@ import { allocateSorted, rankSubjects } from "../ledger/queries.ts";
 import { ordinalBytes } from "../ledger/subject-set.ts";
 import type { VaultContext } from "../vault-context.ts";
 
-/** Batches whose subjects are ranked at once: at most 320 000 subjects, some 27 MiB. */
-export const BATCHES_RANKED = 32;
+/** Batches whose subjects are ranked at once: at most 640 000 subjects, in what the threads of the ingest had before. */
+export const BATCHES_RANKED = 64;
 /** Subjects that get their ordinals in one write, and batches that take theirs: 100 ms for which other writes wait. */
 const SUBJECTS_PER_WRITE = 40_000;
 const BATCHES_PER_WRITE = 8;
