@@ -99,7 +99,7 @@ interface Waiting {
 /**
  * A client of the NSM behind `stream`: requests and responses are CBOR in frames (`protocol/frame.ts`).
  *
- * The stream is descriptor 4 in the simulator. On Nitro it is a socket of `image/nsm-bridge`, which owns
+ * The stream is descriptor 4 in the simulator. On Nitro it is a socket of `image/gate`, which owns
  * /dev/nsm. After a timeout, an error or the end of the stream the client fails every call.
  *
  * @see aws-nitro-enclaves-nsm-api src/api/mod.rs

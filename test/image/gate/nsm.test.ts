@@ -1,7 +1,7 @@
 import { spawn, spawnSync, type ChildProcess } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { once } from "node:events";
-import { mkdtempSync, rmSync, statSync } from "node:fs";
+import { mkdtempSync, rmSync } from "node:fs";
 import { connect, createServer, type Server, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -14,11 +14,12 @@ import { FrameReader, encodeCbor, encodeFrame, hex, utf8 } from "../../../protoc
 import { InsecureSimNsm } from "../../../sim/nsm.ts";
 import { createInsecureSimPlatform } from "../../../sim/platform.ts";
 
-const SOURCE = join(import.meta.dirname, "../../../image/nsm-bridge/nsm-bridge.c");
+const GATE = join(import.meta.dirname, "../../../image/gate");
+const SOURCES = ["-I", GATE, join(import.meta.dirname, "nsm-main.c"), join(GATE, "nsm.c")];
 const SHIM = join(import.meta.dirname, "shim.c");
 const STRICT = ["-std=c11", "-O2", "-Wall", "-Wextra", "-Werror"];
 const absent = spawnSync("gcc", ["--version"]).status !== 0;
-if (absent) console.warn("nsm-bridge: skipped, there is no gcc here");
+if (absent) console.warn("nsm: skipped, there is no gcc here");
 
 let directory = "";
 let device: Server;
@@ -29,8 +30,8 @@ let answer: (request: Uint8Array) => Uint8Array = () => new Uint8Array(0);
 
 beforeAll(async () => {
   if (absent) return;
-  directory = mkdtempSync(join(tmpdir(), "symphony-bridge-"));
-  compile(["-o", join(directory, "nsm-bridge"), SOURCE]);
+  directory = mkdtempSync(join(tmpdir(), "symphony-nsm-"));
+  compile(["-o", join(directory, "nsm"), ...SOURCES]);
   compile(["-shared", "-fPIC", "-o", join(directory, "shim.so"), SHIM, "-ldl"]);
   const platform = createInsecureSimPlatform(join(directory, "platform"));
   const moduleId = platform.moduleId(randomBytes(8));
@@ -38,7 +39,7 @@ beforeAll(async () => {
   nsm = new InsecureSimNsm({ ...options, pcrs: new Map() });
   device = createServer(serveDevice).listen(join(directory, "device.sock"));
   await once(device, "listening");
-  bridge = spawn(join(directory, "nsm-bridge"), [join(directory, "nsm.sock")], {
+  bridge = spawn(join(directory, "nsm"), [join(directory, "nsm.sock")], {
     env: {
       LD_PRELOAD: join(directory, "shim.so"),
       NSM_SHIM_SOCKET: join(directory, "device.sock"),
@@ -237,25 +238,4 @@ test.skipIf(absent)("serves one client at a time", async () => {
   await later;
   expect(order).toEqual(["early", "late"]);
   waiting.destroy();
-});
-
-test.skipIf(absent)("its socket is for its owner alone", () => {
-  expect(statSync(join(directory, "nsm.sock")).mode & 0o777).toBe(0o600);
-});
-
-test.skipIf(absent)("says what is wrong: no path, a path too long, no device, a path taken", () => {
-  const run = (args: readonly string[], env: Record<string, string> = {}) =>
-    spawnSync(join(directory, "nsm-bridge"), args, { env, encoding: "utf8", timeout: 5000 });
-  expect(run([])).toMatchObject({ status: 2 });
-  expect(run(["x".repeat(108)])).toMatchObject({ status: 2 });
-  const shim = { LD_PRELOAD: join(directory, "shim.so") };
-  const nowhere = run([join(directory, "other.sock")], shim);
-  expect(nowhere).toMatchObject({ status: 1 });
-  expect(nowhere.stderr).toContain("/dev/nsm");
-  const taken = run([join(directory, "nsm.sock")], {
-    ...shim,
-    NSM_SHIM_SOCKET: join(directory, "device.sock"),
-  });
-  expect(taken).toMatchObject({ status: 1 });
-  expect(taken.stderr).toContain("nsm.sock");
 });
