@@ -63,6 +63,23 @@ async function challengeBy(
   return CHALLENGE.sign(change(challenge), signingKeyFromSeed(seed));
 }
 
+const moveSchema = z.object({ from: z.string(), to: z.string() });
+const CHALLENGEABLE = [
+  ...["accepted", "resolving", "dispatched", "verifying", "awaiting_settlement"],
+] as const;
+
+/** Every state that an ended task was in, as whoever watches it sees its moves. */
+async function statesOf(taskId: string): Promise<string[]> {
+  const states: string[] = [];
+  for await (const { type, body } of live.submitter.watch(taskId)) {
+    if (type !== "task_transition") continue;
+    const { from, to } = moveSchema.parse(body);
+    expect(from).toBe(states.at(-1) ?? "accepted");
+    states.push(...(states.length === 0 ? [from, to] : [to]));
+  }
+  return states;
+}
+
 async function resolve(taskId: string, resolution: ChallengeResolution): Promise<void> {
   await govern(live, {
     type: "challenge_resolved",
@@ -76,7 +93,7 @@ async function resolve(taskId: string, resolution: ChallengeResolution): Promise
   });
 }
 
-test("[CH-2] a challenge in its window stops settlement, and an approved one ends the task unreleased", async () => {
+test("[CH-2][TL-1][TL-4][TL-8] a challenge in its window stops settlement, and an approved one ends the task unreleased", async () => {
   const taskId = await live.submit(taskOf(plan, "query"));
   const signed = await challengeBy(taskId);
   await live.client.challenge(taskId, signed);
@@ -85,18 +102,21 @@ test("[CH-2] a challenge in its window stops settlement, and an approved one end
   const ended = await live.follow(taskId);
   expect(ended).toMatchObject({ state: "rejected", reason: "VERIFY_RESULT_REJECTED" });
   await expect(live.client.delivery(taskId)).rejects.toMatchObject({ code: "DELIVERY_NOT_READY" });
+  expect(await statesOf(taskId)).toEqual([...CHALLENGEABLE, "challenged", "rejected"]);
 }, 90_000);
 
-test("a challenge that is not confirmed lets the task settle and deliver, with the challenge in its evidence", async () => {
+test("[TL-4][TL-8] a challenge that is not confirmed lets the task settle and deliver, with the challenge in its evidence", async () => {
   const taskId = await live.submit(taskOf(plan, "compute"));
   await live.client.challenge(taskId, await challengeBy(taskId));
   await resolve(taskId, "not_confirmed");
   const ended = await live.follow(taskId);
   expect(ended).toMatchObject({ state: "completed", delivered: true });
   expect((await live.client.evidence(taskId)).length).toBeGreaterThan(0);
+  const looped = [...CHALLENGEABLE, "challenged", "awaiting_settlement", "completed"];
+  expect(await statesOf(taskId)).toEqual(looped);
 }, 90_000);
 
-test("a challenge against another bundle, or by a submitter, is refused and stops nothing", async () => {
+test("[TL-2] a challenge against another bundle, or by a submitter, is refused and stops nothing", async () => {
   const taskId = await live.submit(taskOf(plan, "query"));
   const foreign = await challengeBy(taskId, (challenge) => ({
     ...challenge,
@@ -112,4 +132,5 @@ test("a challenge against another bundle, or by a submitter, is refused and stop
   });
   expect((await live.client.status(taskId)).state).toBe("awaiting_settlement");
   expect(await live.follow(taskId)).toMatchObject({ state: "completed" });
+  expect(await statesOf(taskId)).toEqual([...CHALLENGEABLE, "completed"]);
 }, 90_000);

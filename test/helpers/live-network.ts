@@ -8,17 +8,14 @@ import {
   aggregatorConfigSchema,
   followTask,
   readConfig,
-  readSeed,
   runAggregator,
   runVault,
   vaultConfigSchema,
   type EnclaveLauncher,
   type VaultClient,
 } from "../../host/index.ts";
-import { SymphonyClient, TaskClient } from "../../host/client/index.ts";
-import { boxKeyPairFromSeed } from "../../protocol/sealed-box.ts";
-import { signingKeyFromSeed } from "../../protocol/signing.ts";
-import { TASK_REQUEST, type TaskRequest } from "../../protocol/task-request.ts";
+import { TaskClient, type SymphonyClient, type Task } from "../../host/client/index.ts";
+import { plainJson } from "../../host/http/index.ts";
 import type { TaskResult } from "../../protocol/index.ts";
 import { chooseIsolation } from "../../sim/demo/isolation.ts";
 import {
@@ -31,6 +28,7 @@ import { SIM_ACTORS } from "../../sim/network/create.ts";
 import type { DemoPlan, PlannedContext, PlannedTask } from "../../sim/network/plan.ts";
 import { startSimNetwork, type RunningNetwork } from "../../sim/network/start.ts";
 import type { Isolation } from "../../sim/sandbox.ts";
+import { clientIn } from "./spoken.ts";
 
 export const REPOSITORY_ROOT = fileURLToPath(new URL("../..", import.meta.url)).replace(/\/$/, "");
 
@@ -65,13 +63,16 @@ export interface LiveNetwork {
   readonly plan: DemoPlan;
   readonly network: RunningNetwork;
   readonly isolation: Isolation;
+  /** The network as its submitter uses it. */
+  readonly submitter: SymphonyClient;
+  /** The coordinator's routes one by one. */
   readonly client: TaskClient;
   readonly context: PlannedContext;
   operator(vaultId: string): Promise<VaultClient>;
-  /** Submits a planned task and returns its identifier. `change` edits the request before it is signed. */
-  submit(task: PlannedTask, change?: (request: TaskRequest) => TaskRequest): Promise<string>;
+  /** Submits a planned task with the published client and returns its identifier. `change` edits it before. */
+  submit(task: PlannedTask, change?: (task: Task) => Task): Promise<string>;
   follow(taskId: string): Promise<EndedTask>;
-  run(task: PlannedTask, change?: (request: TaskRequest) => TaskRequest): Promise<EndedTask>;
+  run(task: PlannedTask, change?: (task: Task) => Task): Promise<EndedTask>;
   /** How a Vault's budget stands; most consumed and reserved of any subject. */
   budget(vaultId: string, usageScope: string): Promise<BudgetView>;
   /** The same, once no reservation is open. */
@@ -99,26 +100,19 @@ export async function startLiveNetwork(plan: DemoPlan): Promise<LiveNetwork> {
     const client = new TaskClient(network.publicUrl);
     await registerModels({ network, client, plan, nowMs: Date.now });
     const context = await fillVaults({ network, plan, tell: () => undefined });
-    return new Live({ directory, plan, network, isolation, client, context });
+    const submitter = await clientIn(directory);
+    return new Live({ directory, plan, network, isolation, submitter, client, context });
   } catch (error) {
     await network.stop();
     throw error;
   }
 }
 
-async function submitterKeys(directory: string) {
-  const home = join(directory, "submitter");
-  return {
-    signingKey: signingKeyFromSeed(await readSeed(join(home, "signing.seed"))),
-    deliveryKey: await boxKeyPairFromSeed(await readSeed(join(home, "delivery.seed"))),
-  };
-}
-
 const SETTLED_MS_MAX = 15_000;
 
 type LiveParts = Pick<
   LiveNetwork,
-  "directory" | "plan" | "network" | "isolation" | "client" | "context"
+  "directory" | "plan" | "network" | "isolation" | "submitter" | "client" | "context"
 >;
 
 class Live implements LiveNetwork {
@@ -126,6 +120,7 @@ class Live implements LiveNetwork {
   readonly plan: DemoPlan;
   readonly network: RunningNetwork;
   readonly isolation: Isolation;
+  readonly submitter: SymphonyClient;
   readonly client: TaskClient;
   readonly context: PlannedContext;
   readonly #inProcess = new Map<string, InProcessNode>();
@@ -135,6 +130,7 @@ class Live implements LiveNetwork {
     this.plan = parts.plan;
     this.network = parts.network;
     this.isolation = parts.isolation;
+    this.submitter = parts.submitter;
     this.client = parts.client;
     this.context = parts.context;
   }
@@ -143,30 +139,17 @@ class Live implements LiveNetwork {
     return operatorOf(this.network, vaultId);
   }
 
-  async submit(
-    task: PlannedTask,
-    change: (request: TaskRequest) => TaskRequest = (same) => same,
-  ): Promise<string> {
-    const { signingKey, deliveryKey } = await submitterKeys(this.directory);
-    const request = change({
-      version: 1,
-      request_id: new Uint8Array(randomBytes(16)),
-      genesis_digest: this.network.genesisDigest,
-      actor_id: SIM_ACTORS.submitter,
-      task_class: task.taskClass,
+  async submit(task: PlannedTask, change: (task: Task) => Task = (same) => same): Promise<string> {
+    const plain: Task = {
       record_scope: task.scope,
       usage_scope: task.usageScope,
       vault_ids: [...task.vaultIds],
-      parameters: task.parameters(this.context),
-      vault_attributes: [],
+      parameters: plainJson(task.parameters(this.context)),
       epsilon_micro: task.epsilonMicro,
       budget_lock_minor: task.taskClass === "parse" ? 0 : 20_000,
-      delivery_key: deliveryKey.publicKey,
-      created_ms: Date.now(),
       task_timeout_ms: 5 * 60_000,
-    });
-    const view = await this.client.submit(TASK_REQUEST.sign(request, signingKey));
-    return view.task_id;
+    };
+    return (await this.submitter.submit(change(plain))).task_id;
   }
 
   async follow(taskId: string): Promise<EndedTask> {
@@ -177,7 +160,7 @@ class Live implements LiveNetwork {
     return { taskId, state, reason, delivered, lines };
   }
 
-  async run(task: PlannedTask, change?: (request: TaskRequest) => TaskRequest): Promise<EndedTask> {
+  async run(task: PlannedTask, change?: (task: Task) => Task): Promise<EndedTask> {
     return this.follow(await this.submit(task, change));
   }
 
@@ -202,14 +185,7 @@ class Live implements LiveNetwork {
   }
 
   async open(taskId: string): Promise<TaskResult> {
-    return (await this.#asSubmitter()).result(taskId);
-  }
-
-  async #asSubmitter(): Promise<SymphonyClient> {
-    const { signingKey, deliveryKey } = await submitterKeys(this.directory);
-    const { publicUrl: url, genesisDigest } = this.network;
-    const identity = { actorId: SIM_ACTORS.submitter, signingKey, deliveryKey };
-    return new SymphonyClient({ url, genesisDigest }, identity);
+    return this.submitter.result(taskId);
   }
 
   async runInProcess(actorId: string, launcher: EnclaveLauncher): Promise<InProcessNode> {
