@@ -70,6 +70,16 @@ const COMMANDS: ReadonlyMap<string, NamedCommand> = new Map([
     },
   ],
   [
+    "challenge",
+    {
+      summary: "dispute a task's result before it is settled",
+      load: async () => {
+        const { CHALLENGE_HELP, runChallenge } = await import("./challenge.ts");
+        return { run: runChallenge, help: () => CHALLENGE_HELP };
+      },
+    },
+  ],
+  [
     "verify",
     {
       summary: "check evidence offline",

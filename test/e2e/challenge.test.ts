@@ -15,6 +15,7 @@ import { SIM_ACTORS } from "../../sim/network/create.ts";
 import { govern } from "../helpers/govern.ts";
 import { startLiveNetwork, type LiveNetwork } from "../helpers/live-network.ts";
 import { livePlan, taskOf } from "../helpers/live-plan.ts";
+import { symphony } from "../helpers/spoken.ts";
 
 let live: LiveNetwork;
 const plan = livePlan({
@@ -42,9 +43,18 @@ async function candidateOf(taskId: string): Promise<z.infer<typeof candidateBody
   throw new Error("task: expected it to become a candidate");
 }
 
+/** What the command line does for the verifier. */
+async function challenged(taskId: string, target: string) {
+  const key = join(live.directory, SIM_ACTORS.verifier, "signing.seed");
+  const why = ["--reason", "the sum cannot be right", "--target", target];
+  const by = ["--by", SIM_ACTORS.verifier, "--key", key, "--dir", live.directory];
+  return symphony("challenge", taskId, ...by, ...why);
+}
+
+/** A challenge that the command line would not make. */
 async function challengeBy(
   taskId: string,
-  change: (challenge: Challenge) => Challenge = (same) => same,
+  change: (challenge: Challenge) => Challenge,
 ): Promise<Uint8Array> {
   const candidate = await candidateOf(taskId);
   const seed = await readSeed(join(live.directory, SIM_ACTORS.verifier, "signing.seed"));
@@ -64,9 +74,7 @@ async function challengeBy(
 }
 
 const moveSchema = z.object({ from: z.string(), to: z.string() });
-const CHALLENGEABLE = [
-  ...["accepted", "resolving", "dispatched", "verifying", "awaiting_settlement"],
-] as const;
+const CHALLENGEABLE = ["accepted", "resolving", "dispatched", "verifying", "awaiting_settlement"];
 
 /** Every state that an ended task was in, as whoever watches it sees its moves. */
 async function statesOf(taskId: string): Promise<string[]> {
@@ -95,8 +103,8 @@ async function resolve(taskId: string, resolution: ChallengeResolution): Promise
 
 test("[CH-2][TL-1][TL-4][TL-8] a challenge in its window stops settlement, and an approved one ends the task unreleased", async () => {
   const taskId = await live.submit(taskOf(plan, "query"));
-  const signed = await challengeBy(taskId);
-  await live.client.challenge(taskId, signed);
+  const said = await challenged(taskId, "aggregation");
+  expect(said).toMatchObject({ exit: 0, out: expect.stringContaining("challenged for") });
   expect((await live.client.status(taskId)).state).toBe("challenged");
   await resolve(taskId, "approved");
   const ended = await live.follow(taskId);
@@ -107,7 +115,8 @@ test("[CH-2][TL-1][TL-4][TL-8] a challenge in its window stops settlement, and a
 
 test("[TL-4][TL-8] a challenge that is not confirmed lets the task settle and deliver, with the challenge in its evidence", async () => {
   const taskId = await live.submit(taskOf(plan, "compute"));
-  await live.client.challenge(taskId, await challengeBy(taskId));
+  expect(await challenged(taskId, "slice 0 of vault-b")).toMatchObject({ exit: 0, err: "" });
+  expect((await challenged(taskId, "composite")).err).toContain("GOVERNANCE_CHALLENGE_CLOSED");
   await resolve(taskId, "not_confirmed");
   const ended = await live.follow(taskId);
   expect(ended).toMatchObject({ state: "completed", delivered: true });
@@ -118,6 +127,9 @@ test("[TL-4][TL-8] a challenge that is not confirmed lets the task settle and de
 
 test("[TL-2] a challenge against another bundle, or by a submitter, is refused and stops nothing", async () => {
   const taskId = await live.submit(taskOf(plan, "query"));
+  expect((await challenged(taskId, "slice 0 of vault-z")).err).toContain(
+    "PROOF_COMMITMENT_MISMATCH",
+  );
   const foreign = await challengeBy(taskId, (challenge) => ({
     ...challenge,
     round_bundle: new Uint8Array(32),

@@ -1,10 +1,13 @@
+import { execFile } from "node:child_process";
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { promisify } from "node:util";
 
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { z } from "zod";
 
-import { startLiveNetwork, type LiveNetwork } from "../helpers/live-network.ts";
+import { readReceipt } from "../../examples/client/parse.ts";
+import { REPOSITORY_ROOT, startLiveNetwork, type LiveNetwork } from "../helpers/live-network.ts";
 import { livePlan } from "../helpers/live-plan.ts";
 import { runSymphony } from "../helpers/symphony-process.ts";
 
@@ -120,3 +123,17 @@ test("[QA-1][QA-3][QA-4][DR-2][DR-3] a derived attribute is registered and queri
   );
   expect(verified, verified.stderr + verified.stdout).toMatchObject({ code: 0 });
 }, 180_000);
+
+test("the client's examples run on a network: a query as a program, a receipt by its record", async () => {
+  const example = join(REPOSITORY_ROOT, "examples", "client", "main.ts");
+  const words = ["--disable-warning=ExperimentalWarning", example, "query", live.directory];
+  const { stdout } = await promisify(execFile)(process.execPath, words);
+  expect(stdout).toMatch(/^(about \d+ people|fewer people than may be told)\n$/);
+  const [record] = (await (await live.operator("vault-a")).records({ scope: "receipts" })).records;
+  const told = await readReceipt(live.submitter, {
+    ...{ record_scope: "receipts", usage_scope: "personal_use", vault_ids: ["vault-a"] },
+    parameters: { task_class: "parse", record_commitment: record?.commitment },
+    epsilon_micro: 0,
+  });
+  expect(told).toMatch(/^a receipt of [A-Z]/);
+}, 60_000);
