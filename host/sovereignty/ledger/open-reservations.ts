@@ -1,7 +1,7 @@
 import { BUDGET_RESERVATION_LIFECYCLE, ConflictError, type UsageScope } from "#protocol";
 
 import type { Change } from "./balances.ts";
-import { Deadlines } from "./deadlines.ts";
+import { Deadlines } from "../../queue/index.ts";
 import type { Undo } from "./pages.ts";
 
 /** How long after its expiry an executing reservation waits for its settlement before the estimate is committed. */

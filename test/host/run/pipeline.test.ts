@@ -261,6 +261,8 @@ async function live(
     try {
       await coordinator.pipeline.tick();
       await play(coordinator, silent);
+      // As it is when an answer or a message has come.
+      await coordinator.pipeline.visit(taskId);
     } catch (error) {
       if (!(error instanceof Crash)) throw error;
     }
@@ -375,6 +377,7 @@ test("[RD-3] a task is final before and without its delivery", async () => {
     await coordinator.pipeline.tick();
     const state = (await coordinator.register.get(taskId)).state;
     await play(coordinator, state === "completed" ? quiet : []);
+    await coordinator.pipeline.visit(taskId);
   }
   expect(await coordinator.register.get(taskId)).toMatchObject({
     state: "completed",
@@ -397,6 +400,7 @@ test("a task whose Vaults never tell what it cost is given up, and its rounds en
     await coordinator.pipeline.tick();
     const { state } = await coordinator.register.get(taskId);
     await play(coordinator, state === "awaiting_settlement" ? silent : []);
+    await coordinator.pipeline.visit(taskId);
   }
   expect(await coordinator.register.get(taskId)).toMatchObject({
     state: "rejected",
@@ -405,5 +409,39 @@ test("a task whose Vaults never tell what it cost is given up, and its rounds en
   for (const { state } of await coordinator.register.subTasks(taskId)) {
     expect(TASK_LIFECYCLE.isTerminal(state)).toBe(true);
   }
+  await coordinator.disk.close();
+});
+
+test("a tick visits the tasks that are due, whatever number waits", async () => {
+  const clock = { nowMs: NETWORK_TIME_MS };
+  const coordinator = await open(newFolder(), clock);
+  const { register, pipeline } = coordinator;
+  const { signedRequest, envelope } = run.task;
+  for (let task = 1; task <= 12; task += 1) {
+    await register.create({
+      ...{ taskId: `t-${task}`, parentTaskId: null, round: 0, taskClass: "train", signedRequest },
+      ...{ requestDigest: envelope.caller_context.request_digest, place: placedIn(0) },
+      ...{ deadlineMs: clock.nowMs + task * 1_000, controls: null },
+    });
+  }
+  const visited = new Set<string>();
+  const get = register.get.bind(register);
+  register.get = (taskId) => {
+    visited.add(taskId);
+    return get(taskId);
+  };
+  const seen = async (): Promise<number> => {
+    visited.clear();
+    await pipeline.tick();
+    return visited.size;
+  };
+  expect(await seen()).toBe(12);
+  expect(await seen()).toBe(0);
+  clock.nowMs += 3_500;
+  expect(await seen()).toBe(3);
+  expect((await get("t-3")).state).not.toBe((await get("t-4")).state);
+  expect(await seen()).toBe(0);
+  clock.nowMs += 60_000;
+  expect(await seen()).toBe(9);
   await coordinator.disk.close();
 });
