@@ -52,10 +52,9 @@ export class Checkpoints {
     }
   }
 
-  /** Waits for the one that runs and begins no other. */
+  /** Begins no other, and waits for the thread to have done the one that runs, to have closed the file and to have ended. */
   async close(): Promise<void> {
     this.#paused += 1;
-    await this.#running;
     const thread = this.#thread;
     if (thread === undefined) return;
     thread.ref();

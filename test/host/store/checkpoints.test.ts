@@ -55,6 +55,28 @@ test("[PL-7] a long log is moved into the main file by another thread, a short o
   expect(fs.readdirSync(folder)).toEqual(["s.db"]);
 });
 
+/** What keeps this process alive, the thread among it. */
+function alive(): string[] {
+  return process.getActiveResourcesInfo().filter((kind) => kind === "MessagePort");
+}
+
+test("[PL-7] a closed one has ended its thread, which had done its work, and starts none again", async () => {
+  const before = alive();
+  const { file, writer } = newWriter();
+  const checkpoints = new Checkpoints(file, writer);
+  write(writer, LARGE_BYTES);
+  checkpoints.committed();
+  expect(alive()).not.toEqual(before);
+  await checkpoints.close();
+  expect(alive()).toEqual(before);
+  expect(pagesWaiting(writer)).toBe(0);
+  write(writer, LARGE_BYTES);
+  checkpoints.committed();
+  expect(alive()).toEqual(before);
+  expect(pagesWaiting(writer)).toBeGreaterThan(1_200);
+  writer.close();
+});
+
 test("what a reader needs waits, and does not make every commit begin anew", async () => {
   const { file, writer } = newWriter();
   const checkpoints = new Checkpoints(file, writer);
