@@ -29,15 +29,16 @@ const IMAGES = [".png", ".jpg", ".jpeg"];
 export interface SentSource {
   readonly format: IngestFormat;
   readonly extent: Extent;
-  /** The bytes; tells `advance` how much of `extent` has gone. Once. */
+  /** The bytes; tells `advance` how much of `extent` has gone. The same ones each time. */
   readonly chunks: (advance: (count: number) => void) => AsyncIterable<Uint8Array>;
-  /** SHA-256 of the bytes; null where they are made while they are sent. */
-  readonly digest: (() => Promise<Uint8Array>) | null;
+  /** SHA-256 of the bytes, for which all of them are read or made. */
+  readonly digest: () => Promise<Uint8Array>;
   /** File names of documents, in their order. */
   readonly names: readonly string[];
   readonly close: () => Promise<void>;
 }
 
+const NOBODY = (): void => undefined;
 const NOTHING_OPEN = (): Promise<void> => Promise.resolve();
 
 /** Which columns of a Parquet file are not read, and whose the documents of a folder are. */
@@ -92,7 +93,7 @@ async function openBytes(path: string, format: "csv" | "jsonl"): Promise<SentSou
   return {
     format,
     extent: { total: size, unit: "bytes" },
-    digest: () => digestOfFile(path),
+    digest: () => digestOf(readChunks(path)),
     names: [],
     close: NOTHING_OPEN,
     chunks: async function* (advance) {
@@ -104,26 +105,27 @@ async function openBytes(path: string, format: "csv" | "jsonl"): Promise<SentSou
   };
 }
 
-async function digestOfFile(path: string): Promise<Uint8Array> {
+async function digestOf(chunks: AsyncIterable<Uint8Array>): Promise<Uint8Array> {
   const hash = createHash("sha256");
-  for await (const chunk of readChunks(path)) hash.update(chunk);
+  for await (const chunk of chunks) hash.update(chunk);
   return new Uint8Array(hash.digest());
 }
 
 async function openTable(path: string, ignored: ReadonlySet<string>): Promise<SentSource> {
   const file = await openParquet(path, ignored);
+  async function* chunks(advance: (count: number) => void): AsyncGenerator<Uint8Array> {
+    for await (const rows of file.groups()) {
+      yield jsonLinesOf(file.columns, rows);
+      advance(rows.length);
+    }
+  }
   return {
     format: "jsonl",
     extent: { total: file.rows, unit: "rows" },
-    digest: null,
+    digest: () => digestOf(chunks(NOBODY)),
     names: [],
     close: file.close,
-    chunks: async function* (advance) {
-      for await (const rows of file.groups()) {
-        yield jsonLinesOf(file.columns, rows);
-        advance(rows.length);
-      }
-    },
+    chunks,
   };
 }
 
@@ -152,13 +154,15 @@ async function openFolder(path: string, { subject, manifest }: SourceWords): Pro
   }
   const listed = files.includes(MANIFEST) ? join(path, MANIFEST) : undefined;
   const subjects = await subjectsOf(names, { subject, manifest: manifest ?? listed });
+  const chunks: SentSource["chunks"] = (advance) =>
+    documentFrames(documentsIn(path, subjects, advance));
   return {
     format: "documents",
     extent: { total: names.length, unit: "documents" },
-    digest: null,
+    digest: () => digestOf(chunks(NOBODY)),
     names,
     close: NOTHING_OPEN,
-    chunks: (advance) => documentFrames(documentsIn(path, subjects, advance)),
+    chunks,
   };
 }
 

@@ -80,15 +80,18 @@ export async function runIngest(argv: readonly string[], io: CliIo): Promise<num
     onError,
     ...(mapping === undefined ? {} : { mapping: mapping.bytes }),
   };
-  const known = await publishedBefore(operator, source, { scope, mapping: mapping?.bytes });
-  const answer =
-    known ??
-    (await send(io, {
-      isAsked: values.progress,
-      source,
-      ingest: (chunks, signal) =>
-        operator.ingest({ ...call, format: source.format, source: chunks, signal }),
-    }));
+  const answer = await answerOf(source, async () => {
+    const known = await publishedBefore(operator, source, { scope, mapping: mapping?.bytes });
+    return (
+      known ??
+      (await send(io, {
+        isAsked: values.progress,
+        source,
+        ingest: (chunks, signal) =>
+          operator.ingest({ ...call, format: source.format, source: chunks, signal }),
+      }))
+    );
+  });
   if (answer === undefined) {
     io.stderr(`symphony: ${path}: interrupted; the same command goes on where it was\n`);
     return EXIT.unavailable;
@@ -97,13 +100,20 @@ export async function runIngest(argv: readonly string[], io: CliIo): Promise<num
   return EXIT.ok;
 }
 
+async function answerOf<T>(source: SentSource, work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } finally {
+    await source.close();
+  }
+}
+
 /** What the Vault says of a source that it has published: reading it here costs less than sending it again. */
 async function publishedBefore(
   operator: VaultClient,
   { format, digest }: SentSource,
   how: { readonly scope: string; readonly mapping: Uint8Array | undefined },
 ): Promise<IngestAnswer | null> {
-  if (digest === null || format === "documents") return null;
   return await operator.published({ ...how, format, digest: await digest() });
 }
 
@@ -130,7 +140,6 @@ async function send(
   } finally {
     progress.end();
     release?.();
-    await args.source.close();
   }
 }
 

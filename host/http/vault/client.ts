@@ -73,7 +73,7 @@ export class VaultClient {
   /** What became of a source that was published before; null for one that has to be sent. */
   async published(source: {
     readonly scope: string;
-    readonly format: "csv" | "jsonl";
+    readonly format: IngestFormat;
     /** SHA-256 of the source's bytes. */
     readonly digest: Uint8Array;
     readonly mapping?: Uint8Array | undefined;

@@ -34,7 +34,7 @@ const ingestQuery = z.strictObject({
 });
 const publishedBody = z.strictObject({
   scope: identifier,
-  format: z.enum(["csv", "jsonl"]),
+  format: z.enum(INGEST_FORMATS),
   /** SHA-256 of the source's bytes. */
   digest: z.string().regex(/^[0-9a-f]{64}$/, { error: "expected 64 hex digits" }),
   /** The text of its mapping file; empty where every attribute is a column of its own name. */
@@ -62,7 +62,7 @@ const recordsQuery = z.strictObject({
 
 /** What goes into a Vault, and which records it holds. */
 export function addRecordsRoutes(server: FastifyInstance, context: VaultRoutesContext): void {
-  const { vault } = context;
+  const { vault, scope: target } = context;
   acceptStreams(server);
   addRoute(server, {
     method: "POST",
@@ -92,7 +92,7 @@ export function addRecordsRoutes(server: FastifyInstance, context: VaultRoutesCo
     gives: json(publishedSchema),
     handle: async ({ scope, format, digest, mapping }) => {
       const published = await vault.records.published({
-        ...{ recordScope: scope, format, digest: fromHex(digest) },
+        ...{ ...target(scope), format, digest: fromHex(digest) },
         ...(mapping === "" ? {} : { mapping: parseMapping(utf8(mapping)) }),
       });
       return { published: published === null ? null : reportView(published) };

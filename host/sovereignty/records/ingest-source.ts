@@ -63,7 +63,7 @@ async function open(
 ): Promise<Opened> {
   const attributes = columnsOfScope(scope.recordScope).map((column) => column.attribute_id);
   const rows = (of: "csv" | "jsonl"): RowMapping => {
-    const { digest } = rowMappingOf(mapping, of);
+    const { digest } = declaredMapping({ format: of, mapping, scope });
     return { ...rowMappingOf(keepingMapping(mapping, kept, attributes), of), digest };
   };
   switch (format) {
@@ -81,14 +81,25 @@ async function open(
       return { source: tallied(source, own, tallies), mapping: rows(format), untaken };
     }
     case "documents":
-      if (!saysNothing(mapping)) {
-        throw new MalformedError(
-          { code: "SCHEMA_CONFIG_MALFORMED", field: "mapping" },
-          "mapping: expected none with documents",
-        );
-      }
-      return { source: openDocuments(bytes), mapping: documentMapping(scope) };
+      return {
+        source: openDocuments(bytes),
+        mapping: declaredMapping({ format, mapping, scope }),
+      };
   }
+}
+
+/** What a source's rows become as far as its sender says: all that its digest depends on. @throws as {@link ingestSource} */
+export function declaredMapping({
+  format,
+  mapping,
+  scope,
+}: Pick<Opening, "format" | "mapping" | "scope">): RowMapping {
+  if (format !== "documents") return rowMappingOf(mapping, format);
+  if (saysNothing(mapping)) return documentMapping(scope);
+  throw new MalformedError(
+    { code: "SCHEMA_CONFIG_MALFORMED", field: "mapping" },
+    "mapping: expected none with documents",
+  );
 }
 
 /** The same rows; `tallies` takes note of what passes in some columns. */

@@ -1,7 +1,8 @@
 import type { VaultContext } from "../vault-context.ts";
 import type { RowReport } from "./batch-build.ts";
+import { declaredMapping, type SourceIngest } from "./ingest-source.ts";
 import { sourceDigestOf } from "./ingest.ts";
-import { IDENTITY_MAPPING, rowMappingOf, type IngestMapping } from "./mapping.ts";
+import { IDENTITY_MAPPING } from "./mapping.ts";
 import { parseReport, publishedReport, type IngestReport } from "./publish.ts";
 import { abandon } from "./runs.ts";
 import type { RunProgress } from "./running-runs.ts";
@@ -41,13 +42,11 @@ export interface RecordsApi {
    * The report of a source that is published already, told by the SHA-256 of its bytes and how they are read; null for
    * any other. One look into an index: whoever asks first need not send it again.
    */
-  published(args: {
-    readonly recordScope: string;
-    readonly format: "csv" | "jsonl";
-    /** Absent: every attribute from the column of its own name. */
-    readonly mapping?: IngestMapping;
-    readonly digest: Uint8Array;
-  }): Promise<IngestReport | null>;
+  published(
+    args: Pick<SourceIngest, "recordScope" | "attributes" | "format" | "mapping"> & {
+      readonly digest: Uint8Array;
+    },
+  ): Promise<IngestReport | null>;
   /** Rows that an ingest left out, after line `after`; at most 1 000 at a time. */
   quarantined(args: {
     readonly ingestId: string;
@@ -65,8 +64,9 @@ export function recordsOf(context: VaultContext): RecordsApi {
       open: await openIngests(context),
       published: await publishedIngests(context),
     }),
-    published: async ({ recordScope, format, mapping = IDENTITY_MAPPING, digest }) => {
-      const sourceDigest = sourceDigestOf(digest, rowMappingOf(mapping, format));
+    published: async ({ format, mapping = IDENTITY_MAPPING, digest, ...scope }) => {
+      const { record_scope_id: recordScope } = scope.recordScope;
+      const sourceDigest = sourceDigestOf(digest, declaredMapping({ format, mapping, scope }));
       return (await publishedReport(context.store.db, { recordScope, sourceDigest })) ?? null;
     },
     quarantined: (args) => quarantinedRows(context, args),

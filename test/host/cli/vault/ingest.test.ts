@@ -21,10 +21,20 @@ import { setTarget } from "./ingest-sets.ts";
 
 let fixture: Fixture;
 let operated: Operated;
+/** Sources that the Vault was sent. */
+let sent = 0;
 
 beforeEach(async () => {
   fixture = await newFixture();
-  operated = await operate(fixture, (scope) =>
+  sent = 0;
+  const vault: Fixture["vault"] = {
+    ...fixture.vault,
+    ingest: (args) => {
+      sent += 1;
+      return fixture.vault.ingest(args);
+    },
+  };
+  operated = await operate({ ...fixture, vault }, (scope) =>
     scope === "receipts" ? setTarget(scope) : targetOf(fixture, scope),
   );
 });
@@ -76,7 +86,7 @@ test.for<{ name: string; content: () => string | Uint8Array }>([
         }),
       ),
   },
-])("[PL-1] $name is told by its name and goes in, once", async ({ name, content }) => {
+])("[PL-1] $name is told by its name and goes in, sent once", async ({ name, content }) => {
   const file = save(name, content());
   const spoken = await ingest(file);
   expect(spoken).toEqual({
@@ -85,6 +95,7 @@ test.for<{ name: string; content: () => string | Uint8Array }>([
     err: "",
   });
   expect(await ingest(file)).toEqual(spoken);
+  expect(sent).toBe(1);
   expect(await fixture.vault.status()).toMatchObject({ records: 2, subjects: 2 });
 });
 
@@ -203,7 +214,11 @@ test("[PL-1] a folder of documents goes in with the subjects of its manifest, in
   expect(spoken.out).toContain("2 records in 1 batches");
   expect(await fixture.vault.status()).toMatchObject({ records: 2, subjects: 2 });
   expect(await receipts(folder)).toEqual(spoken);
+  expect(sent).toBe(1);
   expect(await records()).toBe(2);
+  fs.writeFileSync(path.join(folder, "manifest.csv"), "subject,file\nanna,a.png\nben,b.PNG\n");
+  await receipts(folder);
+  expect(sent).toBe(2);
 });
 
 test("[PL-1] a document that is none is told by its file name", async () => {
