@@ -5,8 +5,16 @@ import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
 import { z } from "zod";
 
 import { SymphonyClient, type Task } from "../../../host/client/index.ts";
-import { boxKeyPairFromSeed } from "../../../protocol/index.ts";
+import { readParameters } from "../../../host/http/request-file.ts";
+import {
+  TASK_ENVELOPE,
+  base64,
+  boxKeyPairFromSeed,
+  type TaskEnvelope,
+} from "../../../protocol/index.ts";
 import { startCoordinator, type LiveCoordinator } from "../../helpers/live-coordinator.ts";
+import { customerData } from "../../helpers/network-data.ts";
+import { testTask } from "../../helpers/network-task.ts";
 import { createNetwork, openedNow, testSeed, type TestNetwork } from "../../helpers/network.ts";
 import { openApiFile } from "../../docs/openapi.ts";
 
@@ -103,6 +111,25 @@ test("[CB-2] a refusal is an error with its code and its status", async () => {
   await expect(client.submit({ ...TASK, vault_ids: [] })).rejects.toMatchObject({
     ...{ code: "SCHEMA_MALFORMED", class: "malformed" },
   });
+});
+
+test("[CB-1] an envelope is believed when admission could have assembled it, whoever sends it", async () => {
+  const parameters = readParameters(TASK.parameters);
+  const data = customerData(TASK.vault_ids, 10);
+  const { envelope } = await testTask(network, { parameters, data });
+  const snapshot = await (await fetch(`${live.publicUrl}/v1/governance/snapshot`)).text();
+  const told = async (change: Partial<TaskEnvelope>) => {
+    const bytes = TASK_ENVELOPE.encode({ ...envelope, ...change });
+    const url = await serving((request, response) => {
+      const isEnvelope = request.url?.endsWith("/envelope") === true;
+      response.end(isEnvelope ? JSON.stringify({ envelope: base64(bytes) }) : snapshot);
+    });
+    return (await clientOf(url)).envelope(envelope.task_id);
+  };
+  expect(await told({})).toEqual(envelope);
+  for (const change of [{ record_scope: "receipts" }, { task_id: "t-other" }]) {
+    await expect(told(change)).rejects.toMatchObject({ code: "PROOF_COMMITMENT_MISMATCH" });
+  }
 });
 
 test("a call that nobody answers ends at its deadline, and one that is aborted with its reason", async () => {
