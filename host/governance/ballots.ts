@@ -95,7 +95,7 @@ async function decideIfDone(
   }
 }
 
-const TOO_LATE: ReadonlySet<string> = new Set(["verification", "refused", "malformed"]);
+const TOO_LATE: ReadonlySet<string> = new Set(["verification", "refused", "malformed", "conflict"]);
 
 /** Whether a vote kept still counts: its voter may have lost the right or the key since. */
 function counts(state: GovernanceState, proposal: Proposal, vote: Uint8Array): boolean {

@@ -1,5 +1,5 @@
 export { actorView, type ActorView } from "./actor-view.ts";
-export { openGovernance, type Governance } from "./service.ts";
+export { openGovernance, type Governance, type RequireDisputed } from "./service.ts";
 export {
   acceptOlder,
   acceptSnapshot,

@@ -42,10 +42,16 @@ export interface Governance {
   /** The state after every committed event. */
   state(): GovernanceState;
   /**
+   * The state that a running write builds on: also after events of earlier writes that are yet to be committed with it.
+   * Nothing that outlives the write may rest on it.
+   */
+  pendingState(): GovernanceState;
+  /**
    * Folds one event into the log; the same bytes twice are one event.
    *
    * @returns Its position.
-   * @throws as `applyGovernanceEvent`; {@link LimitError} POLICY_LIMIT_EXCEEDED when the log is full;
+   * @throws as `applyGovernanceEvent`; {@link LimitError} POLICY_LIMIT_EXCEEDED when the log is full; ConflictError
+   * GOVERNANCE_CHALLENGE_CLOSED for a challenge that there is none of, or whose task has settled;
    * {@link VerificationError} GOVERNANCE_EVENT_INVALID for a proposal whose window would not begin now.
    */
   submit(eventBytes: Uint8Array): Promise<number>;
@@ -100,6 +106,7 @@ export async function openGovernance(args: {
   readonly genesisBytes: Uint8Array;
   readonly signingKey: SigningKey;
   readonly nowMs: () => number;
+  readonly requireDisputed: RequireDisputed;
 }): Promise<Governance> {
   const { db } = args.store;
   const service = new StoredGovernance({
@@ -107,6 +114,7 @@ export async function openGovernance(args: {
     genesisBytes: args.genesisBytes,
     signingKey: args.signingKey,
     nowMs: args.nowMs,
+    requireDisputed: args.requireDisputed,
   });
   for (const event of await readEvents(db)) service.replay(event);
   for (const { size, actor_id, line } of await readCosignatures(db)) {
@@ -115,11 +123,15 @@ export async function openGovernance(args: {
   return service;
 }
 
+/** Refuses a decision about the challenge of a task of which none can be decided any more. @throws ConflictError */
+export type RequireDisputed = (trx: Transaction<GovernanceSchema>, taskId: string) => Promise<void>;
+
 interface Dependencies {
   readonly write: <T>(work: (trx: Transaction<GovernanceSchema>) => Promise<T>) => Promise<T>;
   readonly genesisBytes: Uint8Array;
   readonly signingKey: SigningKey;
   readonly nowMs: () => number;
+  readonly requireDisputed: RequireDisputed;
 }
 
 class StoredGovernance implements Governance {
@@ -155,9 +167,15 @@ class StoredGovernance implements Governance {
     return this.stateAt(this.#size);
   }
 
+  pendingState(): GovernanceState {
+    const state = this.#states.at(-1);
+    assert(state !== undefined, "a state after every event");
+    return state;
+  }
+
   /** Folds an event that is already stored. */
   replay(event: Uint8Array): void {
-    this.#push(event);
+    this.#push(event, applyGovernanceEvent(this.pendingState(), event));
     this.#size = this.#events.length;
   }
 
@@ -172,7 +190,7 @@ class StoredGovernance implements Governance {
     return await this.#deps.write(async (trx) => {
       const known = this.#events.findIndex((event) => equalBytes(event, eventBytes));
       if (known >= 0) return known;
-      const before = this.#ahead();
+      const before = this.pendingState();
       requireTimely(before, await this.#insert(trx, eventBytes.slice()), this.#deps.nowMs());
       return this.#events.length - 1;
     });
@@ -186,7 +204,7 @@ class StoredGovernance implements Governance {
     const keys = [this.#deps.signingKey];
     return await this.#insert(
       trx,
-      createGovernanceEvent({ state: this.#ahead(), decision, keys, timeMs }),
+      createGovernanceEvent({ state: this.pendingState(), decision, keys, timeMs }),
     );
   }
 
@@ -199,7 +217,10 @@ class StoredGovernance implements Governance {
         `governance log: expected fewer than ${GOVERNANCE_LOG_EVENTS_MAX} events, got a full log`,
       );
     }
-    const after = this.#push(event);
+    const before = this.pendingState();
+    const after = applyGovernanceEvent(before, event);
+    for (const taskId of newlyDecided(before, after)) await this.#deps.requireDisputed(trx, taskId);
+    this.#push(event, after);
     afterWrite(trx, (committed) => {
       if (committed) {
         this.#size = sequence + 1;
@@ -281,20 +302,10 @@ class StoredGovernance implements Governance {
     return this.#tree.consistencyProof(oldSize, this.#size);
   }
 
-  /** @returns The state after `event`, which is refused when it does not follow. */
-  #push(event: Uint8Array): GovernanceState {
-    const after = applyGovernanceEvent(this.#ahead(), event);
+  #push(event: Uint8Array, after: GovernanceState): void {
     this.#states.push(after);
     this.#events.push(event);
     this.#tree.append(leafHash(event));
-    return after;
-  }
-
-  /** After every event, also those that running writes have added. */
-  #ahead(): GovernanceState {
-    const state = this.#states.at(-1);
-    assert(state !== undefined, "a state after every event");
-    return state;
   }
 
   #signedNote(size: number): string {
@@ -323,6 +334,12 @@ class StoredGovernance implements Governance {
     });
     return witnessNames;
   }
+}
+
+/** Tasks about whose challenges the last event has decided. */
+function newlyDecided(before: GovernanceState, after: GovernanceState): readonly string[] {
+  const [known, decided] = [before.challengeResolutions, after.challengeResolutions];
+  return known === decided ? [] : [...decided.keys()].filter((taskId) => !known.has(taskId));
 }
 
 /** Refuses a new proposal whose voters would have more time than the policy gives them, or less. */

@@ -25,7 +25,12 @@ import {
   listen,
 } from "../http/index.ts";
 import { Queue, WitnessRelay, WorkIssuer } from "../queue/index.ts";
-import { openSettlement, type Settlement } from "../settlement/index.ts";
+import {
+  openSettlement,
+  requireDisputed,
+  type Settlement,
+  type SettlementTables,
+} from "../settlement/index.ts";
 import { openStore, type Store } from "../store/index.ts";
 import { TaskBlobs, TaskRegister, type TaskTransaction } from "../tasks/index.ts";
 import { readSeed, storePlaceOf, type CoordinatorConfig } from "./config.ts";
@@ -79,6 +84,7 @@ async function openService(args: {
     genesisBytes: footing.genesisBytes,
     signingKey: key,
     nowMs,
+    requireDisputed: (trx, taskId) => requireDisputed(trx.withTables<SettlementTables>(), taskId),
   });
   const epochs = await openEpochRegister({ store, governance });
   const ballots = openBallots({ store, governance, nowMs });
@@ -86,7 +92,7 @@ async function openService(args: {
     store,
     log,
     epochs,
-    governance: () => governance.state(),
+    governance: () => governance.pendingState(),
     appendDecision: (...args) => governance.append(...args),
     signingKey: key,
     nowMs,

@@ -6,16 +6,23 @@ import {
   SETTLEMENT_LIFECYCLE,
   parseCose,
   type Challenge,
+  type ChallengeResolution,
   type ResolvedBy,
 } from "#protocol";
 
 import type { ActorLog, ActorLogSchema } from "../evidence/actor-log.ts";
 import type { Transaction } from "../store/index.ts";
 import { applyChallenge } from "./accounting.ts";
-import { challengeStateOf, resolutionPath } from "./challenges.ts";
+import { challengeStateOf, endOf, resolutionPath } from "./challenges.ts";
 import * as queries from "./queries.ts";
 
 type Trx = Transaction<queries.SettlementSchema & ActorLogSchema>;
+
+/** A challenge that has ended, for the task lifecycle to follow. */
+export interface EndedChallenge {
+  readonly taskId: string;
+  readonly resolution: ChallengeResolution;
+}
 
 /** The steps that challenges take, each an event of the coordinator's log in the write that takes it. */
 export class ChallengeSteps {
@@ -25,8 +32,20 @@ export class ChallengeSteps {
     this.#log = log;
   }
 
+  /** Ends what governance has decided, and what nobody decided by its deadline. */
+  async resolve(trx: Trx, at: Parameters<typeof endOf>[1]): Promise<EndedChallenge[]> {
+    const ended: EndedChallenge[] = [];
+    for (const row of await queries.readChallenges(trx, "candidate_ready")) {
+      const resolved = endOf(row, at);
+      if (resolved === null) continue;
+      await this.#end(trx, row, resolved);
+      ended.push({ taskId: row.task_id, resolution: resolved.resolution });
+    }
+    return ended;
+  }
+
   /** Ends a challenge as it was resolved, and the candidate's entry with it. */
-  async end(trx: Trx, row: queries.ChallengeRow, resolved: ResolvedBy): Promise<void> {
+  async #end(trx: Trx, row: queries.ChallengeRow, resolved: ResolvedBy): Promise<void> {
     const candidate = await queries.readCandidate(trx, row.task_id);
     if (candidate === undefined) {
       throw new ConflictError(
@@ -46,7 +65,7 @@ export class ChallengeSteps {
       state,
       entry: SETTLEMENT_ENTRY.encode(entry),
     });
-    await this.move(trx, row, resolutionPath(resolved.resolution));
+    await this.move(trx, row, resolutionPath(challengeStateOf(row.state), resolved.resolution));
   }
 
   /** Takes a challenge along `path`, each step logged. */

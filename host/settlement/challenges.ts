@@ -18,16 +18,24 @@ import {
   type ChallengeResolution,
   type ChallengeState,
   type GovernanceState,
+  type ResolvedBy,
 } from "#protocol";
 
-import type { CandidateRow } from "./queries.ts";
+import { UNDECIDED } from "./accounting.ts";
+import {
+  readCandidate,
+  readChallenge,
+  type CandidateRow,
+  type ChallengeRow,
+  type SettlementReader,
+} from "./queries.ts";
 import { expectSame } from "./reject.ts";
 
 /** The largest signed challenge, bytes. */
 const SIGNED_CHALLENGE_BYTES_MAX = 16 * 1024;
 
 /** The states in which a challenge holds its task back from settlement. */
-export const UNRESOLVED_CHALLENGE_STATES: readonly ChallengeState[] = [
+const UNRESOLVED_CHALLENGE_STATES: readonly ChallengeState[] = [
   "opened",
   "reviewing",
   "confirmed",
@@ -117,16 +125,56 @@ export function appraiseChallenge(
   }
 }
 
+/**
+ * How a challenge ends now, one that has not settled: as governance has decided, or without penalty when nobody has by
+ * the deadline. A decision that comes after the deadline and before the entry is final counts: the challenge is reopened.
+ *
+ * @returns null while it does not end, or has ended so.
+ */
+export function endOf(
+  row: ChallengeRow,
+  { state, nowMs }: { readonly state: GovernanceState; readonly nowMs: number },
+): ResolvedBy | null {
+  const decided = state.challengeResolutions.get(row.task_id);
+  const ended = resolutionOf(challengeStateOf(row.state));
+  if (ended !== null) return decided !== undefined && decided.resolution !== ended ? decided : null;
+  return decided ?? (nowMs >= row.deadline_ms ? UNDECIDED : null);
+}
+
+/** Whether a challenge keeps its task from settling: nobody has decided it, or the entry does not say yet what was decided. */
+export function holdsBack(row: ChallengeRow, state: GovernanceState): boolean {
+  const isOpen = resolutionOf(challengeStateOf(row.state)) === null;
+  return isOpen || endOf(row, { state, nowMs: row.opened_ms }) !== null;
+}
+
 /** The states that governance's decision leads a challenge through, the last of them its outcome. */
-export function resolutionPath(resolution: ChallengeResolution): readonly ChallengeState[] {
+export function resolutionPath(
+  from: ChallengeState,
+  resolution: ChallengeResolution,
+): readonly ChallengeState[] {
+  const again: readonly ChallengeState[] = resolutionOf(from) === null ? [] : ["reopened"];
   switch (resolution) {
     case "approved":
-      return ["reviewing", "confirmed", "approved"];
+      return [...again, "reviewing", "confirmed", "approved"];
     case "not_confirmed":
-      return ["reviewing", "not_confirmed"];
+      return [...again, "reviewing", "not_confirmed"];
     case "closed_without_penalty":
-      return ["closed_without_penalty"];
+      return [...again, "closed_without_penalty"];
   }
+}
+
+/**
+ * Refuses a decision about a challenge that there is none of, or whose task has settled: nothing would say what the
+ * stake was taken for, and what is final does not change (SP-10).
+ *
+ * @throws {@link ConflictError} GOVERNANCE_CHALLENGE_CLOSED
+ */
+export async function requireDisputed(db: SettlementReader, taskId: string): Promise<void> {
+  const challenge = await readChallenge(db, taskId);
+  if (challenge === undefined) throw challengeClosed("a challenge of this task", "none");
+  const candidate = await readCandidate(db, taskId);
+  if (candidate?.state === "candidate_ready") return;
+  throw challengeClosed("a task that has not settled", candidate?.state ?? "none");
 }
 
 /** The decision that led a challenge to `state`; null while there is none. */

@@ -1,12 +1,12 @@
+export type { EndedChallenge } from "./challenge-steps.ts";
 export {
   openSettlement,
-  type EndedChallenge,
   type FinalizedEpoch,
   type Settlement,
   type SettlementDependencies,
   type SettlementStore,
 } from "./service.ts";
-export { settlementStatements, type SettlementSchema } from "./queries.ts";
+export { settlementStatements, type SettlementSchema, type SettlementTables } from "./queries.ts";
 export {
   verifyExecution,
   type ExecutionClaim,
@@ -16,7 +16,7 @@ export {
 export { verifyEnvelope } from "./verify-envelope.ts";
 export { expectSame, required } from "./reject.ts";
 export { verifyConsumption } from "./consumption.ts";
-export { verifyChallenge } from "./challenges.ts";
+export { requireDisputed, verifyChallenge } from "./challenges.ts";
 export { UNDECIDED, applyChallenge, type AccountingEntry } from "./accounting.ts";
 export { composeEntry, composeSettlement } from "./settle.ts";
 export {

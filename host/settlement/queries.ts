@@ -27,6 +27,9 @@ export interface SettlementSchema {
   settlement_payout: { settlement_root: Uint8Array; actor_id: string; amount_minor: number };
 }
 
+/** {@link SettlementSchema} as `withTables` of a transaction takes it. */
+export type SettlementTables = Pick<SettlementSchema, keyof SettlementSchema>;
+
 const APPEND_ONLY = ["settlement_root", "settlement_proof", "settlement_payout"] as const;
 
 /** Statements for the migration of the coordinator's store. What is finalized refuses changes (SP-10). */
@@ -116,16 +119,21 @@ export async function readChallenge(
     .executeTakeFirst();
 }
 
-/** Every challenge in one of `states`, in order of task. */
+/** Every challenge against a candidate in one state, in order of task. */
 export async function readChallenges(
   db: SettlementReader,
-  states: readonly string[],
+  candidateState: string,
 ): Promise<ChallengeRow[]> {
   return await db
     .selectFrom("settlement_challenge")
-    .selectAll()
-    .where("state", "in", [...states])
-    .orderBy("task_id")
+    .innerJoin(
+      "settlement_candidate",
+      "settlement_candidate.task_id",
+      "settlement_challenge.task_id",
+    )
+    .selectAll("settlement_challenge")
+    .where("settlement_candidate.state", "=", candidateState)
+    .orderBy("settlement_challenge.task_id")
     .execute();
 }
 

@@ -25,13 +25,12 @@ import type {
   GovernanceSchema,
 } from "../governance/index.ts";
 import type { Store, Transaction } from "../store/index.ts";
-import { UNDECIDED } from "./accounting.ts";
-import { ChallengeSteps } from "./challenge-steps.ts";
+import { ChallengeSteps, type EndedChallenge } from "./challenge-steps.ts";
 import {
-  UNRESOLVED_CHALLENGE_STATES,
   appraiseChallenge,
   challengeClosed,
   challengeStateOf,
+  holdsBack,
   requireVoter,
   resolutionOf,
   verifyChallenge,
@@ -54,12 +53,6 @@ export interface FinalizedEpoch {
   /** Tasks of the root, in order; after an approved challenge they settle a penalty and no result. */
   readonly taskIds: readonly string[];
   readonly reason: EpochTrigger;
-}
-
-/** A challenge that has ended, for the task lifecycle to follow. */
-export interface EndedChallenge {
-  readonly taskId: string;
-  readonly resolution: ChallengeResolution;
 }
 
 /** A task's one challenge as the task lifecycle needs it. */
@@ -85,7 +78,10 @@ export interface Settlement {
   knows(taskId: string): Promise<boolean>;
   /** Opens a challenge; the same bytes twice are one. @throws as `verifyChallenge` and `appraiseChallenge` */
   openChallenge(signed: Uint8Array): Promise<Challenge>;
-  /** Ends what governance has decided, and closes without penalty what nobody decided by its deadline. */
+  /**
+   * Ends what governance has decided, and closes without penalty what nobody decided by its deadline. What was closed so
+   * is reopened by a decision that comes before the task is final.
+   */
   resolveChallenges(): Promise<readonly EndedChallenge[]>;
   /**
    * Settles the open epoch if it is time: everything whose window is over and that no challenge holds back goes under
@@ -108,7 +104,7 @@ export interface Settlement {
   payouts(epochId: number): Promise<readonly PayoutInstruction[]>;
 }
 
-/** What {@link openSettlement} needs; `governance` is asked each time. */
+/** What {@link openSettlement} needs; `governance` is asked each time, for what a running write builds on. */
 export interface SettlementDependencies {
   readonly store: Store<SettlementStore>;
   readonly log: ActorLog;
@@ -209,26 +205,15 @@ class StoredSettlement implements Settlement {
 
   async resolveChallenges(): Promise<readonly EndedChallenge[]> {
     const { store, governance, nowMs } = this.#deps;
-    const state = governance();
-    const now = nowMs();
-    return await store.write(async (trx) => {
-      const open = await queries.readChallenges(trx, UNRESOLVED_CHALLENGE_STATES);
-      const ended: EndedChallenge[] = [];
-      for (const row of open) {
-        const decided = state.challengeResolutions.get(row.task_id);
-        const resolved = decided ?? (now >= row.deadline_ms ? UNDECIDED : null);
-        if (resolved === null) continue;
-        await this.#challenges.end(trx, row, resolved);
-        ended.push({ taskId: row.task_id, resolution: resolved.resolution });
-      }
-      return ended;
-    });
+    return await store.write((trx) =>
+      this.#challenges.resolve(trx, { state: governance(), nowMs: nowMs() }),
+    );
   }
 
   async finalizeDue(): Promise<FinalizedEpoch | null> {
     const { store, governance, nowMs, epochs } = this.#deps;
-    const state = governance();
     return await store.write(async (trx) => {
+      const state = governance();
       const now = nowMs();
       const due = await this.#due(trx, now);
       const settlements = due.length;
@@ -314,8 +299,11 @@ class StoredSettlement implements Settlement {
     const waiting = await queries.readCandidates(trx, "candidate_ready", nowMs - shortestMs);
     const alike = shortestMs === Math.max(...windowsMs);
     const ready = alike ? waiting : waiting.filter((row) => this.#windowEndsMs(row) <= nowMs);
-    const open = await queries.readChallenges(trx, UNRESOLVED_CHALLENGE_STATES);
-    const held = new Set(open.map((row) => row.task_id));
+    const challenges = await queries.readChallenges(trx, "candidate_ready");
+    const state = this.#deps.governance();
+    const held = new Set(
+      challenges.filter((row) => holdsBack(row, state)).map((row) => row.task_id),
+    );
     return ready.filter((row) => !held.has(row.task_id));
   }
 

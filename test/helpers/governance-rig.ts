@@ -8,6 +8,7 @@ import {
   type EpochRegister,
   type Governance,
   type GovernanceSchema,
+  type RequireDisputed,
 } from "../../host/governance/index.ts";
 import { openStore, type Store, type StorePlace } from "../../host/store/index.ts";
 import type { SigningKey } from "../../protocol/index.ts";
@@ -27,6 +28,8 @@ export async function openGovernanceRig(args: {
   readonly at: StorePlace;
   readonly nowMs: () => number;
   readonly signingKey?: SigningKey;
+  /** Absent: every task has a challenge to decide about. */
+  readonly requireDisputed?: RequireDisputed;
 }): Promise<GovernanceRig> {
   const { network, at, nowMs, signingKey = network.coordinator.signing } = args;
   const store = await openStore<GovernanceSchema>({
@@ -38,7 +41,10 @@ export async function openGovernanceRig(args: {
   });
   try {
     const { genesisBytes } = network;
-    const governance = await openGovernance({ store, genesisBytes, signingKey, nowMs });
+    const governance = await openGovernance({
+      ...{ store, genesisBytes, signingKey, nowMs },
+      requireDisputed: args.requireDisputed ?? (() => Promise.resolve()),
+    });
     const ballots = openBallots({ store, governance, nowMs });
     const epochs = await openEpochRegister({ store, governance });
     return { store, governance, ballots, epochs };

@@ -15,25 +15,32 @@ import {
 import {
   settlementStatements,
   openSettlement,
+  requireDisputed,
+  type SettlementTables,
   type Settlement,
   type SettlementStore,
   type VerifiedExecution,
 } from "../../host/settlement/index.ts";
 import { openStore, type Store } from "../../host/store/index.ts";
 import {
+  CHALLENGE,
   CONSUMPTION_RECORD,
   DELIVERY_SHARE,
+  EXECUTION_RESULT_BUNDLE,
   GOVERNANCE_SNAPSHOT,
   LOG_EXCERPT,
   actorLogOrigin,
   verifyGovernanceSnapshot,
   verifySettlementProof,
+  type Challenge,
   type ConsumptionRecord,
   type GovernanceState,
+  type GovernedDecision,
 } from "../../protocol/index.ts";
 import { cosignedHead } from "./witnesses.ts";
 import { NETWORK_TIME_MS, type TestNetwork } from "./network.ts";
 import { logEvent, verifyRun, type TestRun } from "./evidence-rig.ts";
+import { governanceKey } from "./votes.ts";
 
 /** The coordinator's settlement over a store of its own, with a clock that a test moves. */
 export interface SettlementRig {
@@ -85,6 +92,7 @@ export async function openSettlementRig(
     genesisBytes: network.genesisBytes,
     signingKey: coordinator.signing,
     nowMs: () => clock.ms,
+    requireDisputed: (trx, taskId) => requireDisputed(trx.withTables<SettlementTables>(), taskId),
   });
   const epochs = await openEpochRegister({ store, governance: own });
   await store.write((trx) => epochs.assign(trx, "t-waiting"));
@@ -138,6 +146,25 @@ export async function consumptionRecord(
     },
     vault.signing,
   );
+}
+
+/** A challenge of a run's first round, signed by governance. */
+export function governanceChallenge({ network, task, finished }: TestRun): Uint8Array {
+  const [first] = finished;
+  if (first === undefined) throw new Error("no bundle to dispute");
+  const challenge: Challenge = {
+    ...{ version: 1, genesis_digest: network.genesisDigest, task_id: task.envelope.task_id },
+    ...{ envelope_digest: task.envelopeDigest, target: { kind: "aggregation" }, bond_minor: 0 },
+    round_bundle: EXECUTION_RESULT_BUNDLE.digest(first.bundle),
+    ...{ reason: "another commitment", challenger: "governance", opened_ms: NETWORK_TIME_MS },
+  };
+  return CHALLENGE.sign(challenge, governanceKey(network, 0));
+}
+
+/** Governance's decision that a challenge was right, and that Vault 2 pays. */
+export function challengeApproved(task_id: string): GovernedDecision {
+  const penalty = { actor_id: "vault-2", amount_minor: 500 };
+  return { type: "challenge_resolved", task_id, resolution: "approved", penalty, reason: "late" };
 }
 
 /** A run, settled, with its evidence file. */

@@ -16,16 +16,22 @@ import { SETTLE_MS_MAX, answersOf, type PipelineContext } from "./context.ts";
 import { roundResults } from "./deliver.ts";
 import { verifiedExecution } from "./verify.ts";
 
-/** Ends a task whose settlement is final; its lock pays what its rewards came to. */
+/** Ends a task whose settlement is final; its lock pays what its rewards came to. One that a challenge overturned is rejected. */
 export async function complete(context: PipelineContext, taskId: string): Promise<void> {
-  const { register, coordinatorId } = context;
+  const { register, settlement, coordinatorId } = context;
+  const challenge = await settlement.challengeOf(taskId);
+  if (challenge?.resolution === "approved") {
+    const challenged = await register.get(taskId);
+    if (!TASK_LIFECYCLE.isTerminal(challenged.state)) await overturn(context, challenged);
+    return;
+  }
   for (const subTask of await register.subTasks(taskId)) {
     if (subTask.state !== "awaiting_settlement") continue;
     await register.transition(subTask.task_id, { to: "completed", actorId: coordinatorId });
   }
   const row = await register.get(taskId);
   if (row.state !== "awaiting_settlement") return;
-  const rewardedMinor = rewardsIn(await context.settlement.proofFor(taskId));
+  const rewardedMinor = rewardsIn(await settlement.proofFor(taskId));
   await register.transition(taskId, { to: "completed", actorId: coordinatorId, rewardedMinor });
   await leaveEpoch(context, taskId);
 }
@@ -63,6 +69,8 @@ async function followSettlement(context: PipelineContext, row: TaskRow): Promise
     await register.transition(row.task_id, { to: "challenged", ...by });
     return;
   }
+  // It was closed at its deadline, and governance decided after all.
+  if (challenge?.resolution === "approved") return overturn(context, row);
   if (await settlement.isFinal(row.task_id)) await complete(context, row.task_id);
 }
 
@@ -97,6 +105,10 @@ async function settle(
   if (records.length < (envelope.coordination_envelope?.minimum_vault_quorum ?? 1)) return false;
   await context.settlement.candidate(execution, records);
   return true;
+}
+
+async function overturn(context: PipelineContext, row: TaskRow): Promise<void> {
+  await endChallenged(context, row, { resolution: "approved", reason: "VERIFY_RESULT_REJECTED" });
 }
 
 /** A task that cannot settle in its time is challenged, and the challenge approved (design, section 3). */

@@ -36,7 +36,10 @@ export async function openKillWorld(folder: string, read: () => number = () => N
   const { store, network, nowMs, register, queue, issuer, state } = rig;
   const { coordinator, submitter, genesisBytes } = network;
   const { signing: signingKey } = coordinator;
-  const governance = await openGovernance({ store, genesisBytes, signingKey, nowMs });
+  const governance = await openGovernance({
+    ...{ store, genesisBytes, signingKey, nowMs },
+    requireDisputed: () => Promise.resolve(),
+  });
   const epochs = await openEpochRegister({ store, governance });
   const directory = path.join(folder, "vault");
   const fixture = await openFixture({ directory, policy: alone, nowMs: read });

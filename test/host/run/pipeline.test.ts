@@ -9,7 +9,11 @@ import { buildLogisticStepGraph } from "../../../enclave/workloads/train/index.t
 import { AdmissionPlane } from "../../../host/admission/index.ts";
 import { openActorLog } from "../../../host/evidence/actor-log.ts";
 import { ExecutionPlane } from "../../../host/execution/index.ts";
-import { openEpochRegister, openGovernance } from "../../../host/governance/index.ts";
+import {
+  createGovernanceEvent,
+  openEpochRegister,
+  openGovernance,
+} from "../../../host/governance/index.ts";
 import { Queue, WorkIssuer } from "../../../host/queue/index.ts";
 import { COORDINATOR_MIGRATIONS } from "../../../host/run/coordinator-migrations.ts";
 import type { CoordinatorSchema } from "../../../host/run/coordinator-service.ts";
@@ -24,17 +28,23 @@ import {
   TASK_LIFECYCLE,
   WORK_ITEM,
   actorLogOrigin,
+  applyGovernanceEvent,
   parseCose,
   parseEvent,
   sha256,
   utf8,
+  type GovernanceState,
   type Policy,
   type TaskParameters,
   type WorkItem,
 } from "../../../protocol/index.ts";
 import { placedIn } from "../../helpers/coordinator-rig.ts";
 import { closeRun, runTask, type TestRun } from "../../helpers/evidence-rig.ts";
-import { consumptionRecord } from "../../helpers/settlement-rig.ts";
+import {
+  challengeApproved,
+  consumptionRecord,
+  governanceChallenge,
+} from "../../helpers/settlement-rig.ts";
 import {
   NETWORK_TIME_MS,
   artifactRegistered,
@@ -66,6 +76,8 @@ const TRAIN: TaskParameters = {
 };
 
 let run: TestRun;
+/** Governance later than the run; null while it is as it was. */
+let governed: GovernanceState | null = null;
 /** Each Vault's record of what the task cost it, made once: a Vault answers the same question with the same bytes. */
 const records = new Map<string, Uint8Array>();
 const folders: string[] = [];
@@ -130,9 +142,12 @@ async function open(folder: string, clock: { nowMs: number }, atWrite = Number.M
   const origin = actorLogOrigin(run.network.genesis.network, actorId);
   const log = await openActorLog({ store, actorId, key, origin, nowMs });
   const { genesisBytes } = run.network;
-  const boundaries = await openGovernance({ store: disk, genesisBytes, signingKey: key, nowMs });
+  const boundaries = await openGovernance({
+    ...{ store: disk, genesisBytes, signingKey: key, nowMs },
+    requireDisputed: () => Promise.resolve(),
+  });
   const epochs = await openEpochRegister({ store: disk, governance: boundaries });
-  const governance = () => run.governance;
+  const governance = () => governed ?? run.governance;
   const settlement = openSettlement({
     ...{ store, log, epochs, governance, signingKey: key, nowMs },
     appendDecision: (...args) => boundaries.append(...args),
@@ -443,5 +458,37 @@ test("a tick visits the tasks that are due, whatever number waits", async () => 
   expect(await seen()).toBe(0);
   clock.nowMs += 60_000;
   expect(await seen()).toBe(9);
+  await coordinator.disk.close();
+});
+
+test("[TL-4][SP-2] a task that governance overturns after the deadline of its challenge is rejected, not completed", async () => {
+  const clock = { nowMs: NETWORK_TIME_MS };
+  const coordinator = await open(newFolder(), clock);
+  const { settlement, pipeline, register } = coordinator;
+  const taskId = await begin(coordinator, clock);
+  while (!(await settlement.knows(taskId))) {
+    clock.nowMs += 500;
+    await pipeline.tick();
+    await play(coordinator);
+  }
+  await settlement.openChallenge(governanceChallenge(run));
+  await pipeline.visit(taskId);
+  expect((await register.get(taskId)).state).toBe("challenged");
+  clock.nowMs += 60_000;
+  await settlement.resolveChallenges();
+  await pipeline.visit(taskId);
+  expect((await register.get(taskId)).state).toBe("awaiting_settlement");
+  const keys = run.network.governanceKeys.slice(0, 2);
+  const decision = challengeApproved(taskId);
+  const at = { state: run.governance, decision, keys, timeMs: clock.nowMs };
+  governed = applyGovernanceEvent(run.governance, createGovernanceEvent(at));
+  await pipeline.tick();
+  governed = null;
+  expect(await settlement.isFinal(taskId)).toBe(true);
+  expect(await register.get(taskId)).toMatchObject({
+    ...{ state: "rejected", reason: "VERIFY_RESULT_REJECTED" },
+  });
+  for (const { state } of await register.subTasks(taskId)) expect(state).toBe("rejected");
+  expect(coordinator.errors).toEqual([]);
   await coordinator.disk.close();
 });
