@@ -80,6 +80,7 @@ export {
 export {
   CANDIDATES_MAX,
   aggregateCandidates,
+  verifyCandidate,
   judgePromotion,
   promotionSchema,
   type CandidateReport,
@@ -108,7 +109,9 @@ export {
   LOCAL_ATTRIBUTE_CANDIDATE,
   candidateWindowSchema,
   exceptionSchema,
+  WINDOW_EPOCHS_MAX,
   lastWindow,
+  windowEpochsOf,
   localAttributeCandidateSchema,
   requireWindow,
   type CandidateSubject,

@@ -52,6 +52,8 @@ export const nodeCallSchema = z.strictObject({
     z.strictObject({ name: z.literal("governance") }),
     /** Events of the caller's own log that concern a task, for the evidence bundle. */
     z.strictObject({ name: z.literal("evidence"), task_id: identifier, excerpt: bytesUpTo(MIB) }),
+    /** A `local-attribute-candidate` that the calling Vault has signed, for all to see; again, it is the same one. */
+    z.strictObject({ name: z.literal("candidate"), signed: bytesUpTo(16 * 1024) }),
   ]),
 });
 

@@ -18,6 +18,8 @@ export interface Coordinator {
   /** The longest cosigned governance log that the coordinator gives out: a GovernanceSnapshot, to be verified. */
   governance(): Promise<Uint8Array>;
   evidence(taskId: string, excerpt: Uint8Array): Promise<void>;
+  /** Hands in a signed `local-attribute-candidate` of the caller's. */
+  candidate(signed: Uint8Array): Promise<void>;
   /**
    * Asks every other Vault about the caller's log, or again for more of what it came to: answers after the first
    * `after`, waiting up to `waitMs` for one. Nothing in them is verified.

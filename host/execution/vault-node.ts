@@ -15,6 +15,7 @@ import {
 import { excerptOf } from "../evidence/index.ts";
 import { acceptOlder, acceptSnapshot, extendHead } from "../governance/index.ts";
 import type { Release, Vault } from "../sovereignty/index.ts";
+import { carryCandidates } from "./candidate-courier.ts";
 import type { EnclaveLauncher } from "./enclave-launcher.ts";
 import {
   requireActiveVersions,
@@ -78,6 +79,7 @@ export async function runVaultNode(context: VaultNodeContext, stop: AbortSignal)
   try {
     await Promise.all([
       keeper.run(),
+      carryCandidates({ ...context, attributes: vault.attributes, signal }),
       runNodeLoop({ ...loop, perform: (item) => perform(item, node) }),
     ]);
   } finally {

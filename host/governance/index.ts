@@ -9,7 +9,13 @@ export {
 } from "./accept.ts";
 export { createGovernanceEvent } from "./propose.ts";
 export { findProposal, openBallots, type Ballots } from "./ballots.ts";
-export { ballotStatements, governanceStatements, type GovernanceSchema } from "./queries.ts";
+export { openCandidates, type Candidates, type KeptCandidate } from "./candidates.ts";
+export {
+  ballotStatements,
+  candidateStatements,
+  governanceStatements,
+  type GovernanceSchema,
+} from "./queries.ts";
 export { closingTrigger, type Epoch, type EpochScope, type EpochTrigger } from "./epochs.ts";
 export { governanceView, policyView, proposalView } from "./views.ts";
 export { openEpochRegister, type EpochBoundary, type EpochRegister } from "./epoch-register.ts";

@@ -1,6 +1,6 @@
 import { z } from "zod";
 
-import type { Kysely, SchemaWords, Transaction } from "../store/index.ts";
+import type { Generated, Kysely, SchemaWords, Selectable, Transaction } from "../store/index.ts";
 
 /** Tables of the governance service; part of the coordinator's store. */
 export interface GovernanceSchema {
@@ -12,6 +12,19 @@ export interface GovernanceSchema {
     choice: string;
     time_ms: number;
     vote: Uint8Array;
+    received_ms: number;
+  };
+  /** What Vaults have handed in about columns of theirs, one for each column and window. */
+  attribute_candidate: {
+    position: Generated<number>;
+    vault_id: string;
+    local_id: string;
+    attribute_id: string;
+    domain_id: string;
+    first_epoch: number;
+    last_epoch: number;
+    digest: Uint8Array;
+    signed: Uint8Array;
     received_ms: number;
   };
   epoch: {
@@ -68,6 +81,20 @@ export function ballotStatements(words: SchemaWords): readonly string[] {
        time_ms ${integer} not null, vote ${blob} not null, received_ms ${integer} not null,
        primary key (proposal_id, voter_id)) ${strict}`,
     ...appendOnly("governance_vote"),
+  ];
+}
+
+/** Statements of the candidates that Vaults hand in. */
+export function candidateStatements(words: SchemaWords): readonly string[] {
+  const { blob, integer, position, text, strict } = words;
+  return [
+    `create table attribute_candidate (
+       position ${position}, vault_id ${text} not null, local_id ${text} not null,
+       attribute_id ${text} not null, domain_id ${text} not null, first_epoch ${integer} not null,
+       last_epoch ${integer} not null, digest ${blob} not null, signed ${blob} not null,
+       received_ms ${integer} not null,
+       unique (vault_id, local_id, first_epoch, last_epoch)) ${strict}`,
+    `create index attribute_candidate_attribute on attribute_candidate (attribute_id, position)`,
   ];
 }
 
@@ -251,5 +278,100 @@ export async function deferUnresolved(
     .updateTable("epoch_member")
     .set({ deferred_to: epochId })
     .where("resolved", "=", 0)
+    .execute();
+}
+
+/** A candidate kept. */
+export type CandidateRow = Selectable<GovernanceSchema["attribute_candidate"]>;
+
+/** Epochs that a candidate is about, both in. */
+interface Window {
+  readonly first_epoch: number;
+  readonly last_epoch: number;
+}
+
+/** What a Vault has handed in about a column and window. */
+export async function readCandidate(
+  db: GovernanceReader,
+  of: { readonly vault_id: string; readonly local_id: string; readonly window: Window },
+): Promise<CandidateRow | undefined> {
+  return await db
+    .selectFrom("attribute_candidate")
+    .selectAll()
+    .where("vault_id", "=", of.vault_id)
+    .where("local_id", "=", of.local_id)
+    .where("first_epoch", "=", of.window.first_epoch)
+    .where("last_epoch", "=", of.window.last_epoch)
+    .executeTakeFirst();
+}
+
+/** Keeps a candidate. */
+export async function insertCandidate(
+  trx: Transaction<GovernanceSchema>,
+  row: Omit<CandidateRow, "position">,
+): Promise<void> {
+  await trx.insertInto("attribute_candidate").values(row).execute();
+}
+
+/** Keeps the same candidate under its Vault's present key. */
+export async function resignCandidate(
+  trx: Transaction<GovernanceSchema>,
+  position: number,
+  signed: Uint8Array,
+): Promise<void> {
+  await trx
+    .updateTable("attribute_candidate")
+    .set({ signed })
+    .where("position", "=", position)
+    .execute();
+}
+
+/** How many candidates of one Vault are kept. */
+export async function countCandidates(db: GovernanceReader, vaultId: string): Promise<number> {
+  const { count } = await db
+    .selectFrom("attribute_candidate")
+    .select(({ fn }) => fn.countAll<number>().as("count"))
+    .where("vault_id", "=", vaultId)
+    .executeTakeFirstOrThrow();
+  return Number(count);
+}
+
+/** Removes a Vault's candidates about windows that ended before `epoch`. */
+export async function forgetCandidates(
+  trx: Transaction<GovernanceSchema>,
+  vaultId: string,
+  epoch: number,
+): Promise<void> {
+  await trx
+    .deleteFrom("attribute_candidate")
+    .where("vault_id", "=", vaultId)
+    .where("last_epoch", "<", epoch)
+    .execute();
+}
+
+/** Candidates after a position, in order; of one attribute, or of any when null. */
+export async function candidatesAfter(
+  db: GovernanceReader,
+  at: { readonly attributeId: string | null; readonly after: number; readonly limit: number },
+): Promise<CandidateRow[]> {
+  const { attributeId, after, limit } = at;
+  let query = db.selectFrom("attribute_candidate").selectAll().where("position", ">", after);
+  if (attributeId !== null) query = query.where("attribute_id", "=", attributeId);
+  return await query.orderBy("position").limit(limit).execute();
+}
+
+/** Candidates of one attribute and window, in the order they came. */
+export async function candidatesOfWindow(
+  db: GovernanceReader,
+  of: { readonly attributeId: string; readonly window: Window; readonly limit: number },
+): Promise<CandidateRow[]> {
+  return await db
+    .selectFrom("attribute_candidate")
+    .selectAll()
+    .where("attribute_id", "=", of.attributeId)
+    .where("first_epoch", "=", of.window.first_epoch)
+    .where("last_epoch", "=", of.window.last_epoch)
+    .orderBy("position")
+    .limit(of.limit)
     .execute();
 }

@@ -3,6 +3,7 @@ import type { FastifyInstance } from "fastify";
 import { z } from "zod";
 
 import { addActorRoutes, type ActorRoutesContext } from "./actor-routes.ts";
+import { addCandidateRoutes, type CandidateRoutesContext } from "./candidate-routes.ts";
 import {
   epochSchema,
   governanceStateSchema,
@@ -31,7 +32,7 @@ export interface PageAt {
 }
 
 /** What the public routes about governance need of the coordinator. */
-export interface GovernanceRoutesContext extends ActorRoutesContext {
+export interface GovernanceRoutesContext extends ActorRoutesContext, CandidateRoutesContext {
   readonly state: () => GovernanceView;
   readonly policies: () => PolicyVersionView[];
   /** @throws RefusedError GOVERNANCE_POLICY_UNKNOWN */
@@ -93,6 +94,7 @@ export function addGovernanceRoutes(
   addLogRoutes(server, context);
   addProposalRoutes(server, context);
   addActorRoutes(server, context);
+  addCandidateRoutes(server, context);
 }
 
 function addLogRoutes(server: FastifyInstance, context: GovernanceRoutesContext): void {

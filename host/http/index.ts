@@ -19,6 +19,7 @@ export {
   poolAnswer,
   preconditionsAnswer,
   promotionFile,
+  sharesAnswer,
 } from "./vault/attributes-routes.ts";
 export { promotedAnswer, promotedListAnswer } from "./vault/vault-scoped-routes.ts";
 export { VaultClient, type IngestAnswer, type VaultQuery } from "./vault/client.ts";

@@ -78,6 +78,11 @@ export class NodeClient {
     await this.#call({ name: "evidence", task_id: taskId, excerpt });
   }
 
+  /** Hands in what this Vault says of a column; see `Coordinator`. */
+  async candidate(signed: Uint8Array): Promise<void> {
+    await this.#call({ name: "candidate", signed });
+  }
+
   /** Asks every other Vault about this actor's log; see `Coordinator`. */
   async askWitnesses(args: Parameters<Coordinator["askWitnesses"]>[0]) {
     const { askId, about, question, after, waitMs, signal } = args;

@@ -44,6 +44,8 @@ export interface NodeRoutesContext {
   readonly posted: (taskId: string, message: RoundMessage, signed: Uint8Array) => Promise<void>;
   /** Keeps a node's excerpt of its own log for the task's evidence. */
   readonly keepExcerpt: (taskId: string, actorId: string, excerpt: Uint8Array) => Promise<void>;
+  /** Keeps what a Vault says of a column of its own. */
+  readonly takeCandidate: (actorId: string, signed: Uint8Array) => Promise<void>;
   readonly nowMs: () => number;
 }
 
@@ -155,6 +157,9 @@ async function perform({ actor_id: actorId, call }: NodeCall, context: NodeRoute
     case "evidence":
       await context.keepExcerpt(call.task_id, actorId, call.excerpt);
       context.changed(call.task_id);
+      return DONE;
+    case "candidate":
+      await context.takeCandidate(actorId, call.signed);
       return DONE;
   }
 }

@@ -6,12 +6,20 @@ import {
   fromBase64,
   utf8Text,
   verifyGovernanceSnapshot,
+  type CandidateSubject,
+  type CandidateWindow,
   type GovernanceState,
 } from "#protocol";
 import { z } from "zod";
 
 import { actorViewSchema } from "./actor-views.ts";
 import { readBounded } from "./bounded-body.ts";
+import {
+  candidateReportAnswer,
+  candidatesAnswer,
+  type CandidateReportView,
+  type CandidatesView,
+} from "./candidate-routes.ts";
 import {
   epochSchema,
   governanceStateSchema,
@@ -44,6 +52,9 @@ export interface ClientLimits {
 const REQUEST_MS_MAX = 30_000;
 /** A delivery of 34 MiB as base64 is the largest answer. */
 const JSON_BYTES_MAX = 48 * 1024 * 1024;
+
+/** Candidates of one attribute that are read. */
+const CANDIDATES_READ_MAX = 1_000;
 
 const problemSchema = z.object({
   code: z.string().default("INTERNAL_UNEXPECTED"),
@@ -132,6 +143,33 @@ export class TaskClient {
   async proposals(): Promise<readonly ProposalStanding[]> {
     const body = await this.#json("/v1/governance/proposals");
     return z.object({ proposals: z.array(proposalSchema) }).parse(body).proposals;
+  }
+
+  /** What Vaults say of columns for one attribute, as the coordinator has it, the oldest first; at most 1 000. */
+  async candidates(attributeId: string): Promise<CandidatesView["candidates"]> {
+    const all: CandidatesView["candidates"] = [];
+    for (let after: number | null = 0; after !== null && all.length < CANDIDATES_READ_MAX;) {
+      const query = new URLSearchParams({ attribute_id: attributeId, after: `${after}` });
+      const page = await this.#json(`/v1/governance/candidates?${query.toString()}`);
+      const { candidates, next } = candidatesAnswer.parse(page);
+      all.push(...candidates);
+      after = next;
+    }
+    return all;
+  }
+
+  /** What the candidates of one attribute and window come to together. */
+  async candidateReport(
+    of: CandidateSubject,
+    { first_epoch, last_epoch }: CandidateWindow,
+  ): Promise<CandidateReportView> {
+    const query = new URLSearchParams({
+      ...{ domain_id: of.domainId, attribute_id: of.attributeId },
+      ...{ first_epoch: `${first_epoch}`, last_epoch: `${last_epoch}` },
+      ...(of.exception === null ? {} : { exception: of.exception }),
+    });
+    const path = `/v1/governance/candidates/report?${query.toString()}`;
+    return candidateReportAnswer.parse(await this.#json(path));
   }
 
   /** Where governance stands, as the coordinator says; see {@link governance} for what is verified. */

@@ -1,5 +1,9 @@
 import { actorLogStatements } from "../evidence/actor-log.ts";
-import { ballotStatements, governanceStatements } from "../governance/index.ts";
+import {
+  ballotStatements,
+  candidateStatements,
+  governanceStatements,
+} from "../governance/index.ts";
 import { queueStatements } from "../queue/index.ts";
 import { settlementStatements } from "../settlement/index.ts";
 import type { Migration } from "../store/index.ts";
@@ -19,4 +23,5 @@ export const COORDINATOR_MIGRATIONS: readonly Migration[] = [
   },
   { version: 2, statements: controlStatements },
   { version: 3, statements: ballotStatements },
+  { version: 4, statements: candidateStatements },
 ];

@@ -24,7 +24,13 @@ import type { AdmissionPlane } from "../admission/index.ts";
 import type { ActorLog, ActorLogSchema } from "../evidence/actor-log.ts";
 import { assembleBundle, excerptOf, verifyExcerpt } from "../evidence/index.ts";
 import { readRoundMessage, requireEnvelope, type ExecutionPlane } from "../execution/index.ts";
-import type { Ballots, EpochRegister, Governance, GovernanceSchema } from "../governance/index.ts";
+import type {
+  Ballots,
+  Candidates,
+  EpochRegister,
+  Governance,
+  GovernanceSchema,
+} from "../governance/index.ts";
 import type {
   GovernanceRoutesContext,
   NodeRoutesContext,
@@ -61,6 +67,7 @@ export interface CoordinatorParts {
   readonly governance: Governance;
   readonly epochs: EpochRegister;
   readonly ballots: Ballots;
+  readonly candidates: Candidates;
   readonly settlement: Settlement;
   readonly footing: Footing;
   readonly environment: RunEnvironment;
@@ -137,7 +144,7 @@ export class CoordinatorService {
   }
 
   nodeRoutes(): NodeRoutesContext {
-    const { queue, relay, register, pipeline, governance, environment } = this.#parts;
+    const { queue, relay, register, pipeline, governance, candidates, environment } = this.#parts;
     return {
       queue,
       relay,
@@ -151,6 +158,7 @@ export class CoordinatorService {
       },
       posted: (taskId, message, signed) => this.#logMessage(taskId, message, signed),
       keepExcerpt: (taskId, actorId, excerpt) => this.#keepExcerpt(taskId, actorId, excerpt),
+      takeCandidate: (actorId, signed) => candidates.take(actorId, signed),
       nowMs: environment.nowMs,
     };
   }
@@ -184,10 +192,10 @@ export class CoordinatorService {
   }
 
   governanceRoutes(): GovernanceRoutesContext {
-    const { governance, epochs, ballots, environment } = this.#parts;
+    const { governance, epochs, ballots, candidates, environment } = this.#parts;
     const { nowMs } = environment;
     const changed = (): Promise<void> => this.#askCosignatures();
-    return governanceRoutesOf({ governance, epochs, ballots, nowMs, changed });
+    return governanceRoutesOf({ governance, epochs, ballots, candidates, nowMs, changed });
   }
 
   taskRoutes(): TaskRoutesContext {

@@ -12,6 +12,7 @@ import { openActorLog, type ActorLog } from "../evidence/actor-log.ts";
 import { ExecutionPlane } from "../execution/index.ts";
 import {
   openBallots,
+  openCandidates,
   openEpochRegister,
   openGovernance,
   type EpochRegister,
@@ -88,6 +89,7 @@ async function openService(args: {
   });
   const epochs = await openEpochRegister({ store, governance });
   const ballots = openBallots({ store, governance, nowMs });
+  const candidates = openCandidates({ store, log, governance: () => governance.state(), nowMs });
   const settlement = openSettlement({
     store,
     log,
@@ -100,7 +102,8 @@ async function openService(args: {
   const shared = { store, log, key, governance, epochs, settlement, footing, environment };
   const planes = openPlanes(shared);
   await planes.queue.offerAgain();
-  return new CoordinatorService({ ...shared, ...planes, ballots, coordinatorId: actorId });
+  const services = { ...shared, ...planes, ballots, candidates };
+  return new CoordinatorService({ ...services, coordinatorId: actorId });
 }
 
 function openPlanes(args: {

@@ -15,6 +15,7 @@ import {
   policyView,
   proposalView,
   type Ballots,
+  type Candidates,
   type EpochRegister,
   type Governance,
 } from "../governance/index.ts";
@@ -25,11 +26,12 @@ export function governanceRoutesOf(parts: {
   readonly governance: Governance;
   readonly epochs: EpochRegister;
   readonly ballots: Ballots;
+  readonly candidates: Candidates;
   readonly nowMs: () => number;
   /** Called when the log may have grown. */
   readonly changed: () => Promise<void>;
 }): GovernanceRoutesContext {
-  const { governance, epochs, ballots, nowMs } = parts;
+  const { governance, epochs, ballots, candidates, nowMs } = parts;
   const overview = async (proposalId: string) =>
     proposalView(
       findProposal(governance.state(), proposalId),
@@ -49,6 +51,8 @@ export function governanceRoutesOf(parts: {
     epochs: async (at) => pageOf(await epochs.list(at.after, at.limit + 1), at),
     events: (at) => pageOf(governance.events().slice(at.after, at.after + at.limit + 1), at),
     checkpoint: () => governance.note(),
+    candidates: (at) => candidates.list(at),
+    candidateReport: (subject, window) => candidates.report(subject, window),
     proposals: async () =>
       Promise.all([...governance.state().proposals.keys()].toReversed().map(overview)),
     proposal,

@@ -9,7 +9,12 @@ import {
   type CustodyTables,
   type ExecutionCustodyColumns,
 } from "./custody/tables.ts";
-import { keptStatements, localStatements, type LocalTables } from "./local/tables.ts";
+import {
+  keptStatements,
+  localStatements,
+  shareStatements,
+  type LocalTables,
+} from "./local/tables.ts";
 import { tasksStatements, type TasksTables } from "./tasks/tables.ts";
 import { witnessStatements, type WitnessTables } from "./witness/tables.ts";
 import { operatorStatements, type OperatorTables } from "./operator/tables.ts";
@@ -148,6 +153,7 @@ export const VAULT_MIGRATIONS: readonly Migration[] = [
   },
   { version: 4, statements: localStatements },
   { version: 5, statements: keptStatements },
+  { version: 6, statements: shareStatements },
 ];
 
 function firstStatements(words: SchemaWords): readonly string[] {

@@ -4,4 +4,4 @@ export { importStore, sideFiles, snapshotStore } from "./copy.ts";
 export { openStore, type Store, type StorePlace } from "./store.ts";
 export { storeUnavailable } from "./store-errors.ts";
 export { SQLITE_WORDS, type Migration, type SchemaWords } from "./migrate.ts";
-export type { Generated, Kysely, Transaction } from "kysely";
+export type { Generated, Kysely, Selectable, Transaction } from "kysely";

@@ -121,7 +121,7 @@ export function aggregateCandidates(
   signed: readonly Uint8Array[],
 ): CandidateReport {
   if (signed.length > CANDIDATES_MAX) throw tooMany(signed.length);
-  const candidates = signed.map((each) => verified(governance, subject, each));
+  const candidates = signed.map((each) => ofSubject(verifyCandidate(governance, each), subject));
   const [first] = candidates;
   if (first === undefined) throw refused("candidates", "one or more", "none");
   const { window } = first;
@@ -162,10 +162,13 @@ function stabilityOf(
   return Math.floor((100 * Math.min(...present.values())) / windowEpochsOf(window));
 }
 
-/** A candidate that an active enterprise of this network has signed, for this attribute. */
-function verified(
+/**
+ * Verifies a candidate that an active enterprise of this network has signed with its present key.
+ *
+ * @throws {@link RefusedError} DERIVATION_CANDIDATE_REFUSED; VerificationError PROOF_SIGNATURE_INVALID
+ */
+export function verifyCandidate(
   { actors, genesisDigest }: GovernanceState,
-  { attributeId }: CandidateSubject,
   signed: Uint8Array,
 ): LocalAttributeCandidate {
   const { keyId } = parseCose(signed, 16_384);
@@ -179,10 +182,15 @@ function verified(
   if (!isOwn || !equalBytes(candidate.genesis_digest, genesisDigest)) {
     throw refused("candidate", "one of its signer and this network", "another");
   }
-  if (candidate.attribute_id !== attributeId) {
-    throw refused("candidate", `one for ${attributeId}`, `one for ${candidate.attribute_id}`);
-  }
   return candidate;
+}
+
+function ofSubject(
+  candidate: LocalAttributeCandidate,
+  { attributeId }: CandidateSubject,
+): LocalAttributeCandidate {
+  if (candidate.attribute_id === attributeId) return candidate;
+  throw refused("candidate", `one for ${attributeId}`, `one for ${candidate.attribute_id}`);
 }
 
 function coverage(

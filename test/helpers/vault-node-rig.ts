@@ -153,6 +153,7 @@ export function startNodeRig(fixture: Fixture): NodeRig {
     complete: (workId, outcome) => Promise.resolve(work.complete(workId, outcome)),
     governance: () => Promise.resolve(governanceSnapshot(network, decisions)),
     evidence: () => Promise.resolve(),
+    candidate: () => Promise.resolve(),
     askWitnesses: async ({ about, question, after }) => {
       const answers = trustingAnswers(network, actor.actorId, { about, question });
       const carried = await hooks.witnessed?.({ about, question, answers });

@@ -6,13 +6,15 @@ import { ACTOR_HELP, runActor } from "./actor.ts";
 import { readDecision } from "./decision-file.ts";
 import { reachNetwork, voterKeys, type GovernedNetwork } from "./network.ts";
 import { cast, inTurn, propose } from "./propose.ts";
-import { proposalLines, proposedLines, statusLines } from "./words.ts";
+import { candidateLines, proposalLines, proposedLines, statusLines } from "./words.ts";
 
 export const GOVERNANCE_HELP = `symphony governance COMMAND [...] [--dir DIR] [--json]
 
   propose FILE  have governance take the decision in FILE, as the policy in force says: at once by the keys given, or by
                 a proposal that the first of them opens and each of them approves
   vote ID       vote on a proposal with each of the keys given; a vote is final
+  candidates ATTRIBUTE
+                list what Vaults have handed in about columns for an attribute, and what the last window comes to
   status [ID]   say where governance stands, its processes and proposals; or one proposal and its votes
 ${ACTOR_HELP}
 FILE is YAML or JSON: a governed-decision of docs/wire.md, with byte strings in lower-case hex.
@@ -20,6 +22,7 @@ FILE is YAML or JSON: a governed-decision of docs/wire.md, with byte strings in 
   --dir DIR   folder of the network (default symphony-demo)
   --key FILE  seed of a voter's key; as often as needed
   --reject    vote: against the proposal
+  --exception ID  candidates: the approved proposal that allows another window than the domain's
   --json      one JSON object on standard output
 
 Exit codes: 0 ok, 1 refused, 2 usage, 3 unavailable.
@@ -29,6 +32,7 @@ const OPTIONS = {
   dir: { type: "string", default: "symphony-demo" },
   key: { type: "string", multiple: true },
   reject: { type: "boolean", default: false },
+  exception: { type: "string" },
   json: { type: "boolean", default: false },
 } as const;
 
@@ -39,6 +43,7 @@ interface Invocation {
   readonly values: {
     readonly key?: readonly string[] | undefined;
     readonly reject: boolean;
+    readonly exception?: string | undefined;
     readonly json: boolean;
   };
 }
@@ -49,6 +54,7 @@ const COMMANDS: ReadonlyMap<string, Command> = new Map([
   ["propose", runPropose],
   ["vote", runVote],
   ["status", runStatus],
+  ["candidates", runCandidates],
 ]);
 
 /** `symphony governance`. @throws UsageError and what governance refuses */
@@ -91,6 +97,23 @@ async function runVote({ network, subject, values }: Invocation, io: CliIo): Pro
   let proposal: ProposalStanding = await client.proposal(subject);
   for (const key of keys) proposal = await cast({ client, state, key, proposal, vote });
   io.stdout(values.json ? `${JSON.stringify(proposal)}\n` : proposalLines(proposal));
+}
+
+async function runCandidates({ network, subject, values }: Invocation, io: CliIo): Promise<void> {
+  if (subject === undefined) throw new UsageError("candidates: expected ATTRIBUTE, got none");
+  const { client } = network;
+  const about = { attributeId: subject, exception: values.exception ?? null };
+  const candidates = await client.candidates(subject);
+  const newest = candidates.toSorted((a, b) => a.window.last_epoch - b.window.last_epoch).at(-1);
+  const report =
+    newest === undefined
+      ? null
+      : await client.candidateReport({ ...about, domainId: newest.domain_id }, newest.window);
+  io.stdout(
+    values.json
+      ? `${JSON.stringify({ candidates, report })}\n`
+      : candidateLines(candidates, report),
+  );
 }
 
 async function runStatus({ network, subject, values }: Invocation, io: CliIo): Promise<void> {

@@ -1,5 +1,6 @@
 import { hex, votersOf, type GovernanceState } from "#protocol";
 import { governanceView } from "../../governance/index.ts";
+import type { CandidateReportView, CandidatesView } from "../../http/candidate-routes.ts";
 import type { ProposalStanding } from "../../http/governance-views.ts";
 import type { Proposed } from "./propose.ts";
 
@@ -18,6 +19,25 @@ export function proposalLines(proposal: ProposalStanding): string {
     `  approved by ${tally.approved_weight}, rejected by ${tally.rejected_weight} of ${tally.eligible_weight};`,
     `  needs ${process.quorum} voters and ${process.threshold_basis_points / 100} % of all weight`,
     ...proposal.votes.map(({ voter_id, vote }) => `  ${vote.padEnd(7)} ${voter_id}`),
+  ];
+  return `${lines.join("\n")}\n`;
+}
+
+/** What Vaults have handed in for an attribute, and what it comes to, in words. */
+export function candidateLines(
+  candidates: CandidatesView["candidates"],
+  report: CandidateReportView | null,
+): string {
+  if (report === null) return "no Vault has handed in a candidate\n";
+  const { window, vaults, coverage_percent, stability_percent, noised_rows, signals } = report;
+  const lines = [
+    ...candidates.map(
+      ({ vault_id, local_id, window: { first_epoch, last_epoch }, type, noised_rows: rows }) =>
+        `${vault_id} ${local_id} epochs ${first_epoch} to ${last_epoch}: ${type}, about ${rows} rows`,
+    ),
+    `epochs ${window.first_epoch} to ${window.last_epoch} together: ${vaults.length} Vaults, ${coverage_percent}% of the active`,
+    `  about ${noised_rows} rows, in at least ${stability_percent}% of the epochs`,
+    ...signals.map((each) => `  ${each.kind} ${each.attribute_id} ${each.confidence_percent}%`),
   ];
   return `${lines.join("\n")}\n`;
 }

@@ -1,6 +1,6 @@
 import { writeFile } from "node:fs/promises";
 
-import { fromHex, hex } from "#protocol";
+import { fromBase64, fromHex, hex } from "#protocol";
 import type { z } from "zod";
 
 import {
@@ -10,11 +10,13 @@ import {
   promotedAnswer,
   promotedListAnswer,
   promotionFile,
+  sharesAnswer,
   type VaultClient,
   type preconditionsAnswer,
 } from "../../http/index.ts";
 import { readAuthored } from "../authored-file.ts";
 import { readBoundedFile } from "../bounded-file.ts";
+import { reachNetwork } from "../governance/network.ts";
 import { EXIT, UsageError } from "../io.ts";
 import { tableText, timeText, type VaultCall, type VaultCommand } from "./command.ts";
 
@@ -44,7 +46,29 @@ bytes. The window is the domain's last one, unless an approved proposal that reg
       exception: { value: "PROPOSAL", summary: "the approved proposal that allows it" },
       out: { value: "FILE", summary: "write the signed summary there" },
     },
-    run: makeCandidate,
+    run: (call) => summarize(call, "/v1/vault/attributes/candidates"),
+  },
+  {
+    name: "attributes share",
+    summary: "sign the same, and let it go to the other Vaults",
+    help: `Signs a summary as symphony vault attributes candidates does, and lets it go: the Vault hands it to the coordinator, which
+lists it for all (symphony governance candidates). It waits while the coordinator is away. Once it is out it is out.`,
+    options: {
+      scope: { value: "SCOPE", summary: "registered record scope", required: true },
+      column: { value: "NAME", summary: "the column", required: true },
+      attribute: { value: "ID", summary: "what the attribute is to be called", required: true },
+      from: { value: "EPOCH", summary: "first epoch of another window" },
+      to: { value: "EPOCH", summary: "last epoch of another window" },
+      exception: { value: "PROPOSAL", summary: "the approved proposal that allows it" },
+    },
+    run: (call) => summarize(call, "/v1/vault/attributes/shares"),
+  },
+  {
+    name: "attributes shares",
+    summary: "what was let go, and whether the coordinator has it",
+    help: "Lists the summaries that were let go, newest first: waiting, taken, or refused and why.",
+    options: { scope: { value: "SCOPE", summary: "registered record scope", required: true } },
+    run: listShares,
   },
   {
     name: "attributes promote",
@@ -56,6 +80,7 @@ what their requests carry as vault_attributes. Exit code 0 when all are met, 1 w
     words: ["FILE"],
     options: {
       candidate: { value: "FILE", summary: "a Vault's signed summary", many: true },
+      dir: { value: "DIR", summary: "folder of a network: the last window's shared summaries too" },
       apply: { value: null, summary: "promote within this Vault, not only judge" },
       out: { value: "FILE", summary: "write what comes of it there" },
     },
@@ -99,11 +124,12 @@ async function listAttributes(call: VaultCall): Promise<number> {
   return call.show(answer, `${tableText(header, rows)}${more}`);
 }
 
-async function makeCandidate(call: VaultCall): Promise<number> {
+/** Has the Vault sign a summary, and do with it what `path` says. */
+async function summarize(call: VaultCall, path: string): Promise<number> {
   const client = await call.client();
   const first_epoch = call.count("from");
   const last_epoch = call.count("to");
-  const answer = await client.post("/v1/vault/attributes/candidates", {
+  const answer = await client.post(path, {
     scope: call.required("scope"),
     column: call.required("column"),
     attribute_id: call.required("attribute"),
@@ -121,6 +147,19 @@ async function makeCandidate(call: VaultCall): Promise<number> {
   return call.show(answer, tableText(["candidate", ""], rows));
 }
 
+async function listShares(call: VaultCall): Promise<number> {
+  const client = await call.client();
+  const answer = await client.get("/v1/vault/attributes/shares", { scope: call.required("scope") });
+  const { shares } = sharesAnswer.parse(answer);
+  const rows = shares.map(({ column, attribute_id, window, approved_ms, ended_ms, code }) => [
+    ...[column, attribute_id, `${window.first_epoch} to ${window.last_epoch}`],
+    timeText(approved_ms),
+    code ?? (ended_ms === null ? "waiting" : "taken"),
+  ]);
+  const header = ["column", "attribute", "epochs", "let go", "coordinator"];
+  return call.show(answer, tableText(header, rows));
+}
+
 const PROMOTION = { subject: "promotion", bytesMax: 64 * 1024 };
 const CANDIDATE = { subject: "candidate", bytesMax: 16 * 1024 };
 
@@ -130,6 +169,7 @@ async function promote(call: VaultCall): Promise<number> {
   for (const file of call.all("candidate")) {
     candidates.push(hex(await readBoundedFile(file, CANDIDATE)));
   }
+  candidates.push(...(await sharedCandidates(call.optional("dir"), promotion)));
   const client = await call.client();
   if (call.flag("apply")) return await applyWithin(call, client, promotion);
   const body = { promotion, candidates };
@@ -143,6 +183,19 @@ async function promote(call: VaultCall): Promise<number> {
   }
   call.show(answer, preconditionsText(preconditions));
   return all_met ? EXIT.ok : EXIT.refused;
+}
+
+/** The candidates of the last window that the network's coordinator has for the attribute. */
+async function sharedCandidates(
+  directory: string | undefined,
+  promotion: z.infer<typeof promotionFile>,
+): Promise<string[]> {
+  if (directory === undefined || promotion.to !== "canonical") return [];
+  const { client } = await reachNetwork(directory);
+  const all = await client.candidates(promotion.definition.attribute_id);
+  const last = Math.max(...all.map(({ window }) => window.last_epoch));
+  const newest = all.filter(({ window }) => window.last_epoch === last);
+  return newest.map(({ signed }) => hex(fromBase64(signed)));
 }
 
 async function applyWithin(

@@ -15,6 +15,7 @@ import {
 } from "#protocol";
 import { z } from "zod";
 
+import type { AttributesApi } from "../../sovereignty/index.ts";
 import { plainJson } from "../plain-json.ts";
 import { addRoute, fromBody, fromQuery, json } from "../route.ts";
 import type { VaultRoutesContext } from "./context.ts";
@@ -37,6 +38,16 @@ export const candidateAnswer = z.object({
   ...{ type: localTypeSchema, noised_rows: z.number(), epochs_present: z.number() },
   ...{ epsilon_micro: z.number(), signals: z.array(mappingSignalSchema).readonly() },
   signed: z.string(),
+});
+
+/** Candidates that were let go. `ended_ms` is null while one waits; `code` is why it was refused. */
+export const sharesAnswer = z.object({
+  shares: z.array(
+    z.object({
+      ...{ column: z.string(), attribute_id: z.string(), window: candidateWindowSchema },
+      ...{ approved_ms: z.number(), ended_ms: z.number().nullable(), code: z.string().nullable() },
+    }),
+  ),
 });
 
 const signedHex = z
@@ -118,14 +129,31 @@ export function addAttributesRoutes(server: FastifyInstance, context: VaultRoute
     summary: "Signs what may leave the Vault about a column: noised counts, for an attribute.",
     takes: fromBody(candidateBody),
     gives: json(candidateAnswer),
-    handle: async ({ scope, attribute_id: attributeId, column, ...rest }) => {
+    handle: async (body) => viewOf(await attributes.candidate(askedOf(context, body))),
+  });
+  addRoute(server, {
+    method: "POST",
+    path: "/v1/vault/attributes/shares",
+    summary: "Signs the same, and lets it go to the coordinator for all Vaults to see.",
+    takes: fromBody(candidateBody),
+    gives: json(candidateAnswer),
+    handle: async (body) => viewOf(await attributes.share(askedOf(context, body))),
+  });
+  addRoute(server, {
+    method: "GET",
+    path: "/v1/vault/attributes/shares",
+    summary: "Lists what was let go, newest first, and what the coordinator said to it.",
+    takes: fromQuery(scopeQuery),
+    gives: json(sharesAnswer),
+    handle: async ({ scope }) => {
       const { record_scope_id: recordScope } = context.scope(scope).recordScope;
-      const { candidate, signed } = await attributes.candidate({
-        ...{ recordScope, column: column.normalize("NFC"), attributeId },
-        ...{ governance: context.governance(), ...rest },
-      });
-      const { genesis_digest: _network, ...said } = candidate;
-      return { ...said, signed: hex(signed) };
+      const shares = await attributes.shares(recordScope);
+      return {
+        shares: shares.map(({ column_name, attribute_id, first_epoch, last_epoch, ...rest }) => ({
+          ...{ column: column_name, attribute_id, window: { first_epoch, last_epoch } },
+          ...{ approved_ms: rest.approved_ms, ended_ms: rest.ended_ms, code: rest.code },
+        })),
+      };
     },
   });
   addRoute(server, {
@@ -137,6 +165,22 @@ export function addAttributesRoutes(server: FastifyInstance, context: VaultRoute
     bodyBytesMax: PROMOTION_BYTES_MAX,
     handle: async (body) => judge(context, body),
   });
+}
+
+function askedOf(
+  context: VaultRoutesContext,
+  { scope, attribute_id: attributeId, column, window, exception }: z.output<typeof candidateBody>,
+) {
+  const { record_scope_id: recordScope } = context.scope(scope).recordScope;
+  return {
+    ...{ recordScope, column: column.normalize("NFC"), attributeId, window, exception },
+    governance: context.governance(),
+  };
+}
+
+function viewOf({ candidate, signed }: Awaited<ReturnType<AttributesApi["candidate"]>>) {
+  const { genesis_digest: _network, ...said } = candidate;
+  return { ...said, signed: hex(signed) };
 }
 
 async function judge(

@@ -1,4 +1,9 @@
-import type { GovernanceState, LocalAttributeCandidate, VaultScopedJudgement } from "#protocol";
+import type {
+  ErrorCode,
+  GovernanceState,
+  LocalAttributeCandidate,
+  VaultScopedJudgement,
+} from "#protocol";
 
 import type { VaultContext } from "../vault-context.ts";
 import { makeCandidate, type CandidateAsked } from "./candidate.ts";
@@ -12,6 +17,15 @@ import {
   type PromotedColumn,
   type VaultScopedAsked,
 } from "./promote.ts";
+import {
+  endShare,
+  listShares,
+  shareCandidate,
+  waitingShares,
+  type Share,
+  type ShareReference,
+  type WaitingShare,
+} from "./share.ts";
 
 /** Columns that map to no canonical attribute. Each call is described at the function that it stands for. */
 export interface AttributesApi {
@@ -19,6 +33,15 @@ export interface AttributesApi {
   candidate(
     asked: CandidateAsked,
   ): Promise<{ readonly candidate: LocalAttributeCandidate; readonly signed: Uint8Array }>;
+  /** As `candidate`, and it is let go to the coordinator. */
+  share(
+    asked: CandidateAsked,
+  ): Promise<{ readonly candidate: LocalAttributeCandidate; readonly signed: Uint8Array }>;
+  shares(recordScope: string): Promise<readonly Share[]>;
+  /** Whether anything may wait for the coordinator; costs nothing. */
+  waiting(): boolean;
+  waitingShares(): Promise<readonly WaitingShare[]>;
+  endShare(reference: ShareReference, code: ErrorCode | null): Promise<void>;
   judgeVaultScoped(args: VaultScopedAsked): Promise<VaultScopedJudgement>;
   promote(args: VaultScopedAsked): Promise<VaultScopedJudgement>;
   retire(name: ColumnName): Promise<void>;
@@ -27,10 +50,26 @@ export interface AttributesApi {
 
 /** See {@link AttributesApi}. */
 export function attributesOf(context: VaultContext): AttributesApi {
+  // What an earlier process let go may still wait.
+  let mayWait = true;
   return {
     list: (recordScope, { epoch, semantics }) =>
       listPool(context, { recordScope, epochId: epoch.epochId, semantics }),
     candidate: (asked) => makeCandidate(context, asked),
+    share: async (asked) => {
+      const made = await shareCandidate(context, asked);
+      mayWait = true;
+      return made;
+    },
+    shares: (recordScope) => listShares(context, recordScope),
+    waiting: () => mayWait,
+    waitingShares: async () => {
+      mayWait = false;
+      const shares = await waitingShares(context);
+      if (shares.length > 0) mayWait = true;
+      return shares;
+    },
+    endShare: (reference, code) => endShare(context, reference, code),
     judgeVaultScoped: (args) => judgeColumn(context, args),
     promote: (args) => promoteColumn(context, args),
     retire: (name) => retireColumn(context, name),

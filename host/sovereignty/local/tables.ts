@@ -28,6 +28,19 @@ export interface LocalTables {
     /** COSE_Sign1 of a `local-attribute-candidate`. */
     signed: Uint8Array;
   };
+  /** A candidate that its operator lets go to the coordinator. */
+  local_share: {
+    record_scope: string;
+    column_name: string;
+    first_epoch: number;
+    last_epoch: number;
+    attribute_id: string;
+    approved_ms: number;
+    /** When the coordinator took or refused it; null while it waits. */
+    ended_ms: number | null;
+    /** Why it was refused; null when it was not. */
+    code: string | null;
+  };
   /** A column whose values the Vault keeps in its sealed batches, since it was first said; for good. */
   local_kept: {
     record_scope: string;
@@ -88,5 +101,17 @@ export function keptStatements({ blob, integer, text, strict }: SchemaWords): re
        digest ${blob} primary key, record_scope ${text} not null, column_name ${text} not null,
        definition ${blob} not null, promoted_ms ${integer} not null, retired_ms ${integer}) ${strict}`,
     `create index local_promoted_column on local_promoted (record_scope, column_name)`,
+  ];
+}
+
+/** Statements of schema version 6. */
+export function shareStatements({ integer, text, strict }: SchemaWords): readonly string[] {
+  return [
+    `create table local_share (
+       record_scope ${text} not null, column_name ${text} not null, first_epoch ${integer} not null,
+       last_epoch ${integer} not null, attribute_id ${text} not null,
+       approved_ms ${integer} not null, ended_ms ${integer}, code ${text},
+       primary key (record_scope, column_name, first_epoch, last_epoch)) ${strict}`,
+    `create index local_share_waiting on local_share (approved_ms) where ended_ms is null`,
   ];
 }

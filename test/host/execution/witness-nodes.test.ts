@@ -55,6 +55,7 @@ function coordinatorFor(actorId: string): Coordinator {
     },
     governance: () => Promise.resolve(governanceSnapshot(network, [])),
     evidence: () => Promise.resolve(),
+    candidate: () => Promise.resolve(),
     askWitnesses: async ({ askId, about, question, after, waitMs }) => {
       const actorIds = network.vaults
         .map((vault) => vault.actorId)

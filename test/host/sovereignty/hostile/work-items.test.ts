@@ -71,6 +71,7 @@ async function offered(signed: Uint8Array) {
       complete: () => Promise.resolve(),
       governance: () => Promise.resolve(new Uint8Array(0)),
       evidence: () => Promise.resolve(),
+      candidate: () => Promise.resolve(),
       askWitnesses: () => Promise.resolve([]),
       board: () => {
         throw new Error("expected no board");
