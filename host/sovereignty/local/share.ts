@@ -46,7 +46,7 @@ export async function shareCandidate(context: VaultContext, asked: CandidateAske
     const known = await trx
       .selectFrom("local_share")
       .select("code")
-      .where(({ and }) => and(reference))
+      .where((eb) => eb.and(reference))
       .executeTakeFirst();
     if (known !== undefined && known.code === null) return;
     const standing = { approved_ms: context.nowMs(), ended_ms: null, code: null };
@@ -104,7 +104,7 @@ export async function endShare(
     trx
       .updateTable("local_share")
       .set({ ended_ms: nowMs(), code })
-      .where(({ and }) => and(reference))
+      .where((eb) => eb.and(reference))
       .execute(),
   );
 }
