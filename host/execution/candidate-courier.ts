@@ -1,5 +1,7 @@
-import { ConflictError, SymphonyError } from "#protocol";
-import type { AttributesApi, ShareReference } from "../sovereignty/index.ts";
+import { setTimeout } from "node:timers/promises";
+
+import { ConflictError, SymphonyError, type ErrorCode } from "#protocol";
+import type { AttributesApi, WaitingShare } from "../sovereignty/index.ts";
 import type { Coordinator, NodeEvent } from "./node-loop.ts";
 
 /** How long it waits before it looks again, and before it tries again what could not be carried; milliseconds. */
@@ -27,7 +29,7 @@ export async function carryCandidates(context: CandidateCourierContext): Promise
       const isCarried = await carryAll(context);
       notBeforeMs = isCarried ? 0 : nowMs() + AGAIN_MS;
     }
-    await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
+    await pause(LOOK_MS, signal);
   }
 }
 
@@ -35,31 +37,36 @@ export async function carryCandidates(context: CandidateCourierContext): Promise
 export async function carryAll(
   context: Omit<CandidateCourierContext, "nowMs" | "signal">,
 ): Promise<boolean> {
-  const { attributes } = context;
-  for (;;) {
-    const shares = await attributes.waitingShares();
-    if (shares.length === 0) return true;
-    for (const { reference, signed } of shares) {
-      if (!(await carry(context, reference, signed))) return false;
+  try {
+    for (;;) {
+      const shares = await context.attributes.waitingShares();
+      if (shares.length === 0) return true;
+      for (const share of shares) await carry(context, share);
     }
+  } catch (error) {
+    if (!(error instanceof SymphonyError)) throw error;
+    context.report({ event: "work_failed", kind: "candidate", code: error.code });
+    return false;
   }
 }
 
 async function carry(
   { attributes, coordinator, report }: Omit<CandidateCourierContext, "nowMs" | "signal">,
-  reference: ShareReference,
-  signed: Uint8Array,
-): Promise<boolean> {
+  { reference, signed }: WaitingShare,
+): Promise<void> {
+  let code: ErrorCode | null = null;
   try {
     await coordinator.candidate(signed);
-    await attributes.endShare(reference, null);
-    return true;
   } catch (error) {
-    if (!(error instanceof SymphonyError)) throw error;
-    report({ event: "work_failed", kind: "candidate", code: error.code });
     // Whoever answers a call says what it thinks of it; all else may go better another time.
-    const isJudged = error instanceof ConflictError;
-    if (isJudged) await attributes.endShare(reference, error.code);
-    return isJudged;
+    if (!(error instanceof ConflictError)) throw error;
+    ({ code } = error);
+    report({ event: "work_failed", kind: "candidate", code });
   }
+  await attributes.endShare(reference, code);
+}
+
+/** Ends after `ms`, or once the signal aborts. */
+async function pause(ms: number, signal: AbortSignal): Promise<void> {
+  await setTimeout(ms, undefined, { signal }).catch(() => undefined);
 }

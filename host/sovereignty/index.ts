@@ -15,7 +15,7 @@ export { type ReleasedBatch, type SliceInputs } from "./custody/slice-inputs.ts"
 export { type Beginning, type SlicePlan } from "./tasks/execution.ts";
 export { type RoundReference } from "./tasks/dispatch.ts";
 export { type AttributesApi } from "./local/attributes-api.ts";
-export { type ShareReference } from "./local/share.ts";
+export { type ShareReference, type WaitingShare } from "./local/share.ts";
 export { type ConsentDecision } from "./consent/consent.ts";
 export { revocationReason, type AccessGrant } from "./access/grants.ts";
 export { GRANTS_PAGE_MAX, grantState, type GrantState } from "./access/list-grants.ts";
