@@ -79,7 +79,7 @@ export function addTaskRoutes(server: FastifyInstance, context: TaskRoutesContex
   addRoute(server, {
     method: "GET",
     path: "/v1/tasks/:id",
-    summary: "Says where a task stands.",
+    summary: "Says where a task stands, or the sub-task `ID.rN` of its round N.",
     takes: fromPath(taskPath),
     gives: json(taskViewSchema),
     handle: async ({ id }) => context.view(id),

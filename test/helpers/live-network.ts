@@ -12,9 +12,13 @@ import {
   runVault,
   vaultConfigSchema,
   type EnclaveLauncher,
-  type VaultClient,
 } from "../../host/index.ts";
-import { TaskClient, type SymphonyClient, type Task } from "../../host/client/index.ts";
+import {
+  TaskClient,
+  type SymphonyClient,
+  type Task,
+  type VaultClient,
+} from "../../host/client/index.ts";
 import { plainJson } from "../../host/http/index.ts";
 import type { TaskResult } from "../../protocol/index.ts";
 import { chooseIsolation } from "../../sim/demo/isolation.ts";

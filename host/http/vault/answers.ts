@@ -1,8 +1,6 @@
 import { taskClass, usageScope } from "#protocol";
 import { z } from "zod";
 
-import { grantState, revocationReason } from "../../sovereignty/index.ts";
-
 /** A list that nobody adds to. */
 function listOf<T>(item: z.ZodType<T>) {
   return z.array(item).readonly();
@@ -58,7 +56,8 @@ export const grantsAnswer = z.object({
       ...{ record_scope: textOrNull, usage_scope: usageScope.nullable() },
       ...{ not_before_ms: timeMs.nullable(), not_after_ms: timeMs.nullable() },
       ...{ created_ms: timeMs, revoked_ms: timeMs.nullable() },
-      ...{ revoked_reason: revocationReason.nullable(), state: grantState },
+      revoked_reason: textOrNull,
+      state: z.enum(["in_force", "not_yet", "ended", "revoked"]),
     }),
   ),
   next: textOrNull,
