@@ -1,8 +1,13 @@
+import { homedir } from "node:os";
+import path from "node:path";
+
 import { runImage } from "./cli/command.ts";
 import { reportError, type ImageIo } from "./cli/io.ts";
 
 const [, ...argv] = process.argv.slice(2);
 const io: ImageIo = {
+  repositoryRoot: path.dirname(import.meta.dirname),
+  home: homedir(),
   stdout: (text) => void process.stdout.write(text),
   stderr: (text) => void process.stderr.write(text),
   nowMs: Date.now,

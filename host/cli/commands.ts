@@ -166,7 +166,7 @@ const ELSEWHERE = [
   ["demo", "run four tasks on a simulated network and verify their evidence"],
   ["up", "start the simulated network that the demo left"],
   ["sim", "parts of the simulator on their own, such as its key service"],
-  ["image", "the enclave image: measure, inspect, compare, verify"],
+  ["image", "the enclave image: build, measure, inspect, compare, verify"],
 ] as const;
 
 /** The overview that \`symphony --help\` prints. */

@@ -1,3 +1,4 @@
+import { BUILD_HELP, runBuild } from "./build.ts";
 import { DIFF_HELP, runDiff } from "./diff.ts";
 import { INSPECT_HELP, runInspect } from "./inspect.ts";
 import { EXIT, UsageError, type ImageIo } from "./io.ts";
@@ -11,6 +12,7 @@ interface Command {
 }
 
 const COMMANDS: ReadonlyMap<string, Command> = new Map([
+  ["build", { run: runBuild, help: BUILD_HELP, summary: "make the enclave image of this source" }],
   ["measure", { run: runMeasure, help: MEASURE_HELP, summary: "the registers of an image" }],
   ["inspect", { run: runInspect, help: INSPECT_HELP, summary: "what an image is made of" }],
   ["diff", { run: runDiff, help: DIFF_HELP, summary: "which file of two images differs" }],

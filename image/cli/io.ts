@@ -1,7 +1,11 @@
 import { SymphonyError } from "#protocol";
 
-/** Where a command writes, and the time it goes by. */
+/** Where a command writes, and what it may ask of its surroundings. */
 export interface ImageIo {
+  /** The checkout. */
+  readonly repositoryRoot: string;
+  /** The user's home folder. */
+  readonly home: string;
   readonly stdout: (text: string) => void;
   readonly stderr: (text: string) => void;
   /** Unix milliseconds. */

@@ -21,6 +21,8 @@ async function image(...words: string[]) {
     stdout: (text: string): void => void (ran.stdout += text),
     stderr: (text: string): void => void (ran.stderr += text),
     nowMs: () => NOW,
+    repositoryRoot: folder.path,
+    home: folder.path,
   };
   const exit = await runImage(words, io).catch((error: unknown) =>
     reportError(error, io, words.includes("--json")),

@@ -1,0 +1,176 @@
+import { createHash } from "node:crypto";
+import { createReadStream } from "node:fs";
+import { mkdtemp, rename, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import path from "node:path";
+
+import type { EifMeasurement } from "#attestation";
+import { utf8 } from "#protocol";
+
+import { cpioOf, type Node } from "../archive/cpio.ts";
+import { imageFault } from "../archive/faults.ts";
+import type { ImageSigner } from "../eif/signature.ts";
+import { writeImage } from "../eif/writer.ts";
+import { fetchDebian, fetchNpm } from "./fetch.ts";
+import { readInputs, type ResolvedInputs } from "./inputs.ts";
+import { compilePrograms } from "./programs.ts";
+import { assembleFiles, readSources } from "./root-tree.ts";
+import { digestTree, provenance, softwareBill, type BuiltImage } from "./statements.ts";
+import { debianTar, npmTar, unpack } from "./unpack.ts";
+
+/** What to build, of what, and where to. */
+export interface BuildOptions {
+  /** The checkout. */
+  readonly root: string;
+  readonly out: string;
+  /** Where package files are kept between builds. */
+  readonly cache: string;
+  /** A development root to trust besides the built-in ones, DER; null for production. */
+  readonly anchor: Uint8Array | null;
+  readonly signer: ImageSigner | null;
+  readonly progress: (line: string) => void;
+}
+
+/** What was built. */
+export interface Build {
+  readonly measurement: EifMeasurement;
+  readonly sha256: string;
+  /** Least memory to give an enclave of this image, MiB. */
+  readonly memoryMib: number;
+  /** Files beside the image. */
+  readonly bill: string;
+  readonly provenance: string;
+}
+
+const MIB = 1024 * 1024;
+/** Of Node with a job in it: 90 MB at rest, OCR and a model on top of that. */
+const WORKING_MIB = 512;
+const MEMORY_STEP_MIB = 64;
+
+/**
+ * Builds the enclave image of the checkout: the same bytes for the same checkout, wherever and by whomever.
+ *
+ * Everything that goes in is pinned by digest or is our own source as it stands. Writes the image, its bill of
+ * materials and its provenance beside it. Needs npm, apt-get and dpkg-deb (for what the cache has not) and gcc; no
+ * root and no Docker.
+ *
+ * @throws {@link UnavailableError} TEE_IMAGE_INPUT_UNAVAILABLE
+ * @throws {@link VerificationError} TEE_IMAGE_INPUT_MISMATCH
+ * @throws {@link MalformedError} TEE_IMAGE_MALFORMED, SCHEMA_CONFIG_MALFORMED
+ */
+export async function buildImage(options: BuildOptions): Promise<Build> {
+  const resolved = await readInputs(options.root);
+  const folder = await mkdtemp(path.join(tmpdir(), "symphony-image-build-"));
+  try {
+    return await buildIn(folder, resolved, options);
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+}
+
+async function buildIn(
+  folder: string,
+  resolved: ResolvedInputs,
+  options: BuildOptions,
+): Promise<Build> {
+  const { root, out, anchor, signer, progress } = options;
+  const packages = await unpackAll(folder, resolved, options);
+  const sources = await readSources(root);
+  progress("compiling init and gate");
+  const programs = await compilePrograms(root, folder, resolved.inputs.programs);
+  const files = assembleFiles({ packages, sources, programs, anchor });
+  progress("writing the image");
+  const ramdisks = [cpioOf(files.boot), cpioOf(files.root)] as const;
+  const measurement = await writeImage(out, {
+    kernel: files.kernel,
+    cmdline: resolved.inputs.cmdline,
+    metadata: metadataOf(resolved),
+    ramdisks,
+    signer,
+  });
+  const built: BuiltImage = {
+    name: path.basename(out),
+    sha256: await digestFile(out),
+    measurement,
+    resolved,
+    anchor: anchor === null ? "aws" : "simulator",
+    sources: await digestTree(sources),
+  };
+  const unpacked = ramdisks.reduce((sum, { bytes }) => sum + bytes, 0);
+  return {
+    measurement,
+    sha256: built.sha256,
+    memoryMib: memoryFor(unpacked),
+    bill: await writeJson(`${out}.cdx.json`, softwareBill(built)),
+    provenance: await writeJson(`${out}.provenance.json`, provenance(built)),
+  };
+}
+
+async function unpackAll(
+  folder: string,
+  { inputs, npm }: ResolvedInputs,
+  { cache, progress }: BuildOptions,
+): Promise<ReadonlyMap<string, Node>> {
+  const found = new Map<string, Node>();
+  const add = async (
+    archive: AsyncIterable<Uint8Array>,
+    picks: Parameters<typeof unpack>[1],
+  ): Promise<void> => {
+    const part = await mkdtemp(path.join(folder, "package-"));
+    for (const [name, node] of await unpack(archive, picks, part)) {
+      if (found.has(name)) throw imageFault(name, "one file of that path", "two");
+      found.set(name, node);
+    }
+  };
+  // One after the other: they come over one network and go to one disk.
+  for (const input of inputs.debian) {
+    progress(`${input.name} ${input.version}`);
+    await add(debianTar(await fetchDebian(input, cache)), input.picks);
+  }
+  for (const input of npm) {
+    progress(`${input.name} ${input.version}`);
+    await add(npmTar(await fetchNpm(input, cache)), input.picks);
+  }
+  return found;
+}
+
+/**
+ * An image is unpacked into a file system of which half the memory is all there is, and stands in memory itself until
+ * then. A file that does not fit is cut without a word.
+ */
+function memoryFor(unpackedBytes: number): number {
+  const wanted = (2 * unpackedBytes) / MIB + WORKING_MIB;
+  return Math.ceil(wanted / MEMORY_STEP_MIB) * MEMORY_STEP_MIB;
+}
+
+/** As `nitro-cli describe-eif` shows it (aws-nitro-enclaves-image-format src/defs/mod.rs, EifIdentityInfo). */
+function metadataOf({ inputs, version }: ResolvedInputs): Uint8Array {
+  return utf8(
+    JSON.stringify({
+      ImageName: "symphony-enclave",
+      ImageVersion: version,
+      BuildMetadata: {
+        BuildTime: inputs.build_time,
+        BuildTool: "symphony image build",
+        BuildToolVersion: version,
+        OperatingSystem: "Debian GNU/Linux 12",
+        KernelVersion: inputs.kernel_version,
+      },
+      DockerInfo: {},
+    }),
+  );
+}
+
+async function digestFile(file: string): Promise<string> {
+  const hash = createHash("sha256");
+  for await (const chunk of createReadStream(file)) hash.update(chunk);
+  return hash.digest("hex");
+}
+
+/** Whole or not at all. @returns the path */
+async function writeJson(file: string, value: object): Promise<string> {
+  const partial = `${file}.${process.pid}.partial`;
+  await writeFile(partial, `${JSON.stringify(value, null, 2)}\n`);
+  await rename(partial, file);
+  return file;
+}

@@ -1,0 +1,100 @@
+import { execFile } from "node:child_process";
+import { createHash } from "node:crypto";
+import { createReadStream } from "node:fs";
+import { mkdir, mkdtemp, readdir, rename, rm, stat } from "node:fs/promises";
+import path from "node:path";
+import { promisify } from "node:util";
+
+import { UnavailableError, VerificationError } from "#protocol";
+
+import type { DebianInput, NpmInput } from "./inputs.ts";
+
+const FETCH_MS_MAX = 10 * 60_000;
+const run = promisify(execFile);
+
+/** A package file and what it must hash to. */
+interface Wanted {
+  readonly name: string;
+  /** Below the cache. */
+  readonly file: string;
+  readonly algorithm: "sha256" | "sha512";
+  readonly digest: Uint8Array;
+  /** Puts the file, alone, into the folder that it runs in. */
+  readonly command: readonly [program: string, ...args: string[]];
+}
+
+/**
+ * The package file of `input` in `cache`, fetched by npm if it is not there; its integrity is verified each time.
+ *
+ * @throws {@link UnavailableError} TEE_IMAGE_INPUT_UNAVAILABLE
+ * @throws {@link VerificationError} TEE_IMAGE_INPUT_MISMATCH
+ */
+export function fetchNpm({ name, version, integrity }: NpmInput, cache: string): Promise<string> {
+  return fetchFile(cache, {
+    name: `${name}@${version}`,
+    file: `${name.replace("/", "+")}-${version}.tgz`,
+    algorithm: "sha512",
+    digest: new Uint8Array(Buffer.from(integrity.slice("sha512-".length), "base64")),
+    command: ["npm", "pack", "--silent", "--ignore-scripts", `${name}@${version}`],
+  });
+}
+
+/** As {@link fetchNpm}, by apt-get; needs no root. */
+export function fetchDebian(
+  { name, version, sha256 }: DebianInput,
+  cache: string,
+): Promise<string> {
+  return fetchFile(cache, {
+    name: `${name}=${version}`,
+    file: `${name}_${version.replace(":", "%3a")}.deb`,
+    algorithm: "sha256",
+    digest: new Uint8Array(Buffer.from(sha256, "hex")),
+    command: ["apt-get", "download", "-qq", `${name}=${version}`],
+  });
+}
+
+async function fetchFile(cache: string, wanted: Wanted): Promise<string> {
+  const file = path.join(cache, wanted.file);
+  if (!(await exists(file))) await download(cache, file, wanted);
+  const digest = await digestOf(file, wanted.algorithm);
+  if (Buffer.compare(digest, wanted.digest) === 0) return file;
+  throw new VerificationError(
+    { code: "TEE_IMAGE_INPUT_MISMATCH", input: wanted.name },
+    `${wanted.name}, ${file}: expected ${wanted.algorithm} ${hexOf(wanted.digest)}, got ${hexOf(digest)}`,
+  );
+}
+
+/** Fetches into a folder of its own, so that a fetch that breaks off leaves nothing half in the cache. */
+async function download(cache: string, file: string, { name, command }: Wanted): Promise<void> {
+  await mkdir(cache, { recursive: true });
+  const folder = await mkdtemp(path.join(cache, "fetch-"));
+  try {
+    const [program, ...args] = command;
+    await run(program, args, { cwd: folder, timeout: FETCH_MS_MAX });
+    const [fetched, ...more] = await readdir(folder);
+    if (fetched === undefined || more.length > 0) throw new Error("expected one file");
+    await rename(path.join(folder, fetched), file);
+  } catch (cause) {
+    throw new UnavailableError(
+      { code: "TEE_IMAGE_INPUT_UNAVAILABLE", input: name },
+      `${name}: expected ${command.join(" ")} to fetch it, got a failure; put it into ${file} by hand`,
+      { cause },
+    );
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+}
+
+async function exists(file: string): Promise<boolean> {
+  return (await stat(file).catch(() => null))?.isFile() === true;
+}
+
+async function digestOf(file: string, algorithm: string): Promise<Buffer> {
+  const hash = createHash(algorithm);
+  for await (const chunk of createReadStream(file)) hash.update(chunk);
+  return hash.digest();
+}
+
+function hexOf(bytes: Uint8Array): string {
+  return Buffer.from(bytes).toString("hex");
+}

@@ -1,0 +1,264 @@
+import * as fs from "node:fs";
+import path from "node:path";
+
+import { afterAll, beforeAll, expect, test } from "vitest";
+
+import { buildImage } from "../../image/build/build.ts";
+import { runImage } from "../../image/cli/command.ts";
+import { reportError } from "../../image/cli/io.ts";
+import { readImage, readRamdisks } from "../../image/eif/reader.ts";
+import { SymphonyError } from "../../protocol/index.ts";
+import { createInsecureSimPlatform } from "../../sim/platform.ts";
+import { canBuild, makeCache, makeCheckout, type Programs } from "./checkout.ts";
+import { createImageFolder } from "./rig.ts";
+
+if (!canBuild) console.warn("image build: skipped, there is no gcc or no dpkg-deb here");
+
+const folder = createImageFolder();
+const at = (...names: string[]): string => path.join(folder.path, ...names);
+const cache = at("cache");
+let pins = { sha256: "", integrity: "" };
+let programs: Programs = { init: "0".repeat(64), gate: "0".repeat(64) };
+
+let built = { exit: 0, stdout: "", stderr: "" };
+
+afterAll(() => folder.remove());
+
+beforeAll(async () => {
+  if (!canBuild) return;
+  pins = makeCache(cache);
+  makeCheckout(at("one"), pins, programs);
+  // What this machine's compiler makes is told by the refusal of anything else.
+  for (const name of ["init", "gate"] as const) {
+    const { details } = await refusal(at("one"));
+    expect(details).toMatchObject({ input: name });
+    programs = { ...programs, [name]: details["sha256"] };
+    makeCheckout(at("one"), pins, programs);
+  }
+  built = await build(at("one"), at("one.eif"), "--anchor", "aws", "--json");
+});
+
+async function build(root: string, out: string, ...words: string[]) {
+  const ran = { stdout: "", stderr: "" };
+  const io = {
+    repositoryRoot: root,
+    home: at("home"),
+    nowMs: () => 0,
+    stdout: (text: string): void => void (ran.stdout += text),
+    stderr: (text: string): void => void (ran.stderr += text),
+  };
+  const args = ["--out", out, "--cache", cache, ...words];
+  const exit = await runImage(["build", ...args], io).catch((error: unknown) =>
+    reportError(error, io, false),
+  );
+  return { exit, ...ran };
+}
+
+async function refusal(root: string): Promise<SymphonyError> {
+  const options = { root, out: at("refused.eif"), cache, anchor: null, signer: null };
+  const error: unknown = await buildImage({ ...options, progress: () => undefined }).catch(
+    (thrown: unknown) => thrown,
+  );
+  if (error instanceof SymphonyError) return error;
+  throw error;
+}
+
+test.skipIf(!canBuild)(
+  "[RT-1] two builds in other folders, umasks, time zones and orders are the same bytes",
+  async () => {
+    const [one, two] = [at("one.eif"), at("elsewhere", "one.eif")];
+    expect(built).toMatchObject({ exit: 0, stderr: "" });
+    const [umask, zone] = [process.umask(0o077), process.env["TZ"]];
+    process.env["TZ"] = "Pacific/Kiritimati";
+    try {
+      makeCheckout(at("deep", "er", "two"), pins, programs);
+      fs.mkdirSync(at("elsewhere"));
+      const file = at("deep", "er", "two", "protocol", "index.ts");
+      fs.utimesSync(file, 1, 1);
+      fs.chmodSync(file, 0o700);
+      expect(await build(at("deep/er/two"), two, "--anchor", "aws")).toMatchObject({ exit: 0 });
+    } finally {
+      process.umask(umask);
+      if (zone === undefined) delete process.env["TZ"];
+      else process.env["TZ"] = zone;
+    }
+    for (const suffix of ["", ".cdx.json", ".provenance.json"]) {
+      const files = [one, two].map((file) => fs.readFileSync(`${file}${suffix}`, "latin1"));
+      expect(files[0]).toBe(files[1]);
+    }
+  },
+);
+
+test.skipIf(!canBuild)(
+  "holds exactly what was pinned and our sources, with fixed modes",
+  async () => {
+    const [boot, root] = await readRamdisks(await readImage(at("one.eif")));
+    const shown = (entries: typeof boot) =>
+      entries
+        ?.filter(({ kind }) => kind !== "folder")
+        .map(({ path: name, mode, target }) =>
+          [mode.toString(8), name, ...(target === null ? [] : [target])].join(" "),
+        );
+    expect(shown(boot)).toEqual(["600 dev/console", "755 init", "777 modules/link vmlinuz"]);
+    const lib = "rootfs/enclave/node_modules/@scope/lib";
+    expect(shown(root)).toEqual([
+      "644 rootfs/enclave/aggregation/index.ts",
+      "644 rootfs/enclave/attestation/index.ts",
+      "644 rootfs/enclave/enclave/index.ts",
+      "644 rootfs/enclave/enclave/workloads/parse.ts",
+      `644 ${lib}/index.js`,
+      `755 ${lib}/run`,
+      "644 rootfs/enclave/package-lock.json",
+      "644 rootfs/enclave/package.json",
+      "644 rootfs/enclave/protocol/index.ts",
+      "755 rootfs/sbin/gate",
+    ]);
+    expect(root?.map(({ path: name }) => name)).toEqual(
+      expect.arrayContaining(["rootfs/dev", "rootfs/proc"]),
+    );
+  },
+);
+
+test.skipIf(!canBuild)(
+  "[RT-1] production and simulator image differ in the trust anchor and nothing else",
+  async () => {
+    const { anchorPath } = createInsecureSimPlatform(at("platform"));
+    const made = await build(
+      at("one"),
+      at("sim.eif"),
+      "--anchor",
+      "simulator",
+      "--root",
+      anchorPath,
+    );
+    expect(made).toMatchObject({ exit: 0 });
+    const ran = { stdout: "" };
+    const io = { repositoryRoot: "", home: "", nowMs: () => 0, stderr: () => undefined };
+    const words = ["diff", at("one.eif"), at("sim.eif")];
+    await runImage(words, { ...io, stdout: (text) => void (ran.stdout += text) });
+    expect(ran.stdout).toBe(
+      "+ ramdisk 1  rootfs/enclave/anchor.der  (PCR0 PCR2)\nregisters that differ: PCR0, PCR2\n",
+    );
+  },
+);
+
+test.skipIf(!canBuild)(
+  "tells registers, digest and memory, and writes what stands beside it",
+  async () => {
+    const said = JSON.parse(built.stdout);
+    const { measurement } = await readImage(at("one.eif"));
+    expect(said).toMatchObject({ pcr0: measurement.pcr0, memory_mib: 576 });
+    const bill = JSON.parse(fs.readFileSync(said.bill_of_materials, "utf8"));
+    expect(bill.components).toMatchObject([
+      { purl: "pkg:deb/debian/kernel@1?arch=amd64", hashes: [{ content: pins.sha256 }] },
+      { purl: "pkg:npm/%40scope/lib@1.2.3", licenses: [{ expression: "MIT" }] },
+    ]);
+    const statement = JSON.parse(fs.readFileSync(said.provenance, "utf8"));
+    expect(statement.subject).toMatchObject([{ name: "one.eif", digest: { sha256: said.sha256 } }]);
+    expect(statement.predicate.buildDefinition.resolvedDependencies).toHaveLength(3);
+  },
+);
+
+test.skipIf(!canBuild)("[RT-1] one byte of any source is another image", async () => {
+  makeCheckout(at("changed"), pins, programs);
+  fs.appendFileSync(at("changed/enclave/workloads/parse.ts"), "\n");
+  await build(at("changed"), at("changed.eif"), "--anchor", "aws");
+  const [same, changed] = [await readImage(at("one.eif")), await readImage(at("changed.eif"))];
+  expect(changed.measurement.pcr2).not.toBe(same.measurement.pcr2);
+  expect(changed.measurement.pcr1).toBe(same.measurement.pcr1);
+});
+
+interface Damage {
+  readonly title: string;
+  readonly code: string;
+  readonly damage: (root: string) => void;
+}
+
+const edit = (root: string, name: string, from: string | RegExp, to: string): void => {
+  const file = path.join(root, name);
+  fs.writeFileSync(file, fs.readFileSync(file, "utf8").replace(from, to));
+};
+
+test.skipIf(!canBuild).for<Damage>([
+  {
+    title: "a Debian package is another",
+    code: "TEE_IMAGE_INPUT_MISMATCH",
+    damage: (root) =>
+      edit(root, "image/inputs.json", /"sha256":"./, `"sha256":"0`.replace("0", "f")),
+  },
+  {
+    title: "an npm package is not the lockfile's",
+    code: "TEE_IMAGE_INPUT_MISMATCH",
+    damage: (root) => edit(root, "package-lock.json", /sha512-.{8}/, "sha512-AAAAAAAA"),
+  },
+  {
+    title: "the lockfile has no such package",
+    code: "SCHEMA_CONFIG_MALFORMED",
+    damage: (root) => edit(root, "package-lock.json", "@scope/lib", "@scope/other"),
+  },
+  {
+    title: "init is compiled to other bytes",
+    code: "TEE_IMAGE_INPUT_MISMATCH",
+    damage: (root) => edit(root, "image/init/init.c", "return 0", "return 7"),
+  },
+  {
+    title: "the gate does not compile",
+    code: "TEE_IMAGE_INPUT_UNAVAILABLE",
+    damage: (root) => edit(root, "image/gate/nsm.c", "return 1", "return"),
+  },
+  {
+    title: "a glob finds nothing",
+    code: "TEE_IMAGE_MALFORMED",
+    damage: (root) => edit(root, "image/inputs.json", "package/run", "package/walk"),
+  },
+  {
+    title: "two files go to one path",
+    code: "TEE_IMAGE_MALFORMED",
+    damage: (root) => {
+      const lib = "rootfs/enclave/node_modules/@scope/lib/index.js";
+      const first = `{"include":["package/run"],"from":"package/run","to":"${lib}"}`;
+      const js = `{"include":["package/*.js"`;
+      edit(root, "image/inputs.json", `${js},"package/run"`, `${first},${js}`);
+    },
+  },
+  {
+    title: "a source is a link",
+    code: "TEE_IMAGE_MALFORMED",
+    damage: (root) => fs.symlinkSync("/etc/passwd", path.join(root, "enclave/passwd.ts")),
+  },
+  {
+    title: "the inputs have an unknown field",
+    code: "SCHEMA_CONFIG_MALFORMED",
+    damage: (root) => edit(root, "image/inputs.json", `"cmdline"`, `"more":1,"cmdline"`),
+  },
+])("builds nothing when $title", async ({ code, damage }) => {
+  makeCheckout(at("damaged"), pins, programs);
+  damage(at("damaged"));
+  expect(await refusal(at("damaged"))).toMatchObject({ code });
+  expect(fs.readdirSync(folder.path).filter((name) => name.startsWith("refused"))).toEqual([]);
+  fs.rmSync(at("damaged"), { recursive: true });
+});
+
+test.for([
+  { title: "no anchor", words: [], says: "--anchor: expected aws or simulator" },
+  { title: "another anchor", words: ["--anchor", "none"], says: "--anchor: expected aws" },
+  { title: "a simulator without a root", words: ["--anchor", "simulator"], says: "--root" },
+  { title: "a root for production", words: ["--anchor", "aws", "--root", "x"], says: "--root" },
+  {
+    title: "a key without a certificate",
+    words: ["--anchor", "aws", "--signing-key", "x"],
+    says: "expected both",
+  },
+])("exits 2 for $title", async ({ words, says }) => {
+  const ran = await build(at("one"), at("none.eif"), ...words);
+  expect([ran.exit, ran.stdout]).toEqual([2, ""]);
+  expect(ran.stderr).toContain(says);
+});
+
+test("a root that does not say that it is simulated is no simulator's", async () => {
+  const root = path.join(import.meta.dirname, "../../attestation/anchors");
+  const [der = ""] = fs.readdirSync(root).filter((name) => name.endsWith(".der"));
+  const words = ["--anchor", "simulator", "--root", path.join(root, der)];
+  const ran = await build(at("one"), at("none.eif"), ...words);
+  expect(ran).toMatchObject({ exit: 1, stderr: expect.stringContaining("TEE_PLATFORM_REFUSED") });
+});
