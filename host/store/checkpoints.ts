@@ -23,6 +23,7 @@ export class Checkpoints {
   #running: Promise<void> | undefined;
   #settle: () => void = () => undefined;
   #paused = 0;
+  #isClosing = false;
   /** Pages that the last checkpoint left, for somebody who reads. */
   #left = 0;
 
@@ -55,6 +56,7 @@ export class Checkpoints {
   /** Begins no other, and waits for the thread to have done the one that runs, to have closed the file and to have ended. */
   async close(): Promise<void> {
     this.#paused += 1;
+    this.#isClosing = true;
     const thread = this.#thread;
     if (thread === undefined) return;
     thread.ref();
@@ -72,7 +74,8 @@ export class Checkpoints {
       this.#settle = resolve;
       thread.postMessage("checkpoint");
     });
-    thread.unref();
+    // Whoever closes waits for it to end, and may be all that keeps the process.
+    if (!this.#isClosing) thread.unref();
     this.#running = undefined;
     this.#left = this.#waiting();
   }

@@ -19,8 +19,8 @@ interface Waiting {
 }
 
 /**
- * Builds the batches of one ingest. The calling thread builds those of a small source. Past that, threads of their own
- * do, and all of them from then on: more rows take no more memory.
+ * Builds the batches of one ingest. The calling thread builds those of a small source. Past that, all threads are
+ * started at once, so that more rows take no more memory; until one is ready the calling thread goes on.
  */
 export class BuildPool {
   readonly #plan: BuildPlan;
@@ -29,11 +29,11 @@ export class BuildPool {
   #own: BatchBuild | undefined;
   #ownRows = 0;
 
-  /** @param threadsMax - Threads beside the calling one; as many as the machine has processors when absent. */
-  constructor(plan: BuildPlan, threadsMax: number = os.availableParallelism()) {
+  constructor(plan: BuildPlan) {
     this.#plan = plan;
     this.#own = new BatchBuild(plan);
-    this.#threadsMax = Math.min(threadsMax, THREADS_MAX);
+    // One processor is for the calling thread, which reads, writes and publishes.
+    this.#threadsMax = Math.min(Math.max(1, os.availableParallelism() - 1), THREADS_MAX);
   }
 
   /** Jobs that are worth being under way at once. */
@@ -44,17 +44,21 @@ export class BuildPool {
   /** @throws UnavailableError INTERNAL_UNEXPECTED when the thread ended before its job. */
   async build(job: BuildJob): Promise<BuildResult> {
     if (this.#ownRows >= OWN_ROWS) this.#start();
-    this.#ownRows += job.content.rows;
-    if (this.#own !== undefined) return this.#own.build(job);
-    const [first, ...others] = this.#threads;
-    assert(first !== undefined);
+    const [first, ...others] = this.#threads.filter(({ isStarting }) => !isStarting);
+    if (first === undefined) return this.#buildHere(job);
+    this.#own = undefined;
     const least = others.reduce((best, each) => (each.waiting < best.waiting ? each : best), first);
     return await least.build(job);
   }
 
+  #buildHere(job: BuildJob): BuildResult {
+    assert(this.#own !== undefined, "a thread that was ready is ready or has ended");
+    this.#ownRows += job.content.rows;
+    return this.#own.build(job);
+  }
+
   #start(): void {
-    if (this.#own === undefined || this.#threadsMax === 0) return;
-    this.#own = undefined;
+    if (this.#threads.length > 0) return;
     this.#threads = Array.from({ length: this.#threadsMax }, () => new BuildThread(this.#plan));
   }
 
@@ -69,13 +73,22 @@ class BuildThread {
   readonly #worker: Worker;
   readonly #waiting: Waiting[] = [];
   #ended: Error | undefined;
+  #isReady = false;
 
   constructor(plan: BuildPlan) {
     const script = new URL("./build-worker.ts", import.meta.url);
     this.#worker = new Worker(script, { workerData: plan, resourceLimits: HEAP });
-    this.#worker.on("message", (result: BuildResult) => this.#waiting.shift()?.resolve(result));
+    this.#worker.once("message", () => {
+      this.#isReady = true;
+      this.#worker.on("message", (result: BuildResult) => this.#waiting.shift()?.resolve(result));
+    });
     this.#worker.on("error", (cause: unknown) => this.#end(cause));
     this.#worker.on("exit", () => this.#end(undefined));
+  }
+
+  /** Neither ready nor ended: one that has ended says so to the job that it is given. */
+  get isStarting(): boolean {
+    return !this.#isReady && this.#ended === undefined;
   }
 
   get waiting(): number {

@@ -1,4 +1,5 @@
-// A thread of an ingest, started by build-pool.ts: builds the batches that it is sent, one after the other.
+// A thread of an ingest, started by build-pool.ts: says that it is ready, then builds the batches that it is sent, one
+// after the other.
 import { parentPort, workerData } from "node:worker_threads";
 
 import { BatchBuild, type BuildJob, type BuildPlan } from "./batch-build.ts";
@@ -17,3 +18,4 @@ port.on("message", (job: BuildJob) => {
     large.map(({ buffer }) => buffer),
   );
 });
+port.postMessage("ready");

@@ -1,3 +1,4 @@
+import { spawnSync } from "node:child_process";
 import * as fs from "node:fs";
 import os from "node:os";
 import path from "node:path";
@@ -75,6 +76,26 @@ test("[PL-7] a closed one has ended its thread, which had done its work, and sta
   expect(alive()).toEqual(before);
   expect(pagesWaiting(writer)).toBeGreaterThan(1_200);
   writer.close();
+});
+
+test("[PL-7] a process that has nothing else to do stays until its log is moved and closed", () => {
+  const { file, writer } = newWriter();
+  writer.close();
+  const code = path.join(import.meta.dirname, "../../../host/store/checkpoints.ts");
+  const script = `
+    import { DatabaseSync } from "node:sqlite";
+    import { Checkpoints } from ${JSON.stringify(code)};
+    const writer = new DatabaseSync(${JSON.stringify(file)});
+    const checkpoints = new Checkpoints(${JSON.stringify(file)}, writer);
+    writer.prepare("INSERT INTO item VALUES (zeroblob(${LARGE_BYTES}))").run();
+    checkpoints.committed();
+    await checkpoints.close();
+    console.log("closed");`;
+  const started = path.join(folder, "closing.mjs");
+  fs.writeFileSync(started, script);
+  const words = ["--no-warnings", started];
+  const { status, stdout, stderr } = spawnSync(process.execPath, words, { encoding: "utf8" });
+  expect({ status, stdout, stderr }).toEqual({ status: 0, stdout: "closed\n", stderr: "" });
 });
 
 test("what a reader needs waits, and does not make every commit begin anew", async () => {

@@ -5,6 +5,7 @@ import path from "node:path";
 import { expect, test } from "vitest";
 
 import { BatchBuild } from "../../../../host/sovereignty/records/batch-build.ts";
+import { BuildPool } from "../../../../host/sovereignty/records/build-pool.ts";
 import { CsvCutter } from "../../../../host/sovereignty/records/csv-cut.ts";
 import { layoutOf } from "../../../../host/sovereignty/records/layout.ts";
 import { IDENTITY_MAPPING } from "../../../../host/sovereignty/records/mapping.ts";
@@ -57,7 +58,7 @@ test("[DS-1] CSV that breaks off ends an ingest that leaves rows out, and nothin
   expect((await fixture.vault.records.runs()).open).toEqual([]);
 });
 
-test("[DS-1] what a thread answers of a broken stretch is plain data, and its next batch is whole", async () => {
+async function newPlan() {
   const layout = layoutOf(targetOf(await newFixture(), "customers"));
   const columns = CUSTOMER_HEADER.split(",");
   const csv = {
@@ -66,19 +67,28 @@ test("[DS-1] what a thread answers of a broken stretch is plain data, and its ne
     mapping: IDENTITY_MAPPING,
   } as const;
   const subjectKey = createSecretKey(new Uint8Array(32));
-  const build = new BatchBuild({ layout, names: columns, subjectKey, csv });
+  return { layout, names: columns, subjectKey, csv };
+}
+
+function jobOf(rows: string) {
+  const cutter = new CsvCutter({ skipsBlank: false });
+  cutter.push(utf8(rows));
+  const content = cutter.cut({ rowsMax: Infinity, endMin: Infinity }) ?? cutter.rest();
+  if (content === undefined) throw new Error("expected a stretch");
+  return {
+    content,
+    salts: new Uint8Array(content.rows * 16),
+    batchId: new Uint8Array(16),
+    dataKey: new Uint8Array(32).fill(1),
+    createdMs: 0,
+  };
+}
+
+test("[DS-1] what a thread answers of a broken stretch is plain data, and its next batch is whole", async () => {
+  const build = new BatchBuild(await newPlan());
   const built = (text: string) => {
-    const cutter = new CsvCutter({ skipsBlank: false });
-    cutter.push(utf8(text));
-    const content = cutter.cut({ rowsMax: Infinity, endMin: Infinity }) ?? cutter.rest();
-    if (content === undefined) throw new Error("expected a stretch");
-    const result = build.build({
-      content,
-      salts: new Uint8Array(content.rows * 16),
-      batchId: new Uint8Array(16),
-      dataKey: new Uint8Array(32).fill(1),
-      createdMs: 0,
-    });
+    const { content, ...job } = jobOf(text);
+    const result = build.build({ content, ...job });
     expect(content.bytes.every((byte) => byte === 0)).toBe(true);
     return result;
   };
@@ -91,4 +101,30 @@ test("[DS-1] what a thread answers of a broken stretch is plain data, and its ne
     failure: { class: "malformed", code: "SCHEMA_ROW_MALFORMED", details: { line: 5, column: 2 } },
   });
   expect(built(rows)).toMatchObject({ batch: { recordCount: 3 }, faults: [], failure: null });
+});
+
+test("[DS-1] threads take over from the calling one, and build the same batch", async () => {
+  const pool = new BuildPool(await newPlan());
+  const [, ...rows] = customerCsv(10_000).split("\n");
+  try {
+    const few = rows.slice(0, 5).join("\n");
+    const here = await pool.build(jobOf(few));
+    expect(here).toMatchObject({ batch: { recordCount: 5 }, failure: null });
+    expect((await pool.build(jobOf(rows.join("\n")))).batch?.recordCount).toBe(10_000);
+    let last = here;
+    for (let isHere = true; isHere;) {
+      const job = jobOf(few);
+      last = await pool.build(job);
+      // What goes to another thread is there, and here no more.
+      isHere = job.content.bytes.length > 0;
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    expect(last).toEqual(here);
+  } finally {
+    await pool.close();
+  }
+  await expect(pool.build(jobOf(`${rows[0]}\n`))).rejects.toMatchObject({
+    class: "unavailable",
+    code: "INTERNAL_UNEXPECTED",
+  });
 });
