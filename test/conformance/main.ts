@@ -3,6 +3,7 @@ import path from "node:path";
 import { parseArgs } from "node:util";
 
 import { readCatalogue, type Requirement } from "./catalogue.ts";
+import { isAtDoor } from "./doors.ts";
 import { cacheKey, faultOf, readMutants, VerdictCache, type Mutant } from "./mutants.ts";
 import { parseReport, runVitest, type RunReport } from "./results.ts";
 import { describeMutant, runMutants, type MutantRunResult } from "./run-mutants.ts";
@@ -182,7 +183,11 @@ async function conformance(catalogue: readonly Requirement[], options: Options):
     .map(({ mutant }) => `${describeMutant(mutant)}: survived`);
   const all = [...faultsOfTests(report, known), ...faults, ...run.faults, ...survivors];
   const shown = catalogue.filter(({ id }) => options.ids.length === 0 || options.ids.includes(id));
-  print(rowsOf(shown, report, judged), all, options.json);
+  print(
+    rowsOf(shown, report, judged, (file) => isAtDoor(file, ROOT)),
+    all,
+    options.json,
+  );
   return all.length === 0 ? 0 : 1;
 }
 

@@ -19,9 +19,6 @@ export interface Row {
   readonly atDoor: boolean;
 }
 
-/** Folders of tests that go through a running listener or the command line. */
-export const DOOR_FOLDERS = ["test/e2e/", "test/host/cli/", "test/host/client/", "test/host/http/"];
-
 /** A mutant with its verdict, if it has one for the tree as it is. */
 export interface JudgedMutant {
   readonly mutant: Mutant;
@@ -33,6 +30,7 @@ export function rowsOf(
   catalogue: readonly Requirement[],
   { tests }: RunReport,
   judged: readonly JudgedMutant[],
+  isAtDoor: (file: string) => boolean,
 ): Row[] {
   return catalogue.map(({ id, part }) => {
     const named = tests.filter(({ ids, status }) => ids.includes(id) && status !== "skipped");
@@ -54,7 +52,7 @@ export function rowsOf(
       unchecked: mine.filter(({ verdict }) => verdict === undefined).length,
       passed,
       proven: passed && provenBy.length > 0,
-      atDoor: passing.some(({ file }) => DOOR_FOLDERS.some((folder) => file.startsWith(folder))),
+      atDoor: passing.some(({ file }) => isAtDoor(file)),
     };
   });
 }

@@ -299,6 +299,27 @@ describe("a registry over HTTP and the command line", () => {
     expect(err).toContain("attribute customer/customer.age: expected a higher class and cost");
   });
 
+  test("[CA-1] an attribute is one entry of one registered domain, and says all that it is known by", async () => {
+    const { semantics } = await live.client.governance(live.network.genesisDigest);
+    const [age] = semantics.attributes.filter((each) => each.attribute_id === "customer.age");
+    if (age === undefined) throw new Error("expected an age");
+    const { effective_from: _from, deprecated_from: _until, retired_from: _end, ...rest } = age;
+    const renamed = { attribute_id: "receipt.shoe", domain_id: "receipt", status: "proposed" };
+    const plain = { ...written(rest), ...renamed };
+    const planned = async (attributes: readonly object[]) => {
+      const content = documentOf({ semantic_version: "semantics-9", attributes });
+      const exit = await symphony("registry", "plan", content);
+      return exit === EXIT.ok ? out : err;
+    };
+    expect(await planned([plain])).toContain("+ attribute receipt/receipt.shoe (proposed)");
+    expect(await planned([{ ...plain, domain_id: "shoes" }])).toContain("shoes");
+    expect(err).toContain("DERIVATION_REGISTRY_INVALID");
+    expect(await planned([plain, plain])).toContain("receipt.shoe");
+    expect(await planned([plain, plain])).toContain("DERIVATION_REGISTRY_INVALID");
+    const { attribute_id: _name, ...nameless } = plain;
+    expect(await planned([nameless])).toContain("attribute_id: expected");
+  });
+
   test.for([
     { title: "no JSON", content: "{,}", expected: "line 1 column 2: expected YAML or JSON" },
     {

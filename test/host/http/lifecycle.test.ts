@@ -335,14 +335,17 @@ async function challengeOf(taskId: string): Promise<Uint8Array> {
   );
 }
 
-test("[EP-3][EP-4][GS-2] a task keeps the epoch it was taken in, and each of its rounds gets that of its dispatch", async () => {
+test("[EP-3][EP-4][EP-5][GS-2] a task keeps the epoch it was taken in, and each of its rounds gets that of its dispatch", async () => {
   const { task_id: taskId, epoch_id: before } = await client.submit(TASKS.train);
   const asked = await askedOf(live, taskId);
+  const { epoch_id: _, ...meant } = await client.dryRun(TASKS.query);
   await governed({ type: "epoch_boundary_requested", reason: "a boundary" });
   await expect
     .poll(async () => (await client.coordinator.governanceState()).epoch.epoch_id)
     .toBe(before + 1);
   await live.cosign();
+  // What a request means and takes is no matter of the epoch, and what was asked in one is answered in the next.
+  expect(await client.dryRun(TASKS.query)).toEqual({ ...meant, epoch_id: before + 1 });
   await answerAll(live, asked);
   await reached(live, `${taskId}.r0`, "dispatched");
   expect(await client.status(taskId)).toMatchObject({ epoch_id: before, state: "dispatched" });
