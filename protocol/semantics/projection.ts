@@ -1,6 +1,7 @@
 import type { DerivationRule, QueryAttribute, SourceReference } from "./derivation-rule.ts";
 import { RefusedError } from "../errors.ts";
 import type { UsageScope } from "../fields.ts";
+import type { AttributeComposition } from "../task-envelope.ts";
 import { coarsen, type QueryGranularity, type ValueType } from "./granularity.ts";
 import type { Policy } from "../governance/policy.ts";
 import { registryIndex, type RegistryIndex } from "./registry-index.ts";
@@ -14,6 +15,8 @@ export interface ResolutionContext {
   readonly scope: RecordScope;
   readonly actorId: string;
   readonly usageScope: UsageScope;
+  /** How the request composes its operands. */
+  readonly operator: AttributeComposition["operator"];
   /** What the request's only Vault lets be asked of its own columns. */
   readonly vaultAttributes: readonly VaultAttribute[];
 }
@@ -44,7 +47,7 @@ export interface Projection {
  * query attribute of it. The names of a Vault's own columns are no others' (LA-3).
  *
  * @throws {@link RefusedError} DERIVATION_UNRESOLVED, with `candidates`, when it is unknown, ambiguous or not to be
- * used for this purpose by this actor; COMPOSITION_INVALID across domains.
+ * used for this purpose by this actor; COMPOSITION_INVALID across domains, and for JOIN across record scopes.
  */
 export function resolveProjection(context: ResolutionContext, name: string): Projection {
   const [own, ...others] = context.vaultAttributes.filter(({ local_id: id }) => id === name);
@@ -254,7 +257,10 @@ function resolveSource(
   return attribute;
 }
 
-function hasColumn(scope: RecordScope, { domain_id, attribute_id }: SourceReference): boolean {
+function hasColumn(
+  scope: RecordScope,
+  { domain_id, attribute_id }: Pick<SourceReference, "domain_id" | "attribute_id">,
+): boolean {
   if (domain_id === scope.domain_id) return scope.attribute_ids.includes(attribute_id);
   return scope.foreign_attributes.some(
     (each) => each.domain_id === domain_id && each.attribute_id === attribute_id,
@@ -276,16 +282,31 @@ export function isAllowedAcross(
   return claimed === "allowed" && domain.cross_domain === "allowed";
 }
 
+/** JOIN says that an attribute is of another record scope: a request reads one. */
 function unresolvedAttribute(
-  { semantics, scope }: ResolutionContext,
+  { semantics, scope, operator }: ResolutionContext,
   name: string,
   candidates: readonly CanonicalAttribute[],
 ): RefusedError {
+  const holds = (other: RecordScope): boolean => candidates.some((each) => hasColumn(other, each));
+  if (operator === "JOIN" && !holds(scope)) {
+    const others = semantics.record_scopes.filter(holds).map((other) => other.record_scope_id);
+    if (others.length > 0) return acrossScopes(name, scope, others.sort());
+  }
   const successors = registryIndex(semantics).successors.get(name) ?? [];
   return unresolved(
     `attribute ${name}`,
     `one active attribute of record scope ${scope.record_scope_id}`,
     [...candidates, ...successors].map(canonicalName),
+  );
+}
+
+function acrossScopes(id: string, scope: RecordScope, others: readonly string[]): RefusedError {
+  const { record_scope_id: own } = scope;
+  return new RefusedError(
+    { code: "COMPOSITION_INVALID", attribute: id, record_scope: own, candidates: [...others] },
+    `attribute ${id}: expected one of record scope ${own}, whose records a JOIN links, ` +
+      `got one of ${others.join(", ")}`,
   );
 }
 

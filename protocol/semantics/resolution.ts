@@ -186,7 +186,12 @@ function contextOf(
   resolveDomain({ semantics, policy }, scope.domain_id);
   const { actor_id: actorId, usage_scope: usageScope } = request;
   const vaultAttributes = ownAttributes(request, scope);
-  return { semantics, policy, scope, actorId, usageScope, vaultAttributes };
+  const operator = operatorOf(request.parameters);
+  return { semantics, policy, scope, actorId, usageScope, operator, vaultAttributes };
+}
+
+function operatorOf(parameters: TaskParameters): AttributeComposition["operator"] {
+  return parameters.task_class === "query" ? parameters.predicate.operator : "FILTER";
 }
 
 /** The definitions that mean something here: of this record scope, by the one Vault that is asked. */

@@ -251,6 +251,44 @@ test("[AC-1] JOIN takes two operands or more", async () => {
   });
 });
 
+test("[AC-1] JOIN over two record scopes is refused, and says which scope has the attribute", async () => {
+  const [first] = OPERANDS;
+  if (first === undefined) throw new Error("an operand");
+  const [customers] = state.semantics.record_scopes;
+  if (customers === undefined) throw new Error("a record scope");
+  const visits = {
+    ...customers,
+    record_scope_id: "visits",
+    attribute_ids: ["customer.id", "customer.visits"],
+    link_attribute_id: null,
+  };
+  const age = state.semantics.attributes.find((each) => each.attribute_id === "customer.age");
+  if (age === undefined) throw new Error("an attribute");
+  const attributes = [
+    ...state.semantics.attributes,
+    { ...age, attribute_id: "customer.visits" },
+    { ...age, attribute_id: "customer.nowhere" },
+  ];
+  const record_scopes = [...state.semantics.record_scopes, visits];
+  const semantics = { ...state.semantics, attributes, record_scopes };
+  const refusal = async (operator: "AND" | "JOIN", attribute: string) => {
+    const asked = await asking({
+      operator,
+      operands: [first, { attribute, op: "eq", value: 3 }],
+    });
+    return () => resolveRequest(asked, { ...state, semantics });
+  };
+  expect(await refusal("JOIN", "customer.visits")).toThrow(
+    expect.objectContaining({
+      ...{ code: "COMPOSITION_INVALID", class: "refused" },
+      details: expect.objectContaining({ record_scope: "customers", candidates: ["visits"] }),
+    }),
+  );
+  const unresolved = expect.objectContaining({ code: "DERIVATION_UNRESOLVED" });
+  expect(await refusal("JOIN", "customer.nowhere")).toThrow(unresolved);
+  expect(await refusal("AND", "customer.visits")).toThrow(unresolved);
+});
+
 test("[AP-3] features and label of training compose over their registered ranges", async () => {
   const feature = { mean_micro: 0, scale_micro: 1, min_micro: 0, max_micro: 1 };
   const train: TaskParameters = {
