@@ -177,6 +177,55 @@ test("[LA-2] the coordinator takes a Vault's own candidate of a window that has 
   });
 });
 
+/** What `symphony submit --dry-run` says of a query of one name, that of a Vault's own column. */
+async function drySubmit(vault_ids: readonly string[], vault_attributes: readonly object[]) {
+  const file = path.join(folder, "request.json");
+  const operands = [{ attribute: LOCAL_ID, op: "eq", value: 1 }];
+  const request = {
+    ...{ record_scope: "customers", usage_scope: "marketing", vault_ids, vault_attributes },
+    parameters: {
+      task_class: "query",
+      predicate: { operator: "AND", operands },
+      audience_cap: 100,
+    },
+    epsilon_micro: 1_000_000,
+  };
+  fs.writeFileSync(file, JSON.stringify(request));
+  return await symphony("submit", file, "--dry-run", "--dir", folder);
+}
+
+const LOCAL_ID = `local-${"7e".repeat(20)}`;
+const OWN = {
+  ...{ vault_id: "vault-1", record_scope: "customers", domain_id: "customer", local_id: LOCAL_ID },
+  ...{ type: "text", scale: 0, range: null, privacy_class: 4, allowed_usage_scope: "vault_local" },
+  derivation_rule: {
+    ...{ rule_id: LOCAL_ID, semantic_version: "semantics-1", output_type: "integer" },
+    source_attributes: [
+      {
+        ...{ domain_id: "customer", attribute_id: LOCAL_ID },
+        ...{ cross_domain_policy: null, mediation_authority: null },
+      },
+    ],
+    ...{ transform_type: "boolean", transform_params: { test: "present" }, output_scale: 0 },
+    ...{ output_range: { min: 0, max: 1 }, privacy_impact_epsilon_micro: 300_000 },
+  },
+  query_granularity: exactGranularity("integer"),
+};
+
+test("[LA-3] the coordinator takes a Vault's own column in a task of that Vault alone", async () => {
+  const alone = await drySubmit(["vault-1"], [OWN]);
+  expect(alone).toMatchObject({ exit: 0 });
+  expect(alone.out).toContain(`${LOCAL_ID}: 300000 micro-epsilon, by rule ${LOCAL_ID}`);
+  for (const vaults of [["vault-2"], ["vault-1", "vault-2"]]) {
+    const unknown = await drySubmit(vaults, []);
+    expect(unknown).toMatchObject({ exit: 1, out: expect.stringContaining("UNRESOLVED") });
+    expect(await drySubmit(vaults, [OWN])).toEqual(unknown);
+  }
+  const rule = { ...OWN.derivation_rule, transform_type: "passthrough", transform_params: {} };
+  const raw = await drySubmit(["vault-1"], [{ ...OWN, derivation_rule: rule }]);
+  expect(raw.out).toContain("semantics: DERIVATION_REGISTRY_INVALID");
+});
+
 test("[LA-2] a candidate that the coordinator refuses is not sent again until its operator says so", async () => {
   const reference = { record_scope: "customers", column_name: "a", first_epoch: 0, last_epoch: 4 };
   const ended: (ErrorCode | null)[] = [];
