@@ -141,7 +141,7 @@ async function yearsOf({ vault }: Fixture, subject: string): Promise<unknown[]> 
   for await (const line of vault.custody.exportSubject(subject)) {
     if (line.type === "record") years.push(recordLine.parse(line).attributes["years"]);
   }
-  return years.toSorted();
+  return years.toSorted((a, b) => (String(a) < String(b) ? -1 : 1));
 }
 
 test("[LA-3] a kept column is promoted and asked of in its own Vault, which releases a noised result", async () => {
