@@ -9,6 +9,7 @@ import {
 } from "./amounts.ts";
 import { countAbove, countMarked, lowsOf, ones, type PageMembers } from "./page-members.ts";
 import { Pages, type HeldPages, type Undo } from "./pages.ts";
+import type { PageBits, RuleChange } from "./scope-rules.ts";
 import { PAGE_ORDINALS, type SubjectSet } from "./subject-set.ts";
 
 /** Where amounts of one page are put together, for as long as they are looked at: one place for all balances. */
@@ -16,8 +17,8 @@ const CONSUMED = new Float64Array(PAGE_ORDINALS);
 const RESERVED = new Float64Array(PAGE_ORDINALS);
 const NOBODY = new Uint16Array(PAGE_ORDINALS / 16);
 
-/** A bit for each ordinal of a page whose budget is frozen: bit 0 of word 0 is the first ordinal's. */
-export type FrozenMembers = Uint16Array<ArrayBuffer>;
+/** A bit for each ordinal of a page whose budget is frozen. */
+export type FrozenMembers = PageBits;
 
 /** How the balances of a set of subjects and of their record scope change, micro-epsilon. */
 export interface Change {
@@ -95,8 +96,9 @@ export class Balances {
   readonly #scratch: readonly [consumed: PageAmounts, reserved: PageAmounts];
 
   constructor(rules: PageRules = PAGE_RULES) {
-    this.#consumed = new Amounts(() => this.#floorMicro, rules);
-    this.#reserved = new Amounts(() => 0, rules);
+    const frozen = (page: number) => this.#frozen.read(page);
+    this.#consumed = new Amounts(() => this.#floorMicro, frozen, rules);
+    this.#reserved = new Amounts(() => 0, frozen, rules);
     this.#frozen = new Pages(() => new Uint16Array(rules.ordinals / 16));
     this.#scratch = [CONSUMED.subarray(0, rules.ordinals), RESERVED.subarray(0, rules.ordinals)];
   }
@@ -188,13 +190,11 @@ export class Balances {
   replenish(epsilonMicro: number): Undo {
     // A frozen subject of a page that is not there yet keeps what was written off.
     if (this.#floorMicro > 0) for (const page of this.#frozen.numbers()) this.#consumed.make(page);
-    const lowered = (amount: number): number => Math.max(0, amount - epsilonMicro);
-    return this.#rewrite({
-      subject: (amount, frozen) => (frozen ? amount : lowered(amount)),
-      floorMicro: lowered(this.#floorMicro),
-      recordFloorMicro: lowered(this.#recordFloorMicro),
-      record: lowered,
-    });
+    const undo = this.#rule({ lower: epsilonMicro, raise: 0 }, { lower: epsilonMicro, raise: 0 });
+    // Nobody has more than before.
+    this.#exact.clear();
+    this.#summaries.clear();
+    return undo;
   }
 
   /**
@@ -206,22 +206,23 @@ export class Balances {
   writeOff(epsilonMicro: number, recordScopeMicro: number): Undo {
     const raised = epsilonMicro + recordScopeMicro;
     this.#raiseCeiling(raised);
-    const undo = this.#rewrite({
-      subject: (amount) => Math.max(amount, epsilonMicro),
-      floorMicro: Math.max(this.#floorMicro, epsilonMicro),
-      recordFloorMicro: Math.max(this.#recordFloorMicro, recordScopeMicro),
-      record: (amount) => Math.max(amount, recordScopeMicro),
-    });
-    return () => {
+    const undo = this.#rule(
+      { lower: 0, raise: epsilonMicro },
+      { lower: 0, raise: recordScopeMicro },
+    );
+    this.#forgetDerived();
+    const takeBack = (): void => {
       this.#ceilingMicro -= raised;
       undo();
     };
+    return Object.assign(takeBack, { kept: undo.kept });
   }
 
   freeze(subjects: SubjectSet, frozen: boolean): Undo {
     const pages = subjects.pageNumbers();
     const undo = this.#frozen.remember(pages);
     for (const members of subjects.pages()) {
+      this.#consumed.keepBits(members.page);
       const freezing = this.#frozen.write(members.page);
       this.#summaries.delete(members.page);
       for (const low of lowsOf(members)) {
@@ -256,6 +257,7 @@ export class Balances {
   }
 
   hold(): HeldBalances {
+    const frozen = this.#frozen.hold();
     return {
       totals: {
         floorMicro: this.#floorMicro,
@@ -263,8 +265,8 @@ export class Balances {
         ceilingMicro: this.#ceilingMicro,
         recordScopes: new Map(this.#recordScopes),
       },
-      consumed: this.#consumed.hold(),
-      frozen: this.#frozen.hold(),
+      consumed: this.#consumed.hold((page) => frozen.pages.get(page)),
+      frozen,
     };
   }
 
@@ -323,35 +325,26 @@ export class Balances {
     return [this.#consumed.valuesOf(page, consumed), this.#reserved.valuesOf(page, reserved)];
   }
 
-  #rewrite(rule: {
-    readonly subject: (amount: number, frozen: boolean) => number;
-    readonly floorMicro: number;
-    readonly recordFloorMicro: number;
-    readonly record: (amount: number) => number;
-  }): Undo {
-    // A page that is made from now on has the new floor.
-    const undoPages = this.#consumed.rewrite((page) => {
-      const freezing = this.#frozen.read(page) ?? NOBODY;
-      return (amount, low) => {
-        const frozen = (((freezing[low >>> 4] ?? 0) >>> (low & 15)) & 1) === 1;
-        return rule.subject(amount, frozen);
-      };
-    });
+  /** Has everybody's amount follow a rule, and every record scope's another. Forgets nothing that follows from them. */
+  #rule(subjects: RuleChange, recordScopes: RuleChange): Undo {
+    const by = ({ lower, raise }: RuleChange, amount: number): number =>
+      Math.max(raise, amount - lower);
+    const undoSubjects = this.#consumed.rule(subjects);
     const before = { floor: this.#floorMicro, recordFloor: this.#recordFloorMicro };
     const records = new Map(this.#recordScopes);
-    this.#floorMicro = rule.floorMicro;
-    this.#recordFloorMicro = rule.recordFloorMicro;
+    this.#floorMicro = by(subjects, before.floor);
+    this.#recordFloorMicro = by(recordScopes, before.recordFloor);
     for (const [name, { consumed, reserved }] of records) {
-      this.#recordScopes.set(name, { consumed: rule.record(consumed), reserved });
+      this.#recordScopes.set(name, { consumed: by(recordScopes, consumed), reserved });
     }
-    this.#forgetDerived();
-    return () => {
-      undoPages();
+    const undo = (): void => {
+      undoSubjects();
       this.#floorMicro = before.floor;
       this.#recordFloorMicro = before.recordFloor;
       for (const [name, change] of records) this.#recordScopes.set(name, change);
       this.#forgetDerived();
     };
+    return Object.assign(undo, { kept: undoSubjects.kept });
   }
 
   #forgetDerived(): void {

@@ -357,7 +357,8 @@ export class Books {
   #ended(trx: object, committed: boolean): void {
     const undos = this.#changes.get(trx) ?? [];
     this.#changes.delete(trx);
-    if (!committed) for (const undo of undos.toReversed()) undo();
+    if (committed) for (const undo of undos) undo.kept?.();
+    else for (const undo of undos.toReversed()) undo();
     if (this.#changes.size > 0) return;
     for (const waiting of this.#whenQuiet.splice(0)) waiting();
     const { entries, setBytes } = this.#sinceSnapshot;

@@ -155,7 +155,7 @@ export class Ledger {
     for await (const step of steps) {
       if (step.kind === "replenish" || step.kind === "write_off") {
         await settle();
-        this.apply(step);
+        this.apply(step).kept?.();
         continue;
       }
       const { reservation, change } = this.#reservations.take(step);
@@ -262,11 +262,12 @@ export class Ledger {
     }
     const undo = this.#of(usageScope).replenish(epsilonMicro);
     this.#replenished.set(usageScope, epochId);
-    return () => {
+    const takeBack = (): void => {
       undo();
       if (before === undefined) this.#replenished.delete(usageScope);
       else this.#replenished.set(usageScope, before);
     };
+    return Object.assign(takeBack, { kept: undo.kept });
   }
 
   #useSet(setDigest: string, subjects: SubjectSet, more: number): void {

@@ -1,5 +1,9 @@
 /** Takes back what one change did to memory. Undone in reverse order, everything is as it was. */
-export type Undo = () => void;
+export interface Undo {
+  (): void;
+  /** To be called when the change will not be taken back any more. */
+  readonly kept?: (() => void) | undefined;
+}
 
 /** Pages as they were at one moment, while they are held. */
 export interface HeldPages<Values> {
@@ -56,16 +60,6 @@ export class Pages<Values extends { slice(): Values }> {
       }
     };
     return { pages, release };
-  }
-
-  /** As {@link remember}, of every page; pages that are made later are gone again. */
-  rememberAll(): Undo {
-    const undo = this.remember(this.#pages.keys());
-    const known = new Set(this.#pages.keys());
-    return () => {
-      for (const page of this.numbers()) if (!known.has(page)) this.#pages.delete(page);
-      undo();
-    };
   }
 
   /** Copies pages that are about to be written to, and says how to go back to them. */

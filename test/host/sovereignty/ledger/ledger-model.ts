@@ -170,7 +170,10 @@ class Run {
   }
 
   #commit(): void {
-    this.#kept.push(...this.#pending.splice(0).map(({ kept }) => kept));
+    for (const { kept, undo } of this.#pending.splice(0)) {
+      undo.kept?.();
+      this.#kept.push(kept);
+    }
     this.#durable = this.#naive;
   }
 
