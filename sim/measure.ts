@@ -2,12 +2,8 @@ import { readFileSync, readdirSync, realpathSync, statSync } from "node:fs";
 import { join, sep } from "node:path";
 
 import type { NitroMeasurement, TrustAnchor } from "#attestation";
+import { IMAGE_FILES, IMAGE_FOLDERS } from "#image";
 import { MalformedError, encodeCbor, hex, sha384, utf8 } from "#protocol";
-
-/** Folders whose every file is in the image. */
-export const IMAGE_FOLDERS = ["protocol", "attestation", "aggregation", "enclave"] as const;
-/** Files beside them that are in the image: what third-party code is, and how modules are named. */
-export const IMAGE_FILES = ["package.json", "package-lock.json"] as const;
 
 type Entry = readonly [path: string, digest: Uint8Array];
 

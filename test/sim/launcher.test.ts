@@ -8,7 +8,8 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { appraiseEvidence, verifyNitroDocument } from "../../attestation/index.ts";
 import { FrameReader, hex } from "../../protocol/index.ts";
 import { launchInsecureEnclave, type SimLaunchOptions } from "../../sim/launcher.ts";
-import { IMAGE_FOLDERS, measureSimImage } from "../../sim/measure.ts";
+import { measureSimImage } from "../../sim/measure.ts";
+import { IMAGE_FOLDERS } from "../../image/index.ts";
 import { createInsecureSimPlatform } from "../../sim/platform.ts";
 import { probeBubblewrap, type Isolation } from "../../sim/sandbox.ts";
 

@@ -1,0 +1,1 @@
+export { IMAGE_FILES, IMAGE_FOLDERS } from "./build/root-tree.ts";

@@ -1,0 +1,77 @@
+import { spawnSync } from "node:child_process";
+import * as fs from "node:fs";
+import { homedir } from "node:os";
+import path from "node:path";
+
+import { afterAll, expect, test } from "vitest";
+
+import { buildImage, type Build } from "../../image/build/build.ts";
+import { readInputs } from "../../image/build/inputs.ts";
+import { compilePrograms } from "../../image/build/programs.ts";
+import { compareImages } from "../../image/eif/diff.ts";
+import { readImage, readRamdisks } from "../../image/eif/reader.ts";
+import { createInsecureSimPlatform } from "../../sim/platform.ts";
+import { createImageFolder } from "./rig.ts";
+
+const ROOT = path.join(import.meta.dirname, "../..");
+const MINUTES = 60_000;
+const folder = createImageFolder();
+afterAll(() => folder.remove());
+
+const compiler = spawnSync("gcc", ["-dumpfullversion"], { encoding: "utf8" }).stdout?.trim();
+const { inputs } = await readInputs(ROOT);
+const isPinned = inputs.programs.compiler.startsWith(`gcc ${compiler}-`);
+if (!isPinned)
+  console.warn(`init and gate: skipped, they are pinned for ${inputs.programs.compiler}`);
+
+test.skipIf(!isPinned)("[RT-1] init and gate compile to the bytes that are pinned", async () => {
+  const { init, gate } = await compilePrograms(ROOT, folder.path, inputs.programs);
+  // Both are programs, and stand alone.
+  for (const program of [init, gate]) {
+    expect(Buffer.from(program.subarray(0, 4)).toString("latin1")).toBe("\u007fELF");
+    expect(Buffer.from(program).includes("/lib64/ld-linux")).toBe(false);
+  }
+});
+
+const isFull = process.env["SYMPHONY_FULL"] === "1";
+if (!isFull)
+  console.warn("whole image: skipped, npm run test:image builds it (a minute, fetches 90 MB)");
+
+/** Builds this checkout's image with a fresh work folder. */
+function build(name: string, anchor: Uint8Array | null): Promise<Build> {
+  const cache =
+    process.env["SYMPHONY_IMAGE_CACHE"] ?? path.join(homedir(), ".cache/symphony/image");
+  const out = path.join(folder.path, name);
+  return buildImage({ root: ROOT, out, cache, anchor, signer: null, progress: () => undefined });
+}
+
+test.skipIf(!isFull || !isPinned)(
+  "[RT-1] the whole image is the same bytes twice, and a simulator's has one file more",
+  { timeout: 10 * MINUTES },
+  async () => {
+    const [one, two] = [await build("one.eif", null), await build("two.eif", null)];
+    expect(two).toEqual({ ...one, bill: two.bill, provenance: two.provenance });
+    expect(one.measurement.bytes).toBeLessThan(250_000_000);
+    const { anchor } = createInsecureSimPlatform(path.join(folder.path, "platform"));
+    await build("sim.eif", anchor.certificate);
+    const image = await readImage(path.join(folder.path, "one.eif"));
+    const simulator = await readImage(path.join(folder.path, "sim.eif"));
+    expect(await compareImages(image, simulator)).toEqual({
+      registers: ["pcr0", "pcr2"],
+      differences: [
+        {
+          part: "ramdisk 1",
+          path: "rootfs/enclave/anchor.der",
+          change: "added",
+          fields: [],
+          registers: ["pcr0", "pcr2"],
+        },
+      ],
+    });
+    const [, root] = await readRamdisks(image);
+    expect(root?.map(({ path: name }) => name)).toEqual(
+      expect.arrayContaining(["rootfs/usr/bin/node", "rootfs/enclave/enclave/main.ts"]),
+    );
+    expect(fs.readdirSync(folder.path).filter((name) => name.endsWith(".partial"))).toEqual([]);
+  },
+);
