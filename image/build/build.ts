@@ -135,8 +135,8 @@ async function unpackAll(
 }
 
 /**
- * An image is unpacked into a file system of which half the memory is all there is, and stands in memory itself until
- * then. A file that does not fit is cut without a word.
+ * An image is unpacked into a file system that may have half of the memory, and stands in memory itself until then.
+ * What does not fit is left out; `init` ends the machine then.
  */
 function memoryFor(unpackedBytes: number): number {
   const wanted = (2 * unpackedBytes) / MIB + WORKING_MIB;

@@ -13,6 +13,9 @@ export const IMAGE_FILES = ["package.json", "package-lock.json"] as const;
 /** Where an image has the development root that it trusts besides the built-in ones. */
 export const ANCHOR_PATH = "rootfs/enclave/anchor.der";
 
+/** Unpacked last: `init` goes on only where it is there, because a ramdisk that does not fit into memory is cut. */
+const LAST_PATH = "rootfs/~";
+
 const FILE_MODE = 0o644;
 const PROGRAM_MODE = 0o755;
 const FOLDER: Node = { kind: "folder", mode: 0o755 };
@@ -56,7 +59,10 @@ export function assembleFiles({ packages, sources, programs, anchor }: FileSourc
   add("dev/console", CONSOLE);
   add("init", fileOf(programs.init, PROGRAM_MODE));
   add("rootfs/sbin/gate", fileOf(programs.gate, PROGRAM_MODE));
+  add(LAST_PATH, fileOf(new Uint8Array(0), FILE_MODE));
   if (anchor !== null) add(ANCHOR_PATH, fileOf(anchor, FILE_MODE));
+  const after = [...all.keys()].find((name) => name.startsWith(ROOT) && name > LAST_PATH);
+  if (after !== undefined) throw imageFault(after, `a path before ${LAST_PATH}`, "one after it");
   const kernel = all.get(KERNEL);
   if (kernel?.kind !== "file") throw imageFault("packages", "a kernel", "none");
   all.delete(KERNEL);

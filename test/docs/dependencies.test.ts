@@ -89,10 +89,11 @@ test("a run-time package is in the image exactly when a measured folder may impo
 
 const DOCKERFILE = read("Dockerfile.enclave").replaceAll("\\\n", " ").split("\n");
 
-test("Dockerfile.enclave holds the measured folders, the lockfile and node_modules, nothing else", () => {
+test("Dockerfile.enclave holds the measured folders, the lockfile, node_modules and the gate, nothing else", () => {
   const last = DOCKERFILE.slice(DOCKERFILE.findLastIndex((line) => line.startsWith("FROM ")));
   expect(last.filter((line) => /^(COPY|ADD)\s/.test(line)).toSorted()).toEqual(
     [
+      "COPY --from=gate /sbin/gate /sbin/gate",
       "COPY --from=modules /enclave/node_modules ./node_modules",
       "COPY package.json package-lock.json ./",
       ...IMAGE_FOLDERS.map((folder) => `COPY ${folder} ./${folder}`),
@@ -122,8 +123,8 @@ test("Dockerfile.enclave starts from the pinned Node, and its base can be pinned
     expect.stringMatching(new RegExp(`^ARG NODE_IMAGE=node:${version}-`)),
   );
   const bases = DOCKERFILE.filter((line) => line.startsWith("FROM "));
-  for (const base of bases) expect(base).toMatch(/^FROM \$\{NODE_IMAGE\}( AS modules)?$/);
-  expect(bases).toHaveLength(2);
+  for (const base of bases) expect(base).toMatch(/^FROM \$\{NODE_IMAGE\}( AS (modules|gate))?$/);
+  expect(bases).toHaveLength(3);
 });
 
 test("the licence is Apache-2.0", () => {

@@ -112,6 +112,7 @@ test.skipIf(!canBuild)(
       "644 rootfs/enclave/package.json",
       "644 rootfs/enclave/protocol/index.ts",
       "755 rootfs/sbin/gate",
+      "644 rootfs/~",
     ]);
     expect(root?.map(({ path: name }) => name)).toEqual(
       expect.arrayContaining(["rootfs/dev", "rootfs/proc"]),
@@ -220,6 +221,11 @@ test.skipIf(!canBuild).for<Damage>([
       const js = `{"include":["package/*.js"`;
       edit(root, "image/inputs.json", `${js},"package/run"`, `${first},${js}`);
     },
+  },
+  {
+    title: "a file would be unpacked after the last",
+    code: "TEE_IMAGE_MALFORMED",
+    damage: (root) => edit(root, "image/inputs.json", `"to":"modules/"`, `"to":"rootfs/~more/"`),
   },
   {
     title: "a source is a link",
