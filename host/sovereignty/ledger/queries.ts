@@ -15,8 +15,8 @@ export async function allocateOrdinals(
   trx: Writing,
   subjectIds: Uint8Array,
 ): Promise<Uint32Array<ArrayBuffer>> {
-  const { distinct, ranks } = rankSubjects(subjectIds);
-  const ordinals = await allocateSorted(trx, distinct);
+  const { firsts, ranks } = rankSubjects(subjectIds);
+  const ordinals = await allocateSorted(trx, subjectsAt(subjectIds, firsts));
   return ranks.map((rank) => ordinals[rank] ?? 0);
 }
 
@@ -53,11 +53,11 @@ export async function allocateSorted(
 
 const UNKNOWN = -1;
 
-/** Subject ids in the order of their bytes. */
+/** Distinct subject ids in the order of their bytes. */
 export interface RankedSubjects {
-  /** Each id once, 32 bytes. */
-  readonly distinct: Uint8Array;
-  /** For each id given, which of `distinct` it is. */
+  /** For each of them, where among those given it is first: see {@link subjectsAt}. */
+  readonly firsts: Uint32Array<ArrayBuffer>;
+  /** For each id given, which of `firsts` it is. */
   readonly ranks: Uint32Array<ArrayBuffer>;
 }
 
@@ -66,7 +66,7 @@ export function rankSubjects(subjectIds: Uint8Array): RankedSubjects {
   const ids = Buffer.from(subjectIds.buffer, subjectIds.byteOffset, subjectIds.length);
   const count = ids.length / SUBJECT_ID_BYTES;
   const ranks = new Uint32Array(count);
-  const distinct = new Uint8Array(ids.length);
+  const firsts = new Uint32Array(count);
   const places = placesInOrder(ids);
   let rank = -1;
   let last = -1;
@@ -74,13 +74,23 @@ export function rankSubjects(subjectIds: Uint8Array): RankedSubjects {
     const from = place * SUBJECT_ID_BYTES;
     if (last < 0 || !isSameId(ids, from, last)) {
       rank += 1;
-      const to = rank * SUBJECT_ID_BYTES;
-      for (let at = 0; at < SUBJECT_ID_BYTES; at += 1) distinct[to + at] = ids[from + at] ?? 0;
+      firsts[rank] = place;
     }
     ranks[place] = rank;
     last = from;
   }
-  return { distinct: distinct.subarray(0, (rank + 1) * SUBJECT_ID_BYTES), ranks };
+  return { firsts: firsts.subarray(0, rank + 1), ranks };
+}
+
+/** The ids at some places, 32 bytes each, one after the other. */
+export function subjectsAt(subjectIds: Uint8Array, places: Uint32Array): Uint8Array {
+  const some = new Uint8Array(places.length * SUBJECT_ID_BYTES);
+  for (let index = 0; index < places.length; index += 1) {
+    const from = (places[index] ?? 0) * SUBJECT_ID_BYTES;
+    const to = index * SUBJECT_ID_BYTES;
+    for (let at = 0; at < SUBJECT_ID_BYTES; at += 1) some[to + at] = subjectIds[from + at] ?? 0;
+  }
+  return some;
 }
 
 function isSameId(ids: Uint8Array, left: number, right: number): boolean {

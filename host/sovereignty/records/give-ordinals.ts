@@ -1,14 +1,19 @@
 import { SUBJECT_ID_BYTES } from "#protocol";
 
-import { allocateSorted, rankSubjects } from "../ledger/queries.ts";
+import { allocateSorted, rankSubjects, subjectsAt } from "../ledger/queries.ts";
 import { ordinalBytes } from "../ledger/subject-set.ts";
 import type { VaultContext } from "../vault-context.ts";
 
-/** Batches whose subjects are ranked at once: at most 640 000 subjects, in what the threads of the ingest had before. */
-export const BATCHES_RANKED = 64;
+/** Batches whose subjects are ranked at once: at most 320 000 subjects, some 18 MiB. */
+export const BATCHES_RANKED = 32;
 /** Subjects that get their ordinals in one write, and batches that take theirs: 100 ms for which other writes wait. */
 const SUBJECTS_PER_WRITE = 40_000;
 const BATCHES_PER_WRITE = 8;
+
+/** Memory for the subjects of some batches, used again for those of others: they are most of what is held meanwhile. */
+export interface SubjectMemory {
+  bytes: Uint8Array<ArrayBuffer>;
+}
 
 /**
  * Gives the subjects of staged batches their ordinals, in writes of bounded length. Batches that have theirs are passed
@@ -18,15 +23,17 @@ const BATCHES_PER_WRITE = 8;
  * once, not once for every batch.
  *
  * @param batchIds - At most {@link BATCHES_RANKED}.
+ * @param memory - Nobody else's until this returns.
  */
 export async function giveOrdinals(
   context: VaultContext,
   batchIds: readonly Uint8Array[],
+  memory: SubjectMemory,
 ): Promise<void> {
   const { store } = context;
-  const { waiting, subjectIds } = await waitingSubjects(context, batchIds);
-  const { distinct, ranks } = rankSubjects(subjectIds);
-  const ordinals = await ordinalsOf(context, distinct);
+  const { waiting, subjectIds } = await waitingSubjects(context, batchIds, memory);
+  const { firsts, ranks } = rankSubjects(subjectIds);
+  const ordinals = await ordinalsOf(context, subjectIds, firsts);
   let from = 0;
   const rows = waiting.map(({ batch_id, record_count }) => {
     const own = ranks.subarray(from, from + record_count).map((rank) => ordinals[rank] ?? 0);
@@ -48,7 +55,11 @@ export async function giveOrdinals(
 }
 
 /** The batches that have no ordinals yet, and their subjects one after the other; reads them one batch at a time. */
-async function waitingSubjects({ store }: VaultContext, batchIds: readonly Uint8Array[]) {
+async function waitingSubjects(
+  { store }: VaultContext,
+  batchIds: readonly Uint8Array[],
+  memory: SubjectMemory,
+) {
   const batches = await store.db
     .selectFrom("batch")
     .select(["batch_id", "record_count"])
@@ -58,7 +69,9 @@ async function waitingSubjects({ store }: VaultContext, batchIds: readonly Uint8
     .orderBy("position")
     .execute();
   const count = batches.reduce((sum, { record_count }) => sum + record_count, 0);
-  const subjectIds = new Uint8Array(count * SUBJECT_ID_BYTES);
+  const needed = count * SUBJECT_ID_BYTES;
+  if (memory.bytes.length < needed) memory.bytes = new Uint8Array(needed);
+  const subjectIds = memory.bytes;
   let bytes = 0;
   const waiting: typeof batches = [];
   for (const batch of batches) {
@@ -76,16 +89,16 @@ async function waitingSubjects({ store }: VaultContext, batchIds: readonly Uint8
   return { waiting, subjectIds: subjectIds.subarray(0, bytes) };
 }
 
-/** The ordinal of each subject; those not seen before get the next free ones. */
+/** The ordinals of the subjects at some places, in the order of their bytes; those not seen before get the next free ones. */
 async function ordinalsOf(
   { store }: VaultContext,
-  distinct: Uint8Array,
+  subjectIds: Uint8Array,
+  places: Uint32Array,
 ): Promise<Uint32Array<ArrayBuffer>> {
-  const bytes = SUBJECTS_PER_WRITE * SUBJECT_ID_BYTES;
-  const ordinals = new Uint32Array(distinct.length / SUBJECT_ID_BYTES);
-  for (let at = 0; at < distinct.length; at += bytes) {
-    const some = distinct.subarray(at, at + bytes);
-    ordinals.set(await store.write((trx) => allocateSorted(trx, some)), at / SUBJECT_ID_BYTES);
+  const ordinals = new Uint32Array(places.length);
+  for (let at = 0; at < places.length; at += SUBJECTS_PER_WRITE) {
+    const some = subjectsAt(subjectIds, places.subarray(at, at + SUBJECTS_PER_WRITE));
+    ordinals.set(await store.write((trx) => allocateSorted(trx, some)), at);
   }
   return ordinals;
 }

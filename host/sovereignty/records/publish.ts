@@ -120,8 +120,9 @@ async function finishPublication(context: VaultContext, ingestId: string): Promi
     .orderBy("sequence")
     .execute();
   const batchIds = staged.flatMap(({ batch_id: batchId }) => (batchId === null ? [] : [batchId]));
+  const memory = { bytes: new Uint8Array(0) };
   for (let at = 0; at < batchIds.length; at += BATCHES_RANKED) {
-    await giveOrdinals(context, batchIds.slice(at, at + BATCHES_RANKED));
+    await giveOrdinals(context, batchIds.slice(at, at + BATCHES_RANKED), memory);
   }
   const published = await context.store
     .write((trx) => flip(context, trx, { ingestId, batchIds }))
