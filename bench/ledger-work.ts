@@ -138,6 +138,15 @@ export async function commitDurably(ledger: OpenLedger, reservationId: string): 
   });
 }
 
+/** Gives budget back to everybody at the boundary of an epoch, durably. */
+export async function replenishDurably({ books, store }: OpenLedger): Promise<void> {
+  const usageScope = "marketing" as const;
+  const epochId = books.ledger.replenishedEpoch(usageScope) + 1;
+  await store.write((trx) =>
+    books.replenish(trx, { usageScope, epochId, epsilonMicro: EPSILON_MICRO, atMs: NOW_MS }),
+  );
+}
+
 /** Consent of every subject, a reservation of all of them, and a history of tasks. */
 export async function fillLedger(ledger: OpenLedger, size: LedgerSize): Promise<void> {
   const everybody = firstSubjects(size.subjects);

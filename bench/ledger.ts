@@ -17,6 +17,7 @@ import {
   fdatasyncTimes,
   openLedger,
   randomSet,
+  replenishDurably,
   reserveDurably,
   timed,
   type LedgerSize,
@@ -27,6 +28,7 @@ import type { SubjectSet } from "../host/sovereignty/ledger/subject-set.ts";
 const CHILD = path.join(import.meta.dirname, "ledger-child.ts");
 const CONCURRENT = 4;
 const FDATASYNCS = 200;
+const EPOCHS = 50;
 /** Acknowledged reservations after which the filling process is killed. */
 const KILLED_AFTER = 20;
 
@@ -97,6 +99,7 @@ async function measure(directory: string, size: LedgerSize): Promise<Series[]> {
     const concurrent = await concurrently(workers, size.runs, (worker, run) =>
       reserveDurably(ledger, `concurrent-${worker}-${run}`, random),
     );
+    const boundaries = await timed(EPOCHS, () => replenishDurably(ledger));
     return [
       {
         name: "fdatasync of this disk, 4 KiB appended",
@@ -106,6 +109,7 @@ async function measure(directory: string, size: LedgerSize): Promise<Series[]> {
       { name: "durable reserve, random members, new set each time", times: once },
       { name: "durable reserve, contiguous members", times: contiguous },
       { name: `durable reserve, ${CONCURRENT} at once, random members`, times: concurrent },
+      { name: "durable replenishment of everybody at an epoch's boundary", times: boundaries },
     ];
   } finally {
     await ledger.store.close();

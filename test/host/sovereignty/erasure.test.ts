@@ -5,13 +5,7 @@ import { expect, test } from "vitest";
 
 import { openSecrets } from "../../../host/sovereignty/custody/secrets.ts";
 import { subjectSetOf } from "../../../host/sovereignty/ledger/subject-set.ts";
-import {
-  RefusedError,
-  consentPurpose,
-  hex,
-  sha256,
-  type TaskRequest,
-} from "../../../protocol/index.ts";
+import { consentPurpose, hex, sha256, type TaskRequest } from "../../../protocol/index.ts";
 import { workInImages, workUntilKilled } from "./custody-crash.ts";
 import {
   batchFilesIn,
@@ -220,27 +214,6 @@ test("an erased document can no longer be asked for", async () => {
   const request = await parseRequest(fixture, "p", commitment);
   const decision = await fixture.vault.decide(request.signed, fixture.governance);
   expect(() => reservedOf(fixture, decision)).toThrow("POLICY_DECLINED");
-});
-
-test("where keys go to enclaves only, consent is withdrawn, and the erasure goes on when it is allowed", async () => {
-  const keys = localKeys(path.join(newFolder(), "keys.cbor"));
-  let allowed = false;
-  const open = (blob: Uint8Array): Promise<Uint8Array> =>
-    allowed
-      ? keys.open(blob)
-      : Promise.reject(new RefusedError({ code: "TEE_KMS_REFUSED" }, "enclaves only"));
-  const fixture = await newFixture({ custody: { ...keys, open }, random: freshRandom });
-  await stocked(fixture, 10);
-  const { vault } = fixture;
-  const erasing = vault.custody.eraseSubject(SUBJECT);
-  await expect(erasing).rejects.toMatchObject({ code: "TEE_KMS_REFUSED" });
-  expect(await eventsOf(vault, "consent.withdrawn")).toHaveLength(consentPurpose.options.length);
-  expect(await eventsOf(vault, "subject.erased")).toHaveLength(0);
-  allowed = true;
-  expect(await vault.custody.resumeErasures()).toBe(1);
-  expect(await vault.custody.resumeErasures()).toBe(0);
-  expect(await eventsOf(vault, "subject.erased")).toHaveLength(1);
-  expect(await vault.custody.eraseSubject(SUBJECT)).toMatchObject({ records: 1, erasure_id: 1 });
 });
 
 const WHOLE = { records: 2, batches: 2 };

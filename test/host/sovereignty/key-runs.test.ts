@@ -6,7 +6,13 @@ import { expect, test } from "vitest";
 import { createKms, recipientKeyPolicy } from "../../../host/adapters/kms.ts";
 import { kmsCustody } from "../../../host/sovereignty/index.ts";
 import type { StorePlace } from "../../../host/store/index.ts";
-import { hex, openBatch, parseBatchHeader } from "../../../protocol/index.ts";
+import {
+  RefusedError,
+  consentPurpose,
+  hex,
+  openBatch,
+  parseBatchHeader,
+} from "../../../protocol/index.ts";
 import { startInsecureKms } from "../../../sim/index.ts";
 import { rigPlatform } from "../../helpers/enclave-rig.ts";
 import { NETWORK_TIME_MS, TEST_MEASUREMENT } from "../../helpers/network.ts";
@@ -99,6 +105,31 @@ describePlaces((places) => {
     expect(changed).toHaveLength(erased.batches);
     const opened = await openAll(fixture.directory, localKeys(keyFile), after);
     expect(opened.reduce((sum, batch) => sum + batch.erased.size, 0)).toBe(erased.records);
+  });
+
+  test("where keys go to enclaves only, consent is withdrawn, and the erasure goes on when it is allowed", async () => {
+    const keys = localKeys(path.join(newFolder(), "keys.cbor"));
+    let allowed = false;
+    const open = (blob: Uint8Array): Promise<Uint8Array> =>
+      allowed
+        ? keys.open(blob)
+        : Promise.reject(new RefusedError({ code: "TEE_KMS_REFUSED" }, "enclaves only"));
+    const fixture = await newFixture({
+      store: places.newPlace(),
+      custody: { ...keys, open },
+      random: freshRandom,
+    });
+    await stocked(fixture, 10);
+    const { vault } = fixture;
+    const erasing = vault.custody.eraseSubject("c-3");
+    await expect(erasing).rejects.toMatchObject({ code: "TEE_KMS_REFUSED" });
+    expect(await eventsOf(vault, "consent.withdrawn")).toHaveLength(consentPurpose.options.length);
+    expect(await eventsOf(vault, "subject.erased")).toHaveLength(0);
+    allowed = true;
+    expect(await vault.custody.resumeErasures()).toBe(1);
+    expect(await vault.custody.resumeErasures()).toBe(0);
+    expect(await eventsOf(vault, "subject.erased")).toHaveLength(1);
+    expect(await vault.custody.eraseSubject("c-3")).toMatchObject({ records: 1, erasure_id: 1 });
   });
 
   test("an ingest while keys are rotated loses nothing", async () => {

@@ -9,7 +9,9 @@ import {
   type GovernanceState,
   type Policy,
 } from "../../../../protocol/index.ts";
+import type { StorePlace } from "../../../../host/store/index.ts";
 import { governanceEvents } from "../../../helpers/network.ts";
+import { describePlaces } from "../../../helpers/store-places.ts";
 import {
   beginning,
   decoded,
@@ -27,8 +29,9 @@ function marketing(changes: Partial<Budget>): (policy: Policy) => Policy {
   return (policy) => ({ ...policy, privacy: { ...policy.privacy, budgets } });
 }
 
-async function world(changes: Partial<Budget>): Promise<Fixture> {
-  const fixture = await newFixture({ policy: marketing(changes) });
+async function world(changes: Partial<Budget>, store?: StorePlace): Promise<Fixture> {
+  const at = store === undefined ? {} : { store };
+  const fixture = await newFixture({ policy: marketing(changes), ...at });
   await stocked(fixture);
   return fixture;
 }
@@ -103,34 +106,36 @@ async function given({ vault }: Fixture) {
   };
 }
 
-test("[PB-5] what governance gives back comes back once for each epoch, in the write that keeps its head", async () => {
-  const fixture = await world({ replenish_epsilon_micro_max: COST });
-  await consume(fixture, "a");
-  await consume(fixture, "b");
-  expect(await ask(fixture, "c")).toBe("budget_exhausted");
-  const first = replenished(fixture, 4);
-  await accept(fixture, first);
-  await accept(fixture, first);
-  expect(await given(fixture)).toEqual({ lines: [4], events: 1 });
-  await consume(fixture, "d");
-  expect(await ask(fixture, "e")).toBe("budget_exhausted");
-  const reopened = { ...fixture, vault: await fixture.reopen() };
-  await accept(reopened, replenished(fixture, 4, 7, 9));
-  expect(await given(reopened)).toEqual({ lines: [4, 7, 9], events: 3 });
-  expect(await ask(reopened, "f")).toBe("reserved");
-  expect(await ask(reopened, "g")).toBe("reserved");
-  expect(await ask(reopened, "h")).toBe("budget_exhausted");
-});
+describePlaces((places) => {
+  test("[PB-5] what governance gives back comes back once for each epoch, in the write that keeps its head", async () => {
+    const fixture = await world({ replenish_epsilon_micro_max: COST }, places.newPlace());
+    await consume(fixture, "a");
+    await consume(fixture, "b");
+    expect(await ask(fixture, "c")).toBe("budget_exhausted");
+    const first = replenished(fixture, 4);
+    await accept(fixture, first);
+    await accept(fixture, first);
+    expect(await given(fixture)).toEqual({ lines: [4], events: 1 });
+    await consume(fixture, "d");
+    expect(await ask(fixture, "e")).toBe("budget_exhausted");
+    const reopened = { ...fixture, vault: await fixture.reopen() };
+    await accept(reopened, replenished(fixture, 4, 7, 9));
+    expect(await given(reopened)).toEqual({ lines: [4, 7, 9], events: 3 });
+    expect(await ask(reopened, "f")).toBe("reserved");
+    expect(await ask(reopened, "g")).toBe("reserved");
+    expect(await ask(reopened, "h")).toBe("budget_exhausted");
+  });
 
-test("[PB-5] of one head accepted twice at once, and of a head that was overtaken, nothing comes back twice", async () => {
-  const fixture = await world({ replenish_epsilon_micro_max: COST });
-  await consume(fixture, "a");
-  const state = replenished(fixture, 4);
-  await Promise.all([accept(fixture, state), accept(fixture, state)]);
-  const stale = { head: { size: 5, root: new Uint8Array(32) }, previous: null };
-  const { replenishments } = replenished(fixture, 4, 5);
-  await expect(
-    fixture.vault.recordGovernanceHead({ ...stale, replenishments }),
-  ).rejects.toMatchObject({ code: "COORDINATION_CONFLICT" });
-  expect(await given(fixture)).toEqual({ lines: [4], events: 1 });
+  test("[PB-5] of one head accepted twice at once, and of a head that was overtaken, nothing comes back twice", async () => {
+    const fixture = await world({ replenish_epsilon_micro_max: COST }, places.newPlace());
+    await consume(fixture, "a");
+    const state = replenished(fixture, 4);
+    await Promise.all([accept(fixture, state), accept(fixture, state)]);
+    const stale = { head: { size: 5, root: new Uint8Array(32) }, previous: null };
+    const { replenishments } = replenished(fixture, 4, 5);
+    await expect(
+      fixture.vault.recordGovernanceHead({ ...stale, replenishments }),
+    ).rejects.toMatchObject({ code: "COORDINATION_CONFLICT" });
+    expect(await given(fixture)).toEqual({ lines: [4], events: 1 });
+  });
 });
