@@ -12,7 +12,7 @@ import { budgetOf } from "../../../sim/network/policy.ts";
 import { openCoordinatorRig } from "../../helpers/coordinator-rig.ts";
 import { testRequest } from "../../helpers/network-task.ts";
 import { NETWORK_TIME_MS, governanceSnapshot, testSeed } from "../../helpers/network.ts";
-import { openFixture, QUERY } from "../sovereignty/vault-world.ts";
+import { openFixture, QUERY, type Fixture } from "../sovereignty/vault-world.ts";
 
 /** What one request costs; two are paid for, the third is declined. */
 export const COST_MICRO = 8_000_000;
@@ -29,8 +29,20 @@ function alone(policy: Policy): Policy {
   };
 }
 
-/** A coordinator's admission and one Vault over one folder, both by the clock that `read` stands for. */
-export async function openKillWorld(folder: string, read: () => number = () => NETWORK_TIME_MS) {
+/** Opens the Vault of a kill world in a folder, by the clock that `read` stands for. */
+export function openKillVault(folder: string, read: () => number): Promise<Fixture> {
+  return openFixture({ directory: path.join(folder, "vault"), policy: alone, nowMs: read });
+}
+
+/**
+ * A coordinator's admission and one Vault over one folder, both by the clock that `read` stands for; or a coordinator
+ * with a Vault that has been running.
+ */
+export async function openKillWorld(
+  folder: string,
+  read: () => number = () => NETWORK_TIME_MS,
+  running?: Fixture,
+) {
   const rig = await openCoordinatorRig({ folder, policy: alone });
   Object.defineProperty(rig.clock, "nowMs", { get: read });
   const { store, network, nowMs, register, queue, issuer, state } = rig;
@@ -41,15 +53,14 @@ export async function openKillWorld(folder: string, read: () => number = () => N
     requireDisputed: () => Promise.resolve(),
   });
   const epochs = await openEpochRegister({ store, governance });
-  const directory = path.join(folder, "vault");
-  const fixture = await openFixture({ directory, policy: alone, nowMs: read });
+  let fixture = running ?? (await openKillVault(folder, read));
+  let instance = "one";
   const admission = new AdmissionPlane({
     ...{ coordinatorId: coordinator.actorId, register, queue, issuer, nowMs },
     governanceState: () => state,
     governanceSnapshot: () => GOVERNANCE_SNAPSHOT.decode(governanceSnapshot(network)),
     assignEpoch: (trx, taskId) => epochs.assign(trx, taskId),
   });
-  const { vault } = fixture;
   await queue.offerAgain();
 
   const submit = async (name: string): Promise<string | null> => {
@@ -67,11 +78,11 @@ export async function openKillWorld(folder: string, read: () => number = () => N
   /** Does everything that the Vault has been asked for. */
   const play = async (): Promise<void> => {
     for (;;) {
-      const item = await queue.claim({ actorId: "vault-1", instance: "one", waitMs: 0 });
+      const item = await queue.claim({ actorId: "vault-1", instance, waitMs: 0 });
       if (item === undefined) return;
       const { work, work_id: workId } = WORK_ITEM.verify(item, signingKey.publicKey);
       if (work.kind !== "admit") throw new Error(`expected an admission, got ${work.kind}`);
-      const answer = await vault.decide(work.signed_request, state);
+      const answer = await fixture.vault.decide(work.signed_request, state);
       await queue.complete({ workId, actorId: "vault-1", answer, code: null });
     }
   };
@@ -91,15 +102,26 @@ export async function openKillWorld(folder: string, read: () => number = () => N
   const tellEnds = async (): Promise<void> => {
     for (const taskId of await register.ended()) {
       const { request_digest: requestDigest } = await register.get(taskId);
-      await vault.abort({ envelopeDigest: new Uint8Array(32), requestDigest });
+      await fixture.vault.abort({ envelopeDigest: new Uint8Array(32), requestDigest });
     }
   };
 
   const close = async (): Promise<void> => {
-    await vault.close();
+    await fixture.vault.close();
     await store.close();
   };
-  return { rig, epochs, fixture, submit, settle, tellEnds, close };
+  /** The Vault's process died, and another has started. */
+  const restartVault = (started: Fixture): void => {
+    fixture = started;
+    instance = "two";
+  };
+  const world = { rig, epochs, submit, settle, tellEnds, close, restartVault };
+  return {
+    ...world,
+    get fixture() {
+      return fixture;
+    },
+  };
 }
 
 export type KillWorld = Awaited<ReturnType<typeof openKillWorld>>;
