@@ -138,6 +138,7 @@ export const imageSignature: Target = {
       grown: {
         "a long certificate": (bytes) =>
           concat(good.subarray(0, 22), Uint8Array.of(0x99, 0xff, 0xff), new Uint8Array(bytes)),
+        "bytes after the signature": (bytes) => concat(good, new Uint8Array(bytes)),
       },
     };
   },
