@@ -1,21 +1,26 @@
 import { createCipheriv } from "node:crypto";
 
 import {
+  applyGovernanceEvent,
   encodeCbor,
+  foldGovernance,
   generateBoxKeyPair,
+  genesisState,
   leafHash,
   MerkleTree,
   open,
   seal,
   sha256,
 } from "../protocol/index.ts";
+import { createGovernanceEvent } from "../host/governance/index.ts";
+import { createNetwork, NETWORK_TIME_MS } from "../test/helpers/network.ts";
 import { bestSeconds, type Figure } from "./figures.ts";
 
 const MIB = 1024 * 1024;
 
 /** Sealed boxes against bare AES-256-GCM, canonical bytes, and the log's tree. */
 export async function protocolFigures(): Promise<readonly Figure[]> {
-  return [...(await sealFigures()), ...(await hashFigures())];
+  return [...(await sealFigures()), ...(await hashFigures()), ...(await foldFigures())];
 }
 
 async function sealFigures(): Promise<Figure[]> {
@@ -53,5 +58,30 @@ async function hashFigures(): Promise<Figure[]> {
   return [
     { name: "canonical bytes and digest of a record", value: rounds / encoding / 1e3, unit: "k/s" },
     { name: "append to a log's tree", value: rounds / appending / 1e3, unit: "k/s" },
+  ];
+}
+
+/** A governance log as a Vault takes it: whole, and with one event more than it has folded before. */
+async function foldFigures(): Promise<Figure[]> {
+  const { genesisBytes, governanceKeys } = await createNetwork();
+  const decision = { type: "epoch_boundary_requested", reason: "bench" } as const;
+  const keys = governanceKeys.slice(0, 2);
+  const events: Uint8Array[] = [];
+  let state = genesisState(genesisBytes);
+  let known = state;
+  for (let count = 0; count < 300; count += 1) {
+    const event = createGovernanceEvent({ state, decision, keys, timeMs: NETWORK_TIME_MS });
+    known = state;
+    state = applyGovernanceEvent(state, event);
+    events.push(event);
+  }
+  const leaves = events.slice(0, -1).map((event) => leafHash(event));
+  const whole = await bestSeconds(() => foldGovernance(genesisBytes, events), 3);
+  const next = await bestSeconds(() =>
+    foldGovernance(genesisBytes, events, { state: known, leaves }),
+  );
+  return [
+    { name: "fold a governance log", value: events.length / whole / 1e3, unit: "k/s" },
+    { name: "fold one event more of 300 against all", value: whole / next, unit: "x" },
   ];
 }

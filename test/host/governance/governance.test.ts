@@ -262,7 +262,7 @@ describePlaces((places) => {
     expect(() => accept(unsigned, leaves)).toThrow(refused("PROOF_CHECKPOINT_INVALID"));
   });
 
-  test("what was folded before is not folded again, and another past is folded whole", async () => {
+  test("[DT-1] what was folded before is not folded again, and another past is folded whole", async () => {
     await rig.governance.submit(eventFor(SUSPEND));
     await cosignByQuorum();
     const args = { pinnedGenesisDigest: network.genesisDigest, previous: null };

@@ -16,6 +16,7 @@ import {
   GOVERNANCE_SNAPSHOT,
   SETTLEMENT_LIFECYCLE,
   noOutput,
+  parseCose,
   parseEvent,
   signingKeyFromSeed,
   verifyGovernanceSnapshot,
@@ -231,7 +232,7 @@ test("[SP-10] what is finalized refuses every change, and the same task does not
   }
 });
 
-test("[SP-5][ST-2][PL-8] pays from finalized roots only, and derives the same again", async () => {
+test("[SP-5][ST-2][PL-6][PL-8] pays from finalized roots only, and derives the same again", async () => {
   const rig = await ready();
   await expect(rig.settlement.payouts(0)).rejects.toThrow(refused("PAYOUT_NOT_FINAL"));
   rig.clock.ms += EPOCH_MS;
@@ -244,6 +245,8 @@ test("[SP-5][ST-2][PL-8] pays from finalized roots only, and derives the same ag
     ["vault-3", 100],
   ]);
   expect(payouts[0]?.settlement_root).toEqual(epoch?.rootDigest);
+  expect(epoch?.root).toMatchObject({ epoch_id: 0, reward_total_minor: 400 });
+  expect(settled(await rig.settlement.proofFor(taskId)).entry).toMatchObject({ epoch_id: 0 });
   expect(await rig.settlement.payouts(0)).toEqual(payouts);
   const undone = rig.store.write((trx) => trx.deleteFrom("settlement_payout").execute());
   await expect(undone).rejects.toThrow(/append-only/);
@@ -329,12 +332,12 @@ test.for<{ title: string; code: string; changes: Partial<Challenge> }>([
     changes: { round_bundle: someDigest("other") },
   },
   {
-    title: "a round that is not the bundle's",
+    title: "[CH-3] a round that is not the bundle's",
     code: "PROOF_COMMITMENT_MISMATCH",
     changes: { target: { kind: "round", round: 1 } },
   },
   {
-    title: "a Vault that took no part",
+    title: "[CH-3] a Vault that took no part",
     code: "PROOF_COMMITMENT_MISMATCH",
     changes: { target: { kind: "slice", vault_id: "vault-9", round: 0 } },
   },
@@ -356,6 +359,19 @@ test.for<{ title: string; code: string; changes: Partial<Challenge> }>([
   const rig = await ready();
   const signed = CHALLENGE.sign(challengeOf(changes), verifier.signing);
   await expect(rig.settlement.openChallenge(signed)).rejects.toThrow(refused(code));
+});
+
+test.for<Challenge["target"]>([
+  { kind: "slice", vault_id: "vault-2", round: 0 },
+  { kind: "round", round: 0 },
+  { kind: "aggregation" },
+  { kind: "composite" },
+])("[CH-3] a challenge is of %j", async (target) => {
+  const rig = await challenged({ target });
+  const [signed] = await rig.settlement.challengesFor(taskId);
+  if (signed === undefined) throw new Error("no challenge");
+  expect(CHALLENGE.decode(parseCose(signed).payload)).toMatchObject({ task_id: taskId, target });
+  await rig.store.close();
 });
 
 test("[SP-11][CH-2] a challenge comes in the window, once, signed by its challenger", async () => {

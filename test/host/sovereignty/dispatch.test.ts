@@ -200,7 +200,7 @@ function coordinated(
     : { ...envelope, coordination_envelope: { ...coordination, ...changes } };
 }
 
-test("[MV-3] the Vault refuses every envelope but the one that follows from what it decided", async () => {
+test("[MV-3][XP-8] the Vault refuses every envelope but the one that follows from what it decided", async () => {
   const { vault, envelope, governance } = await admitted();
   for (const { title, damage } of DAMAGE) {
     const refused = vault.prepareSlice(damage(envelope), governance, ROUND);

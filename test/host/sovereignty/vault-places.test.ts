@@ -5,6 +5,7 @@ import { expect, test } from "vitest";
 
 import type { Vault } from "../../../host/sovereignty/index.ts";
 import { hex, sha256 } from "../../../protocol/index.ts";
+import { customersWith, inEpoch, ingestIgnoring } from "../../helpers/pool-sources.ts";
 import { describePlaces } from "../../helpers/store-places.ts";
 import {
   consent,
@@ -36,6 +37,19 @@ describePlaces((places) => {
     expect(await stateOf(vault)).toEqual(before);
     await consent(vault, "marketing", ["c-1"]);
     expect(vault.log.size).toBeGreaterThan(before.events);
+  });
+
+  test("[LA-1] what no attribute takes is in the pool, the same after it was opened again", async () => {
+    const directory = path.join(newFolder(), "vault");
+    const fixture = await newFixture({ directory, store: places.newPlace() });
+    const ignore = ["score"];
+    await ingestIgnoring(fixture, customersWith(60, "score", String), { epochId: 3, ignore });
+    await ingestIgnoring(fixture, customersWith(50, "score", String), { epochId: 5, ignore });
+    const governance = inEpoch(fixture.governance, 6);
+    const pool = await fixture.vault.attributes.list("customers", governance);
+    expect(pool.attributes).toMatchObject([{ column: "score", epochs_present: 2 }]);
+    const vault = await fixture.reopen();
+    expect(await vault.attributes.list("customers", governance)).toEqual(pool);
   });
 
   test("[PL-7] a new store beside batches is refused, every time, and costs no batch", async () => {

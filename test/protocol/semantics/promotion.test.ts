@@ -278,9 +278,12 @@ test("[LA-3] what no registry could have is not promoted, whatever else is met",
   expect(coherent({ derivation_rule: boundary })).toBe(false);
 });
 
-test("[LA-3] a Vault's own column resolves in no task, and no registration gives it to the network", async () => {
-  const operands = [{ attribute: localId, op: "eq" as const, value: 1 }];
-  for (const vaults of [network.vaults.slice(0, 1), network.vaults]) {
+test("[PL-3][LA-3] a Vault's own column resolves in no task, and no registration gives it to the network", async () => {
+  const cases = [localId, "score"].flatMap((attribute) =>
+    [network.vaults.slice(0, 1), network.vaults].map((vaults) => ({ attribute, vaults })),
+  );
+  for (const { attribute, vaults } of cases) {
+    const operands = [{ attribute, op: "eq" as const, value: 1 }];
     const request = await testRequest(network, {
       task_class: "query",
       predicate: { operator: "AND", operands },
