@@ -5,6 +5,7 @@ import { afterEach, expect, test } from "vitest";
 import { z } from "zod";
 
 import { planAdmission } from "../../../../host/admission/plan.ts";
+import { judgeCriteria } from "../../../../host/settlement/criteria.ts";
 import {
   EXECUTION_RESULT_BUNDLE,
   SEALED_OUTCOME,
@@ -19,6 +20,7 @@ import {
 import { openResult } from "../../../helpers/enclave-round.ts";
 import { exactGranularity } from "../../../helpers/network-data.ts";
 import { deliveryKey } from "../../../helpers/network-task.ts";
+import { testSeed } from "../../../helpers/network.ts";
 import { customersWith } from "../../../helpers/pool-sources.ts";
 import { startNodeRig, type NodeRig } from "../../../helpers/vault-node-rig.ts";
 import { operate, type Operated } from "../../http/vault/operated.ts";
@@ -168,6 +170,13 @@ test("[LA-3] a kept column is promoted and asked of in its own Vault, which rele
   const { result } = await openResult(task, { bundle, outcome });
   // 40 to 79 of two rounds of 80, none of the 40 rows that remain, and none from before it was kept.
   expect(bundle.epsilon_micro).toBe(8_000_000);
+  // Whoever settles it takes it of one Vault, which nothing else of this class may be.
+  const { governance } = fixture;
+  const round = { bundle, bundleDigest: testSeed("bundle"), orders: [], reports: [] };
+  const criteria = (parameters: TaskParameters) => () =>
+    judgeCriteria({ envelope: { ...envelope, parameters }, governance, anchors: [] }, [round]);
+  expect(criteria(envelope.parameters)).not.toThrow();
+  expect(criteria(asking("customer.subscribed"))).toThrow("several Vaults for query");
   const size = result.result.kind === "audience" ? result.result.size : -1;
   expect(Math.abs(size - 80)).toBeLessThan(30);
 });
