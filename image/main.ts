@@ -2,7 +2,7 @@ import { homedir } from "node:os";
 import path from "node:path";
 
 import { runImage } from "./cli/command.ts";
-import { reportError, type ImageIo } from "./cli/io.ts";
+import { EXIT, reportError, type ImageIo } from "./cli/io.ts";
 
 const [, ...argv] = process.argv.slice(2);
 const io: ImageIo = {
@@ -12,6 +12,11 @@ const io: ImageIo = {
   stderr: (text) => void process.stderr.write(text),
   nowMs: Date.now,
 };
+
+// What a build has half done goes with the process, which then ends as one that was interrupted does.
+for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
+  process.once(signal, () => process.exit(EXIT.unavailable));
+}
 
 // Whoever reads the output may stop, as `head` does; the command still ends with its own exit code.
 for (const stream of [process.stdout, process.stderr]) {

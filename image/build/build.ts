@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
 import { createReadStream } from "node:fs";
-import { mkdtemp, rename, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, rename, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 
@@ -9,6 +9,7 @@ import { utf8 } from "#protocol";
 
 import { cpioOf, type Node } from "../archive/cpio.ts";
 import { imageFault } from "../archive/faults.ts";
+import { withTemporary } from "../archive/temporary.ts";
 import type { ImageSigner } from "../eif/signature.ts";
 import { writeImage } from "../eif/writer.ts";
 import { fetchDebian, fetchNpm } from "./fetch.ts";
@@ -61,11 +62,7 @@ const MEMORY_STEP_MIB = 64;
 export async function buildImage(options: BuildOptions): Promise<Build> {
   const resolved = await readInputs(options.root);
   const folder = await mkdtemp(path.join(tmpdir(), "symphony-image-build-"));
-  try {
-    return await buildIn(folder, resolved, options);
-  } finally {
-    await rm(folder, { recursive: true, force: true });
-  }
+  return withTemporary(folder, () => buildIn(folder, resolved, options));
 }
 
 async function buildIn(

@@ -1,12 +1,13 @@
 import { execFile } from "node:child_process";
 import { createHash } from "node:crypto";
 import { createReadStream } from "node:fs";
-import { mkdir, mkdtemp, readdir, rename, rm, stat } from "node:fs/promises";
+import { mkdir, mkdtemp, readdir, rename, stat } from "node:fs/promises";
 import path from "node:path";
 import { promisify } from "node:util";
 
 import { UnavailableError, VerificationError } from "#protocol";
 
+import { withTemporary } from "../archive/temporary.ts";
 import type { DebianInput, NpmInput } from "./inputs.ts";
 
 const FETCH_MS_MAX = 10 * 60_000;
@@ -68,21 +69,21 @@ async function fetchFile(cache: string, wanted: Wanted): Promise<string> {
 async function download(cache: string, file: string, { name, command }: Wanted): Promise<void> {
   await mkdir(cache, { recursive: true });
   const folder = await mkdtemp(path.join(cache, "fetch-"));
-  try {
-    const [program, ...args] = command;
-    await run(program, args, { cwd: folder, timeout: FETCH_MS_MAX });
-    const [fetched, ...more] = await readdir(folder);
-    if (fetched === undefined || more.length > 0) throw new Error("expected one file");
-    await rename(path.join(folder, fetched), file);
-  } catch (cause) {
-    throw new UnavailableError(
-      { code: "TEE_IMAGE_INPUT_UNAVAILABLE", input: name },
-      `${name}: expected ${command.join(" ")} to fetch it, got a failure; put it into ${file} by hand`,
-      { cause },
-    );
-  } finally {
-    await rm(folder, { recursive: true, force: true });
-  }
+  await withTemporary(folder, async () => {
+    try {
+      const [program, ...args] = command;
+      await run(program, args, { cwd: folder, timeout: FETCH_MS_MAX });
+      const [fetched, ...more] = await readdir(folder);
+      if (fetched === undefined || more.length > 0) throw new Error("expected one file");
+      await rename(path.join(folder, fetched), file);
+    } catch (cause) {
+      throw new UnavailableError(
+        { code: "TEE_IMAGE_INPUT_UNAVAILABLE", input: name },
+        `${name}: expected ${command.join(" ")} to fetch it, got a failure; put it into ${file} by hand`,
+        { cause },
+      );
+    }
+  });
 }
 
 async function exists(file: string): Promise<boolean> {

@@ -35,6 +35,9 @@ function describe(error: unknown): { code: string; message: string; exit: number
     return { code: error.code, message: error.message, exit };
   }
   const message = error instanceof Error ? error.message : String(error);
+  if (hasCode(error, (code) => code === "ENOSPC")) {
+    return { code: "unavailable", message, exit: EXIT.unavailable };
+  }
   if (isUsage(error)) return { code: "usage", message, exit: EXIT.usage };
   const stack = error instanceof Error ? (error.stack ?? message) : message;
   return { code: "INTERNAL_UNEXPECTED", message: stack, exit: EXIT.bug };
@@ -44,11 +47,15 @@ const UNREADABLE = ["ENOENT", "EACCES", "EISDIR", "ENOTDIR"];
 
 /** Our own error, one of `parseArgs`, or a path that cannot be read or written. */
 function isUsage(error: unknown): boolean {
-  if (error instanceof UsageError) return true;
-  if (!(error instanceof Error) || !("code" in error) || typeof error.code !== "string") {
-    return false;
-  }
-  return error.code.startsWith("ERR_PARSE_ARGS") || UNREADABLE.includes(error.code);
+  return (
+    error instanceof UsageError ||
+    hasCode(error, (code) => code.startsWith("ERR_PARSE_ARGS") || UNREADABLE.includes(code))
+  );
+}
+
+function hasCode(error: unknown, isIt: (code: string) => boolean): boolean {
+  if (!(error instanceof Error) || !("code" in error)) return false;
+  return typeof error.code === "string" && isIt(error.code);
 }
 
 /** The files that a command takes. @throws UsageError for more, or fewer */

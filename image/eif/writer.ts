@@ -1,5 +1,5 @@
 import { createHash, type Hash } from "node:crypto";
-import { open, rename, rm, type FileHandle } from "node:fs/promises";
+import { open, rename, type FileHandle } from "node:fs/promises";
 import { crc32 } from "node:zlib";
 
 import { EIF_BYTES_MAX, EIF_HEADER_BYTES, type EifMeasurement } from "#attestation";
@@ -7,6 +7,7 @@ import { concat, sha384, utf8 } from "#protocol";
 
 import { chunksOf, contentOf, type Content } from "../archive/content.ts";
 import { imageFault, imageTooLarge } from "../archive/faults.ts";
+import { withTemporary } from "../archive/temporary.ts";
 import { measureImage } from "./reader.ts";
 import { encodeSignatureSection, type ImageSigner } from "./signature.ts";
 
@@ -48,7 +49,7 @@ interface Section {
  */
 export async function writeImage(path: string, parts: ImageParts): Promise<EifMeasurement> {
   const partial = `${path}.${process.pid}.partial`;
-  try {
+  return withTemporary(partial, async () => {
     const file = await open(partial, "w+", 0o644);
     try {
       await writeSections(file, parts);
@@ -59,10 +60,7 @@ export async function writeImage(path: string, parts: ImageParts): Promise<EifMe
     const measurement = await measureImage(partial);
     await rename(partial, path);
     return measurement;
-  } catch (error) {
-    await rm(partial, { force: true });
-    throw error;
-  }
+  });
 }
 
 async function writeSections(file: FileHandle, parts: ImageParts): Promise<void> {

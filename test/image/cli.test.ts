@@ -209,3 +209,12 @@ test("an error is one JSON object with --json; --help is for every command", asy
     expect(stdout).toMatch(new RegExp(`^symphony image ${name} .*\n\n[^]*Exits 0`));
   }
 });
+
+test("a full disk is no fault of the caller", () => {
+  let said = "";
+  const io = { stdout: () => undefined, stderr: (text: string) => void (said += text) };
+  const full = Object.assign(new Error("ENOSPC: no space left on device"), { code: "ENOSPC" });
+  const rest = { nowMs: () => NOW, repositoryRoot: "", home: "" };
+  expect(reportError(full, { ...io, ...rest }, false)).toBe(3);
+  expect(said).toContain("no space left");
+});
