@@ -1,3 +1,5 @@
+import os from "node:os";
+
 import { defineConfig } from "vitest/config";
 
 const TESTS = "test/**/*.test.ts";
@@ -15,7 +17,8 @@ export default defineConfig({
     expect: { requireAssertions: true },
     testTimeout: 30_000,
     hookTimeout: 120_000,
-    maxWorkers: 2,
+    // One more than there are processors: tests of whole networks wait for much of their time.
+    maxWorkers: os.availableParallelism() + 1,
     pool: "forks",
     projects: [
       // Files that share a process load each module once, which halves the time of the whole suite.
