@@ -163,6 +163,7 @@ export {
   type GovernanceStatement,
   type GovernanceVote,
   type GovernedDecision,
+  governanceOrigin,
 } from "./governance/governance-objects.ts";
 export {
   activeActor,
@@ -171,24 +172,14 @@ export {
   genesisState,
   registerSemantics,
   underSemantics,
-  type ChallengeResolution,
   type FoldedLog,
-  type GovernanceState,
-  type Replenishment,
-  type ResolvedBy,
 } from "./governance/governance.ts";
 export {
   ACTOR_REGISTRATION,
   KEY_ROTATION,
   type ChallengePenalty,
 } from "./governance/actor-objects.ts";
-export {
-  keysSince,
-  logKeyOf,
-  taskKeyOf,
-  vaultKeysOf,
-  type RegisteredActor,
-} from "./governance/actors.ts";
+export { keysSince, logKeyOf, taskKeyOf, vaultKeysOf } from "./governance/actor-keys.ts";
 export {
   isStaked,
   requireStake,
@@ -201,18 +192,28 @@ export {
   proposalIdOf,
   proposalStatus,
   verifyVote,
-  type Proposal,
   type VerifiedVote,
 } from "./governance/proposals.ts";
+export type {
+  ChallengeResolution,
+  CurrentEpoch,
+  Electorate,
+  GovernanceState,
+  PolicyStatus,
+  PolicyVersion,
+  Proposal,
+  RegisteredActor,
+  Replenishment,
+  ResolvedBy,
+  Vote,
+} from "./governance/governance-state.ts";
 export { kindOf, processOf, type ProposalKind } from "./governance/processes.ts";
 export {
   electorateOf,
   tallyOf,
   voterKeysOf,
   votersOf,
-  type Electorate,
   type Tally,
-  type Vote,
   type Voter,
 } from "./governance/voters.ts";
 export { referenceValuesOf } from "./governance/measurements.ts";
@@ -222,14 +223,10 @@ export {
   governanceFor,
   governanceOnceOf,
   policyVersionIn,
-  type CurrentEpoch,
   type PolicyBinding,
-  type PolicyStatus,
-  type PolicyVersion,
 } from "./governance/policy-versions.ts";
 export {
   GOVERNANCE_SNAPSHOT,
-  governanceOrigin,
   verifyGovernanceForCosigning,
   verifyGovernanceSnapshot,
   type GovernanceSnapshot,

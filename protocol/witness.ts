@@ -2,10 +2,11 @@ import { z } from "zod";
 
 import type { NamedKey } from "./checkpoint.ts";
 import { bytes32, bytesUpTo, identifier, natural, unixMs } from "./fields.ts";
-import { ACTORS_MAX, vaultKeysOf } from "./governance/actors.ts";
-import type { GovernanceState } from "./governance/governance.ts";
+import { vaultKeysOf } from "./governance/actor-keys.ts";
+import { ACTORS_MAX } from "./governance/actors.ts";
 import { PROOF_NODES_MAX } from "./merkle.ts";
 import { defineObject } from "./object.ts";
+import type { GovernanceState } from "./governance/governance-state.ts";
 
 /** The largest checkpoint that its log alone has signed, in UTF-16 units. */
 const NOTE_MAX = 2 * 1024;

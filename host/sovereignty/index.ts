@@ -26,7 +26,7 @@ export { QUARANTINE_PAGE_MAX, type OpenIngest, type RecordsApi } from "./records
 export { SOURCE_NAME_MAX } from "./records/runs.ts";
 export { type RunProgress } from "./records/running-runs.ts";
 export { INGEST_FORMATS, type IngestFormat, type SourceIngest } from "./records/ingest-source.ts";
-export { MAPPING_BYTES_MAX, parseMapping, type IngestMapping } from "./records/mapping.ts";
+export { MAPPING_BYTES_MAX, parseMapping, type IngestMapping } from "./records/mapping-file.ts";
 export { documentFrames, type IngestDocument } from "./records/documents.ts";
 export { IMAGE_BYTES_MAX } from "./records/document-image.ts";
 export { openCsv } from "./records/csv.ts";

@@ -15,7 +15,7 @@ import { POSTGRES_TYPES, postgresDialect } from "./postgres-dialect.ts";
 import { isPostgresFatal, postgresUnavailable, translatePostgresError } from "./postgres-errors.ts";
 import { migratePostgres } from "./postgres-migrate.ts";
 import { parsePostgresPlace, type PostgresPlace } from "./postgres-place.ts";
-import type { OpenDatabase } from "./store.ts";
+import type { OpenDatabase } from "./database.ts";
 
 /** Sessions that read. */
 const READERS_MAX = 4;

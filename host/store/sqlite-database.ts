@@ -12,7 +12,7 @@ import { damaged, migrate, requireIntact, type Migration } from "./migrate.ts";
 import { sqliteDialect } from "./sqlite-dialect.ts";
 import { isUncertain, storeUnavailable, translateStoreError } from "./store-errors.ts";
 import { acquireStoreLock, type StoreLock } from "./store-lock.ts";
-import type { OpenDatabase } from "./store.ts";
+import type { OpenDatabase } from "./database.ts";
 
 const BUSY_TIMEOUT_MS = 5_000;
 

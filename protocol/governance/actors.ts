@@ -1,6 +1,5 @@
 import { equalBytes } from "../bytes.ts";
-import { checkpointSigner, type NamedKey } from "../checkpoint.ts";
-import { keyIdOf, parseCose } from "../signing.ts";
+import { parseCose } from "../signing.ts";
 import {
   ACTOR_REGISTRATION,
   KEY_ROTATION,
@@ -8,7 +7,6 @@ import {
   type KeyRotation,
 } from "./actor-objects.ts";
 import { eventFault } from "./event-fault.ts";
-import type { GovernanceState } from "./governance.ts";
 import type { Actor, Genesis, GovernanceDecision } from "./governance-objects.ts";
 import { slashFor, verifyViolation } from "./violations.ts";
 import {
@@ -18,31 +16,14 @@ import {
   startUnbonding,
   unbonded,
   withdrawStake,
-  type StakeAccount,
 } from "./stakes.ts";
+import type { GovernanceState, RegisteredActor } from "./governance-state.ts";
 
 /** Actors that one network registers, the retired ones included. */
 export const ACTORS_MAX = 1024;
 
 /** Signing keys that one actor has in its life. */
 export const ACTOR_KEYS_MAX = 16;
-
-/** An actor as of some event: `signing_key`, `box_key` and bonded `stake_minor` are the present ones. */
-export interface RegisteredActor extends Actor {
-  /** Every signing key there has been, the present one last. */
-  readonly keys: readonly ActorKey[];
-  readonly stake: StakeAccount;
-}
-
-/** A signing key of an actor, and for how long it counts. */
-export interface ActorKey {
-  readonly signingKey: Uint8Array;
-  readonly boxKey: Uint8Array | null;
-  /** In which epoch it became the present one. */
-  readonly fromEpoch: number;
-  /** The last epoch for whose tasks it counts: null for the present key, -1 for none at all. */
-  readonly untilEpoch: number | null;
-}
 
 /** The actors of a genesis. */
 export function genesisActors({ actors }: Genesis): ReadonlyMap<string, RegisteredActor> {
@@ -56,40 +37,6 @@ function registered(actor: Actor, epochId: number): RegisteredActor {
     keys: [{ signingKey, boxKey, fromEpoch: epochId, untilEpoch: null }],
     stake: openingAccount(actor.stake_minor),
   };
-}
-
-/**
- * The key by which `actor` signed `signed` for a task of epoch `epochId`: the one that the signature names, if it was
- * the actor's in that epoch or has become so since, and the present one otherwise, which did not sign it. A key that
- * was given up before the task's epoch began says nothing about the task.
- *
- * @param signed - COSE_Sign1, yet to be verified.
- * @throws {@link MalformedError} SCHEMA_CBOR_MALFORMED
- */
-export function taskKeyOf(actor: RegisteredActor, signed: Uint8Array, epochId: number): Uint8Array {
-  const { keyId } = parseCose(signed);
-  const held = keysSince(actor, epochId).find(({ publicKey }) => keyIdOf(publicKey) === keyId);
-  return held?.publicKey ?? actor.signing_key;
-}
-
-/** Every key of `actor` that counts for tasks of epoch `epochId`, the present one last. */
-export function keysSince(actor: RegisteredActor, epochId: number): readonly NamedKey[] {
-  return actor.keys
-    .filter(({ untilEpoch }) => untilEpoch === null || untilEpoch >= epochId)
-    .map(({ signingKey }) => ({ name: actor.actor_id, publicKey: signingKey }));
-}
-
-/** The key by which a checkpoint of the log of `actor` was signed, as {@link taskKeyOf} says it of an object. */
-export function logKeyOf(actor: RegisteredActor, note: string, epochId: number): NamedKey {
-  const present = { name: actor.actor_id, publicKey: actor.signing_key };
-  return checkpointSigner(note, keysSince(actor, epochId)) ?? present;
-}
-
-/** The keys that cosign logs: of every Vault that has not retired, the suspended ones among them. */
-export function vaultKeysOf({ actors }: Pick<GovernanceState, "actors">): readonly NamedKey[] {
-  return [...actors.values()]
-    .filter(({ role, status }) => role === "enterprise" && status !== "retired")
-    .map(({ actor_id: name, signing_key: publicKey }) => ({ name, publicKey }));
 }
 
 /** Decisions that one actor's signature alone makes. */

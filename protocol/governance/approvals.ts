@@ -1,7 +1,6 @@
 import { hex } from "../bytes.ts";
 import { RefusedError, VerificationError } from "../errors.ts";
 import { isOwnDecision, ownerOf } from "./actors.ts";
-import type { GovernanceState } from "./governance.ts";
 import {
   GOVERNANCE_STATEMENT,
   type GovernanceDecision,
@@ -12,6 +11,7 @@ import {
 import { processOf } from "./processes.ts";
 import { keyIdOf, parseCose, verifyCose } from "../signing.ts";
 import { electorateOf, tallyOf, votersOf } from "./voters.ts";
+import type { GovernanceState } from "./governance-state.ts";
 
 /** Who may sign an event: by key id, the name its approval is counted under and the key. */
 type Signers = ReadonlyMap<string, { readonly name: string; readonly publicKey: Uint8Array }>;

@@ -183,3 +183,8 @@ export const GOVERNANCE_EVENT = defineObject(
   governanceEventSchema,
   1024 * 1024,
 );
+
+/** Origin line of a network's governance log. */
+export function governanceOrigin(network: string): string {
+  return `symphony.governance/${network}`;
+}

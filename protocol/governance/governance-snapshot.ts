@@ -4,11 +4,12 @@ import { bytesUpTo } from "../fields.ts";
 import { equalBytes } from "../bytes.ts";
 import { verifyCheckpoint } from "../checkpoint.ts";
 import { VerificationError } from "../errors.ts";
-import { vaultKeysOf } from "./actors.ts";
-import { foldGovernance, type FoldedLog, type GovernanceState } from "./governance.ts";
-import { GENESIS } from "./governance-objects.ts";
+import { vaultKeysOf } from "./actor-keys.ts";
+import { foldGovernance, type FoldedLog } from "./governance.ts";
+import { GENESIS, governanceOrigin } from "./governance-objects.ts";
 import { leafHash, merkleRoot } from "../merkle.ts";
 import { defineObject } from "../object.ts";
+import type { GovernanceState } from "./governance-state.ts";
 
 /** The governance log as a relying party takes it: every event and a cosigned checkpoint over them. */
 export const governanceSnapshotSchema = z.strictObject({
@@ -24,11 +25,6 @@ export const GOVERNANCE_SNAPSHOT = defineObject(
   governanceSnapshotSchema,
   16 * 1024 * 1024,
 );
-
-/** Origin line of a network's governance log. */
-export function governanceOrigin(network: string): string {
-  return `symphony.governance/${network}`;
-}
 
 /**
  * Verifies a snapshot that Vaults have yet to cosign: as {@link verifyGovernanceSnapshot}, with no cosignature needed.

@@ -1,94 +1,38 @@
 import { verifyApprovals } from "./approvals.ts";
 import { equalBytes, hex } from "../bytes.ts";
 import { RefusedError, VerificationError } from "../errors.ts";
-import type { UsageScope } from "../fields.ts";
 import {
   GENESIS,
   GOVERNANCE_EVENT,
-  type Artifact,
-  type Genesis,
   type GovernanceStatement,
   type GovernedDecision,
 } from "./governance-objects.ts";
 import { digestOfBytes } from "../hash.ts";
-import type { ActorDecision, ChallengePenalty } from "./actor-objects.ts";
-import { decideActor, genesisActors, isActorDecision, type RegisteredActor } from "./actors.ts";
+import type { ActorDecision } from "./actor-objects.ts";
+import { decideActor, genesisActors, isActorDecision } from "./actors.ts";
 import { eventFault } from "./event-fault.ts";
-import { acceptMeasurement, type AcceptedMeasurement } from "./measurements.ts";
+import { acceptMeasurement } from "./measurements.ts";
 import { slashStake } from "./stakes.ts";
 import { leafHash } from "../merkle.ts";
-import type { Policy } from "./policy.ts";
 import {
   announcePolicy,
   closeGovernedEpoch,
   genesisPolicies,
   requireDecidable,
   retirePolicy,
-  type CurrentEpoch,
-  type PolicyVersion,
 } from "./policy-versions.ts";
-import { closeProposal, openProposal, type Proposal } from "./proposals.ts";
-import { upgradeProtocol, type ProtocolUpgrade } from "./protocol-versions.ts";
+import { closeProposal, openProposal } from "./proposals.ts";
+import { upgradeProtocol } from "./protocol-versions.ts";
 import { registerVersion, type SemanticRegistration } from "../semantics/registration.ts";
 import { incoherent, requireCoherentRegistry } from "../semantics/registry-coherence.ts";
 import type { SemanticRegistry } from "../semantics/semantics.ts";
+import type { GovernanceState, RegisteredActor, Replenishment } from "./governance-state.ts";
 
 /** Events that one fold takes at most. */
 export const GOVERNANCE_EVENTS_MAX = 10_000;
 
 /** Versions of the semantic registry that one log takes: each is kept, so that every task resolves again. */
 export const SEMANTIC_VERSIONS_MAX = 256;
-
-/** Governance as of some event: a pure function of the genesis and the events (design, sections 2 and 5). */
-export interface GovernanceState {
-  readonly genesis: Genesis;
-  readonly genesisDigest: Uint8Array;
-  /** The active policy version's document. */
-  readonly policy: Policy;
-  /** Every version there has been, by identifier, in the order of their announcement. */
-  readonly policies: ReadonlyMap<string, PolicyVersion>;
-  readonly epoch: CurrentEpoch;
-  /** The newest version. */
-  readonly semantics: SemanticRegistry;
-  /** Every version by its name, the newest among them. */
-  readonly registries: ReadonlyMap<string, SemanticRegistry>;
-  readonly actors: ReadonlyMap<string, RegisteredActor>;
-  /** By lower-case hex digest. */
-  readonly artifacts: ReadonlyMap<string, Artifact>;
-  /** In the order of the log, see `referenceValuesOf`. */
-  readonly acceptedMeasurements: readonly AcceptedMeasurement[];
-  readonly revokedMeasurements: readonly string[];
-  readonly revokedModuleIds: readonly string[];
-  readonly protocolUpgrades: readonly ProtocolUpgrade[];
-  /** The newest, by identifier, in the order of their opening. */
-  readonly proposals: ReadonlyMap<string, Proposal>;
-  /** How often an actor that executes was suspended, retired or given another key: never decreases. */
-  readonly withdrawals: number;
-  readonly challengeResolutions: ReadonlyMap<string, ResolvedBy>;
-  /** In the order of the log; of one purpose, each of a later epoch than the one before. */
-  readonly replenishments: readonly Replenishment[];
-  /** Digest of the last event; zeros before the first. */
-  readonly head: Uint8Array;
-  readonly sequence: number;
-}
-
-/** A budget that governance gave back, see `budget_replenished`. */
-export interface Replenishment {
-  readonly usageScope: UsageScope;
-  readonly epochId: number;
-  readonly epsilonMicro: number;
-  /** When governance decided it, by its own clock. */
-  readonly decidedMs: number;
-}
-
-/** How governance ended a challenge. */
-export type ChallengeResolution = "approved" | "not_confirmed" | "closed_without_penalty";
-
-/** What governance decided about a challenge, and who pays for it. */
-export interface ResolvedBy {
-  readonly resolution: ChallengeResolution;
-  readonly penalty: ChallengePenalty | null;
-}
 
 /**
  * The state that the genesis alone gives.

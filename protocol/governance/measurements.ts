@@ -1,17 +1,10 @@
 import { require } from "./event-fault.ts";
-import type { GovernanceState } from "./governance.ts";
 import type { GovernedDecision } from "./governance-objects.ts";
 import type { ReferenceValue } from "./policy.ts";
+import type { GovernanceState } from "./governance-state.ts";
 
 /** Images that governance accepts besides those of policies, at most. */
 export const ACCEPTED_MEASUREMENTS_MAX = 64;
-
-/** An enclave image that governance has accepted between two policy versions. */
-export interface AcceptedMeasurement {
-  readonly value: ReferenceValue;
-  /** For tasks of this epoch and later ones. */
-  readonly fromEpoch: number;
-}
 
 /**
  * Accepts one more image, for tasks of epochs that have not begun: a task is judged by what held when it was admitted.

@@ -1,34 +1,12 @@
 import { equalBytes } from "../bytes.ts";
 import { VerificationError } from "../errors.ts";
 import { eventFault, require } from "./event-fault.ts";
-import type { GovernanceState } from "./governance.ts";
 import type { GovernanceDecision } from "./governance-objects.ts";
 import { POLICY_VERSION_LIFECYCLE } from "../lifecycles.ts";
 import { policyDigest, type Policy } from "./policy.ts";
 import { requireSpoken } from "./protocol-versions.ts";
 import { electorateOf, tallyOf } from "./voters.ts";
-
-/** A state of {@link POLICY_VERSION_LIFECYCLE}. */
-export type PolicyStatus = (typeof POLICY_VERSION_LIFECYCLE.states)[number];
-
-/** A policy version: its immutable document, and where governance has it. */
-export interface PolicyVersion {
-  readonly policy: Policy;
-  readonly status: PolicyStatus;
-  /** Whole epochs in which it was or is the active one: `[from, until)`; both null for a draft. */
-  readonly activeFrom: number | null;
-  readonly activeUntil: number | null;
-  /** From which epoch on it is valid for nothing; null while nobody has decided that. */
-  readonly retiresFrom: number | null;
-}
-
-/** The open epoch of the network, as the governance log has it. */
-export interface CurrentEpoch {
-  readonly epochId: number;
-  readonly openedMs: number;
-  /** Governance has asked for it to close. */
-  readonly boundaryRequested: boolean;
-}
+import type { GovernanceState, PolicyStatus, PolicyVersion } from "./governance-state.ts";
 
 type Decision<Type extends GovernanceDecision["type"]> = Extract<
   GovernanceDecision,

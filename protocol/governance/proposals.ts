@@ -1,7 +1,6 @@
 import { equalBytes, hex } from "../bytes.ts";
 import { RefusedError } from "../errors.ts";
 import { eventFault, require } from "./event-fault.ts";
-import type { GovernanceState } from "./governance.ts";
 import {
   GOVERNANCE_STATEMENT,
   GOVERNANCE_VOTE,
@@ -12,34 +11,16 @@ import {
   type GovernedDecision,
 } from "./governance-objects.ts";
 import { encodeCbor } from "../cbor.ts";
-import { kindOf, processOf, type ProposalKind } from "./processes.ts";
+import { kindOf, processOf } from "./processes.ts";
 import { keyIdOf, parseCose } from "../signing.ts";
-import { electorateOf, tallyOf, votersOf, type Electorate, type Vote } from "./voters.ts";
+import { electorateOf, tallyOf, votersOf } from "./voters.ts";
+import type { GovernanceState, Proposal, Vote } from "./governance-state.ts";
 
 /** Proposals that governance remembers: the newest. One that is open is never forgotten. */
 export const PROPOSALS_MAX = 64;
 
 /** Proposals that one voter has open at once, at most. */
 export const PROPOSALS_OF_VOTER_MAX = 8;
-
-/** A decision put to the vote. Judged by the policy version that was active when it was opened (GS-7). */
-export interface Proposal {
-  /** {@link proposalIdOf} its opening. */
-  readonly proposalId: string;
-  readonly kind: ProposalKind;
-  readonly decision: GovernedDecision;
-  readonly proposerId: string;
-  readonly policyVersionId: string;
-  /** Who could vote when it was opened, and the process. Those who may not vote any more keep their weight in the whole. */
-  readonly electorate: Electorate;
-  /** It takes votes, and can be decided, in `[openedMs, closesMs)`. */
-  readonly openedMs: number;
-  readonly closesMs: number;
-  /** What the log says. An open one whose time is over has expired, see {@link proposalStatus}. */
-  readonly outcome: "open" | "approved" | "rejected";
-  /** Of those who voted, as the deciding event has it; empty before. */
-  readonly votes: ReadonlyMap<string, Vote>;
-}
 
 /** A vote as its voter's key proves it. */
 export interface VerifiedVote {

@@ -1,18 +1,10 @@
 import { VerificationError } from "../errors.ts";
 import { require } from "./event-fault.ts";
-import type { GovernanceState } from "./governance.ts";
 import type { GovernedDecision } from "./governance-objects.ts";
+import type { GovernanceState } from "./governance-state.ts";
 
 /** The version of the protocol that this software speaks; that of a genesis. */
 export const PROTOCOL_VERSION = 1;
-
-/** A version of the protocol that governance has decided on. */
-export interface ProtocolUpgrade {
-  readonly version: number;
-  readonly fromEpoch: number;
-  /** SHA-256 of what it says. */
-  readonly specification: Uint8Array;
-}
 
 /**
  * Decides from which epoch on the network speaks the next version.

@@ -1,55 +1,22 @@
 import { RefusedError } from "../errors.ts";
 import type { ActorRole } from "../fields.ts";
 import type { ActorDecision } from "./actor-objects.ts";
-import type { RegisteredActor } from "./actors.ts";
 import { eventFault } from "./event-fault.ts";
-import type { GovernanceState } from "./governance.ts";
 import type { Actor } from "./governance-objects.ts";
 import type { Policy } from "./policy.ts";
+import type {
+  GovernanceState,
+  RegisteredActor,
+  Slash,
+  StakeAccount,
+  UnbondingEntry,
+} from "./governance-state.ts";
 
 /** Withdrawals that one actor may have under way at a time. */
 export const UNBONDING_ENTRIES_MAX = 16;
 
 /** The largest total that one actor ever deposits, minor units: every sum stays exact. */
 export const DEPOSITS_MINOR_MAX = Number.MAX_SAFE_INTEGER;
-
-/**
- * What has become of an actor's deposits, minor units; what is bonded is the actor's `stake_minor`. Always
- * `deposited = bonded + unbonding + withdrawn + slashed`.
- */
-export interface StakeAccount {
-  readonly depositedMinor: number;
-  /** In the order in which they are released; still slashable until they are withdrawn. */
-  readonly unbonding: readonly UnbondingEntry[];
-  readonly withdrawnMinor: number;
-  /** In the order of the log. */
-  readonly slashes: readonly Slash[];
-  /** Of deposits and withdrawals, each counted once. */
-  readonly references: readonly string[];
-}
-
-/** Stake that its owner has asked for: to be withdrawn from this epoch on. */
-export interface UnbondingEntry {
-  readonly amountMinor: number;
-  readonly releaseEpoch: number;
-}
-
-/** Stake that was taken. `amountMinor` is less than what was asked for when there was no more. */
-export interface Slash {
-  readonly condition: SlashingCondition;
-  /** What it was for: a task, or the digest of the evidence. With the condition, one punishment for each. */
-  readonly evidence: string;
-  readonly amountMinor: number;
-}
-
-/** Every reason for which stake is taken (GS-3); there are no others. */
-export type SlashingCondition =
-  | "challenge_approved"
-  | "challenge_not_confirmed"
-  | "budget_exceeded"
-  | "equivocation"
-  | "result_undelivered"
-  | "attestation_invalid";
 
 /** The account of an actor that has deposited `stakeMinor` and nothing else. */
 export function openingAccount(stakeMinor: number): StakeAccount {

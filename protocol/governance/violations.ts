@@ -4,11 +4,10 @@ import { actorLogOrigin } from "../evidence-bundle.ts";
 import { CONSUMPTION_RECORD } from "../settlement.ts";
 import { parseCose } from "../signing.ts";
 import type { ActorDecision } from "./actor-objects.ts";
-import { logKeyOf, taskKeyOf, type RegisteredActor } from "./actors.ts";
+import { logKeyOf, taskKeyOf } from "./actor-keys.ts";
 import { eventFault } from "./event-fault.ts";
-import type { GovernanceState } from "./governance.ts";
-import { governanceOrigin } from "./governance-snapshot.ts";
-import type { Slash } from "./stakes.ts";
+import { governanceOrigin } from "./governance-objects.ts";
+import type { GovernanceState, RegisteredActor, Slash } from "./governance-state.ts";
 
 type Decision<Type extends ActorDecision["type"]> = Extract<ActorDecision, { readonly type: Type }>;
 

@@ -1,7 +1,7 @@
-import { keysSince } from "./actors.ts";
-import type { GovernanceState } from "./governance.ts";
+import { keysSince } from "./actor-keys.ts";
 import type { GovernanceProcess } from "./policy.ts";
 import { keyIdOf } from "../signing.ts";
+import type { Electorate, GovernanceState, Vote } from "./governance-state.ts";
 
 /** Who may vote, by the name its vote is counted under, and the key it votes with. */
 export interface Voter {
@@ -10,14 +10,6 @@ export interface Voter {
   /** What it weighs where stake does. */
   readonly stakeMinor: number;
 }
-
-/** Those who may vote on one thing, and what each weighs, by voter. */
-export interface Electorate {
-  readonly process: GovernanceProcess;
-  readonly weights: ReadonlyMap<string, bigint>;
-}
-
-export type Vote = "approve" | "reject";
 
 /** How a vote stands. An outcome is final: nothing that could still be cast would change it. */
 export interface Tally {

@@ -2,9 +2,9 @@ import { z } from "zod";
 
 import { RefusedError } from "../errors.ts";
 import { bytes32, identifier, microEpsilon, natural } from "../fields.ts";
-import type { GovernanceState } from "../governance/governance.ts";
 import { defineObject } from "../object.ts";
 import { localTypeSchema, mappingSignalSchema } from "./local-attributes.ts";
+import type { GovernanceState } from "../governance/governance-state.ts";
 
 /** Epochs of a regular aggregation window, and of one of a domain that policy lists as highly active (LA-2). */
 const WINDOW_EPOCHS = 10;

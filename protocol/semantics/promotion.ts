@@ -3,7 +3,6 @@ import { z } from "zod";
 import { compareBytes, equalBytes } from "../bytes.ts";
 import { LimitError, RefusedError } from "../errors.ts";
 import { identifier } from "../fields.ts";
-import type { GovernanceState } from "../governance/governance.ts";
 import { digestOf } from "../hash.ts";
 import { keyIdOf, parseCose } from "../signing.ts";
 import { fits, type LocalType, type MappingSignal } from "./local-attributes.ts";
@@ -22,6 +21,7 @@ import {
   type CanonicalAttribute,
   type SemanticRegistry,
 } from "./semantics.ts";
+import type { GovernanceState } from "../governance/governance-state.ts";
 
 /** Candidates of one attribute and window that are looked at together. */
 export const CANDIDATES_MAX = 256;

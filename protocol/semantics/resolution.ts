@@ -1,7 +1,6 @@
 import { hex } from "../bytes.ts";
 import { MalformedError, type ErrorCode } from "../errors.ts";
 import { coarsen, isAtGranularity } from "./granularity.ts";
-import type { GovernanceState } from "../governance/governance.ts";
 import { digestOf } from "../hash.ts";
 import {
   resolveAttribute,
@@ -18,6 +17,7 @@ import { VAULT_ATTRIBUTE, type VaultAttribute } from "./vault-attribute.ts";
 import type { AttributeComposition } from "../task-envelope.ts";
 import type { Operand, TaskParameters } from "../task-parameters.ts";
 import type { TaskRequest } from "../task-request.ts";
+import type { GovernanceState } from "../governance/governance-state.ts";
 
 /** The most operands of one composition; the bound of `attributeCompositionSchema`. */
 const OPERANDS_MAX = 64;

@@ -8,14 +8,12 @@ import {
   GENESIS,
   GOVERNANCE_EVENT,
   GOVERNANCE_STATEMENT,
+  governanceOrigin,
   type Actor,
   type Genesis,
   type GovernanceStatement,
 } from "../../protocol/governance/governance-objects.ts";
-import {
-  GOVERNANCE_SNAPSHOT,
-  governanceOrigin,
-} from "../../protocol/governance/governance-snapshot.ts";
+import { GOVERNANCE_SNAPSHOT } from "../../protocol/governance/governance-snapshot.ts";
 import { signingKeyFromSeed, type SigningKey } from "../../protocol/signing.ts";
 import type { ActorRole } from "../../protocol/fields.ts";
 import type { Policy } from "../../protocol/governance/policy.ts";

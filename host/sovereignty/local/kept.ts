@@ -1,7 +1,8 @@
 import { ConflictError, LimitError } from "#protocol";
 
 import type { Reading, Writing } from "../queries.ts";
-import { KEPT_COLUMNS_MAX, type IngestMapping, type KeptColumn } from "../records/mapping.ts";
+import { KEPT_COLUMNS_MAX, type IngestMapping } from "../records/mapping-file.ts";
+import type { KeptColumn } from "../records/mapping.ts";
 import type { VaultContext } from "../vault-context.ts";
 import { localIdOf } from "./list-pool.ts";
 

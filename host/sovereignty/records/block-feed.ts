@@ -2,7 +2,7 @@ import type { CsvPlan, RowReport } from "./batch-build.ts";
 import { BlockPacker, type CellBlock } from "./cell-block.ts";
 import type { CsvSource } from "./csv.ts";
 import type { CsvStretch, StretchLimit } from "./csv-cut.ts";
-import type { IngestMapping } from "./mapping.ts";
+import type { IngestMapping } from "./mapping-file.ts";
 import type { BoundMapping } from "./row-mapping.ts";
 import type { RowFault, RowSource, SourceRow } from "./source.ts";
 

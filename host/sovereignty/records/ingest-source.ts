@@ -8,13 +8,12 @@ import { openCsv } from "./csv.ts";
 import { documentMapping, openDocuments } from "./documents.ts";
 import { ingestRows, type RowIngest } from "./ingest.ts";
 import { openJsonLines } from "./jsonl.ts";
+import { IDENTITY_MAPPING, type IngestMapping } from "./mapping-file.ts";
 import {
-  IDENTITY_MAPPING,
   keepingMapping,
   rowMappingOf,
   saysNothing,
   sourceColumns,
-  type IngestMapping,
   type KeptColumn,
 } from "./mapping.ts";
 import type { IngestReport } from "./publish.ts";

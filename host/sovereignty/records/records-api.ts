@@ -2,7 +2,7 @@ import type { VaultContext } from "../vault-context.ts";
 import type { RowReport } from "./batch-build.ts";
 import { declaredMapping, type SourceIngest } from "./ingest-source.ts";
 import { sourceDigestOf } from "./ingest.ts";
-import { IDENTITY_MAPPING } from "./mapping.ts";
+import { IDENTITY_MAPPING } from "./mapping-file.ts";
 import { parseReport, publishedReport, type IngestReport } from "./publish.ts";
 import { abandon } from "./runs.ts";
 import type { RunProgress } from "./running-runs.ts";

@@ -1,6 +1,6 @@
 import { MalformedError } from "#protocol";
 
-import type { IngestMapping } from "./mapping.ts";
+import type { IngestMapping } from "./mapping-file.ts";
 import type { Cell } from "./source.ts";
 
 /** A mapping made ready for the columns of one source and the attributes of one record scope. */

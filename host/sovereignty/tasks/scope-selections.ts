@@ -1,8 +1,8 @@
 import { equalBytes, inputCommitment, type UsageScope } from "#protocol";
 
+import type { Books } from "../ledger/books.ts";
 import { ordinalsOf, setBit, subjectSetOf, type SubjectSet } from "../ledger/subject-set.ts";
 import { batchHeads, batchOrdinals, type BatchHead, type Writing } from "../queries.ts";
-import type { VaultContext } from "../vault-context.ts";
 
 const SCOPES_MAX = 64;
 const BYTES_MAX = 256 * 1024 * 1024;
@@ -66,7 +66,7 @@ export class ScopeSelections {
  * @param args.require - Called with the batches before any record is looked at; throws for more than an order carries.
  */
 export async function selectScope(
-  { books, selections }: VaultContext,
+  { books, selections }: { readonly books: Books; readonly selections: ScopeSelections },
   trx: Writing,
   args: {
     readonly recordScope: string;

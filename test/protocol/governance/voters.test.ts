@@ -1,6 +1,7 @@
 import { expect, test } from "vitest";
 
-import { tallyOf, votersOf, type Vote } from "../../../protocol/governance/voters.ts";
+import type { Vote } from "../../../protocol/governance/governance-state.ts";
+import { tallyOf, votersOf } from "../../../protocol/governance/voters.ts";
 import {
   applyGovernanceEvent,
   genesisState,

@@ -8,7 +8,7 @@ import { BatchBuild } from "../../../../host/sovereignty/records/batch-build.ts"
 import { BuildPool } from "../../../../host/sovereignty/records/build-pool.ts";
 import { CsvCutter } from "../../../../host/sovereignty/records/csv-cut.ts";
 import { layoutOf } from "../../../../host/sovereignty/records/layout.ts";
-import { IDENTITY_MAPPING } from "../../../../host/sovereignty/records/mapping.ts";
+import { IDENTITY_MAPPING } from "../../../../host/sovereignty/records/mapping-file.ts";
 import { utf8 } from "../../../../protocol/index.ts";
 import {
   CUSTOMER_HEADER,

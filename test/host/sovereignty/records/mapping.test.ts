@@ -5,9 +5,8 @@ import {
   IDENTITY_MAPPING,
   MAPPING_BYTES_MAX,
   parseMapping,
-  rowMappingOf,
-  sourceColumns,
-} from "../../../../host/sovereignty/records/mapping.ts";
+} from "../../../../host/sovereignty/records/mapping-file.ts";
+import { rowMappingOf, sourceColumns } from "../../../../host/sovereignty/records/mapping.ts";
 import { SymphonyError, hex, utf8 } from "../../../../protocol/index.ts";
 
 const parse = (value: unknown) => parseMapping(utf8(JSON.stringify(value)));
