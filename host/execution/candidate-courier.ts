@@ -58,8 +58,8 @@ async function carry(
   try {
     await coordinator.candidate(signed);
   } catch (error) {
-    // Whoever answers a call says what it thinks of it; all else may go better another time.
-    if (!(error instanceof ConflictError)) throw error;
+    // Whoever answers a call says what it thinks of it; all else, a coordinator's own trouble too, may go better later.
+    if (!(error instanceof ConflictError) || error.code.startsWith("INTERNAL_")) throw error;
     ({ code } = error);
     report({ event: "work_failed", kind: "candidate", code });
   }

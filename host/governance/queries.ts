@@ -360,7 +360,10 @@ export async function candidatesAfter(
   return await query.orderBy("position").limit(limit).execute();
 }
 
-/** Candidates of one attribute and window, in the order they came. */
+/**
+ * Candidates of one attribute and window: the first of each Vault in the order they came, then the second of each and so
+ * on, so that none keeps those of others out.
+ */
 export async function candidatesOfWindow(
   db: GovernanceReader,
   of: { readonly attributeId: string; readonly window: Window; readonly limit: number },
@@ -371,6 +374,13 @@ export async function candidatesOfWindow(
     .where("attribute_id", "=", of.attributeId)
     .where("first_epoch", "=", of.window.first_epoch)
     .where("last_epoch", "=", of.window.last_epoch)
+    .select(({ fn }) =>
+      fn
+        .agg<number>("row_number")
+        .over((each) => each.partitionBy("vault_id").orderBy("position"))
+        .as("turn"),
+    )
+    .orderBy("turn")
     .orderBy("position")
     .limit(of.limit)
     .execute();

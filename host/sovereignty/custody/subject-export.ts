@@ -89,18 +89,20 @@ async function linesOfBatch(
   }));
 }
 
-/** By attribute; columns of the Vault's own by what its sources call them. */
+/** By attribute; columns of the Vault's own by what its sources call them, unless an attribute has that name. */
 function attributesOf(
   opened: OpenedBatch,
   row: number,
   named: ReadonlyMap<string, string>,
 ): Record<string, string | number | null> {
   const { attributes } = recordAt(opened, row);
+  const { columns } = opened.header;
+  const taken = new Set(columns.map(({ name }) => name));
   return Object.fromEntries(
-    opened.header.columns.map(({ name, scale }) => [
-      named.get(name) ?? name,
-      plain(attributes[name] ?? null, scale),
-    ]),
+    columns.map(({ name, scale }) => {
+      const own = named.get(name) ?? name;
+      return [taken.has(own) ? name : own, plain(attributes[name] ?? null, scale)];
+    }),
   );
 }
 

@@ -65,9 +65,14 @@ export function attributesOf(context: VaultContext): AttributesApi {
     waiting: () => mayWait,
     waitingShares: async () => {
       mayWait = false;
-      const shares = await waitingShares(context);
-      if (shares.length > 0) mayWait = true;
-      return shares;
+      let isKnown = false;
+      try {
+        const shares = await waitingShares(context);
+        isKnown = shares.length === 0;
+        return shares;
+      } finally {
+        if (!isKnown) mayWait = true;
+      }
     },
     endShare: (reference, code) => endShare(context, reference, code),
     judgeVaultScoped: (args) => judgeColumn(context, args),

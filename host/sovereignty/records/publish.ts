@@ -106,9 +106,12 @@ export async function finishPublications(context: VaultContext): Promise<void> {
   }
 }
 
-/** Whether a run could not be published because it keeps a column as another type than one that came before it. */
+/**
+ * Whether a run could not be published because of what it keeps: a column as another type than one that came before it,
+ * or with them too many. It never can be.
+ */
 function isRefusedKeeping(error: unknown): boolean {
-  return error instanceof SymphonyError && error.code === "DERIVATION_LOCAL_REFUSED";
+  return error instanceof SymphonyError && error.details["field"] === "keep";
 }
 
 async function finishPublication(context: VaultContext, ingestId: string): Promise<IngestReport> {

@@ -8,6 +8,7 @@ import { createGovernanceEvent } from "../../../host/governance/index.ts";
 import { NodeClient } from "../../../host/http/index.ts";
 import type { ShareReference } from "../../../host/sovereignty/index.ts";
 import {
+  ConflictError,
   LOCAL_ATTRIBUTE_CANDIDATE,
   type ErrorCode,
   type LocalAttributeCandidate,
@@ -238,4 +239,24 @@ test("[LA-2] a candidate that the coordinator refuses is not sent again until it
   const coordinator = live.node(vaultAt(0));
   expect(await carryAll({ attributes, coordinator, report: () => undefined })).toBe(true);
   expect(ended).toEqual(["DERIVATION_CANDIDATE_REFUSED"]);
+});
+
+test("[LA-2] a candidate waits on while the coordinator, or the Vault's own store, is in trouble", async () => {
+  const reference = { record_scope: "customers", column_name: "a", first_epoch: 0, last_epoch: 4 };
+  const ended: unknown[] = [];
+  const attributes = {
+    waiting: () => true,
+    waitingShares: () =>
+      Promise.resolve(ended.length > 0 ? [] : [{ reference, signed: signedBy(vaultAt(0)) }]),
+    endShare: () => Promise.resolve(void ended.push(reference)),
+  };
+  const full = new ConflictError({ code: "INTERNAL_STORE_BUSY" }, "coordinator: a full disk");
+  const coordinator = { candidate: () => Promise.reject(full) };
+  expect(await carryAll({ attributes, coordinator, report: () => undefined })).toBe(false);
+  expect(ended).toEqual([]);
+  const { vault } = await newFixture();
+  expect(await vault.attributes.waitingShares()).toEqual([]);
+  await vault.close();
+  await expect(vault.attributes.waitingShares()).rejects.toThrow();
+  expect(vault.attributes.waiting()).toBe(true);
 });

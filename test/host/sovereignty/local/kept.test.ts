@@ -1,4 +1,8 @@
+import path from "node:path";
+import { DatabaseSync } from "node:sqlite";
+
 import { expect, test } from "vitest";
+import { z } from "zod";
 
 import { parseMapping } from "../../../../host/sovereignty/index.ts";
 import { sha256, utf8 } from "../../../../protocol/index.ts";
@@ -82,6 +86,47 @@ test("[LA-1] of two ingests at once that keep a column as different types one is
   expect([open.length, published.length]).toEqual([0, 1]);
   const vault = await fixture.reopen();
   expect((await vault.records.runs()).published).toHaveLength(1);
+});
+
+test("[LA-1] what a crash left to publish and keeps too many columns by now is given up, and the Vault opens", async () => {
+  const fixture = await newFixture();
+  await fixture.vault.close();
+  const file = path.join(fixture.directory, "vault.db");
+  const query = (statement: string) => {
+    using database = new DatabaseSync(file);
+    database.exec(statement);
+  };
+  query("create trigger crash before insert on ingest begin select raise(abort, 'crash'); end");
+  const vault = await fixture.reopen();
+  const source = { text: customersWith(2, "years", String), format: "csv" } as const;
+  const ingested = ingest({ ...fixture, vault }, source, { keep: { years: { type: "integer" } } });
+  await expect(ingested).rejects.toThrow();
+  await vault.close();
+  query("drop trigger crash");
+  query(`insert into local_kept with recursive n (i) as (select 1 union all select i + 1 from n where i < 32)
+         select 'customers', 'column ' || i, 'local ' || i, 'text', 0, 0 from n`);
+  const { records } = await fixture.reopen();
+  expect(await records.runs()).toEqual({ open: [], published: [] });
+});
+
+const recordLine = z.object({ attributes: z.record(z.string(), z.unknown()) });
+
+test("[LA-1] a subject's export has an attribute and a kept column whose sources call it the same", async () => {
+  const fixture = await newFixture();
+  const mapping = {
+    attributes: { "customer.age": { column: "years" } },
+    keep: { "customer.age": { type: "integer" } },
+  };
+  await ingest(fixture, { text: customersWith(2, "years", () => "44"), format: "csv" }, mapping);
+  const records: Record<string, unknown>[] = [];
+  for await (const line of fixture.vault.custody.exportSubject("c-1")) {
+    if (line.type === "record") records.push(recordLine.parse(line).attributes);
+  }
+  const [record = {}] = records;
+  expect(record).toMatchObject({ "customer.age": 44 });
+  expect(Object.entries(record).filter(([name]) => name.startsWith("local-"))).toMatchObject([
+    [expect.any(String), 30],
+  ]);
 });
 
 /** What no mapping can keep, by column and type; what it ignores besides. */

@@ -2,6 +2,7 @@ import { expect, test } from "vitest";
 
 import { openActorLog } from "../../../../host/evidence/actor-log.ts";
 import { openCandidates } from "../../../../host/governance/index.ts";
+import { candidatesOfWindow, insertCandidate } from "../../../../host/governance/queries.ts";
 import { COORDINATOR_MIGRATIONS } from "../../../../host/run/coordinator-migrations.ts";
 import type { CoordinatorSchema } from "../../../../host/run/coordinator-service.ts";
 import { parseMapping } from "../../../../host/sovereignty/index.ts";
@@ -91,6 +92,29 @@ describePlaces((places) => {
     const about = { domainId: "customer", attributeId: "customer.years", exception: null };
     const window = { first_epoch: 0, last_epoch: 9 };
     expect(await candidates.report(about, window)).toMatchObject({ vaults: ["vault-1"] });
+    await store.close();
+  });
+
+  test("[LA-2] a Vault of many candidates keeps no other out of what is looked at together", async () => {
+    const store = await openStore<CoordinatorSchema>({
+      at: places.newPlace(),
+      migrations: COORDINATOR_MIGRATIONS,
+    });
+    const window = { first_epoch: 0, last_epoch: 9 };
+    const row = { attribute_id: "years", domain_id: "customer", received_ms: 1, ...window };
+    const bytes = { digest: new Uint8Array(32), signed: new Uint8Array(1) };
+    const handedIn = ["vault-1 a", "vault-1 b", "vault-1 c", "vault-2 a", "vault-3 a"];
+    await store.write(async (trx) => {
+      for (const each of handedIn) {
+        const [vault_id = "", local_id = ""] = each.split(" ");
+        await insertCandidate(trx, { ...row, ...bytes, vault_id, local_id });
+      }
+    });
+    const of = { attributeId: "years", window, limit: 4 };
+    const rows = await candidatesOfWindow(store.db, of);
+    expect(rows.map(({ vault_id, local_id }) => `${vault_id} ${local_id}`)).toEqual([
+      ...["vault-1 a", "vault-2 a", "vault-3 a", "vault-1 b"],
+    ]);
     await store.close();
   });
 });
