@@ -67,6 +67,11 @@ export const executionResultBundleSchema = z.strictObject({
     .max(64),
   partial_coverage: z.boolean(),
   input_state: bytes32.nullable(),
+  /**
+   * L2 norm by which the round moved the noised model, in millionths of a weight, rounded up; null exactly when the request
+   * sets no `convergence_threshold_micro` (TC-5).
+   */
+  model_change_micro: natural.nullable(),
   output_commitment: bytes32,
   /** Digest of the ciphertext under the shared key: the result, or the state of the next round. */
   sealed_digest: bytes32,

@@ -235,6 +235,7 @@ export { VAULT_DECISION, type VaultDecision } from "./vault-decision.ts";
 export {
   TASK_ENVELOPE,
   epsilonOfRound,
+  iterationPolicyOf,
   roundsOf,
   taskEnvelopeSchema,
   type AttributeComposition,

@@ -13,7 +13,7 @@ import {
   usageScope,
 } from "./fields.ts";
 import { defineObject } from "./object.ts";
-import { operandSchema, taskParametersSchema } from "./task-parameters.ts";
+import { operandSchema, taskParametersSchema, type TaskParameters } from "./task-parameters.ts";
 
 /** The declared composition of a multi-attribute task (AC-1). */
 export const attributeCompositionSchema = z.strictObject({
@@ -35,7 +35,7 @@ export const coordinationEnvelopeSchema = z.strictObject({
   per_vault_timeout: natural,
 });
 
-/** How often a composite task may iterate (CT-4). */
+/** How often a composite task may iterate, and how still its model must be after the last round (CT-4). */
 export const iterationPolicySchema = z.strictObject({
   maximum_rounds: natural,
   convergence_threshold_micro: natural.nullable(),
@@ -112,6 +112,21 @@ export type CoordinationEnvelope = z.infer<typeof coordinationEnvelopeSchema>;
 export type AttributeComposition = z.infer<typeof attributeCompositionSchema>;
 
 export const TASK_ENVELOPE = defineObject("task-envelope", taskEnvelopeSchema, 512 * 1024);
+
+/**
+ * The iteration policy that a request's parameters ask for; null for a class that does not iterate (CT-4).
+ *
+ * Admission writes it into the envelope, and Vault, enclave and verifier each hold the envelope to it.
+ */
+export function iterationPolicyOf(parameters: TaskParameters): TaskEnvelope["iteration_policy"] {
+  if (parameters.task_class !== "train") return null;
+  return {
+    maximum_rounds: parameters.rounds,
+    convergence_threshold_micro: parameters.convergence_threshold_micro,
+    early_stop: false,
+    failed_round: "reject",
+  };
+}
 
 /** Rounds a task runs: `maximum_rounds` of its iteration policy, or one. */
 export function roundsOf(envelope: TaskEnvelope): number {

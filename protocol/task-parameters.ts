@@ -75,6 +75,8 @@ export const computeParametersSchema = z.strictObject({
  * `train`: federated averaging of a registered step graph over all Vaults.
  *
  * `label.positive` is in the attribute's scaled integers; `groups` is the m of sample-and-aggregate.
+ * `convergence_threshold_micro` is the most by which the last round may move the model, in millionths of a weight, as
+ * `model_change_micro` of its bundle measures it: a model that moved further is rejected (TC-5). Null sets no threshold.
  */
 export const trainParametersSchema = z.strictObject({
   task_class: z.literal("train"),
@@ -88,6 +90,7 @@ export const trainParametersSchema = z.strictObject({
   learning_rate_micro: z.int().min(1).max(10_000_000),
   clip_norm_micro: z.int().min(1).max(1_000_000_000),
   fraction_bits: z.int().min(8).max(24),
+  convergence_threshold_micro: z.int().min(1).max(1_000_000_000).nullable(),
 });
 
 /** What a task asks for, by class. */

@@ -1,9 +1,14 @@
-import { type CoordinationEnvelope, type TaskParameters, type TaskResult } from "#protocol";
+import {
+  type CoordinationEnvelope,
+  type TaskParameters,
+  type TaskResult,
+  type TrainParameters,
+} from "#protocol";
 
 import { aggregateHistogram } from "../workloads/aggregate/compute.ts";
 import { countSensitivity, type CountPrivacy } from "../workloads/aggregate/privacy.ts";
 import { aggregateQuery } from "../workloads/aggregate/query.ts";
-import { aggregateUpdates, modelResult } from "../workloads/aggregate/train.ts";
+import { aggregateUpdates, declaredChange, modelResult } from "../workloads/aggregate/train.ts";
 import { computeOutputBytes } from "./slices/compute.ts";
 import { int32Bytes } from "./slices/features.ts";
 import { queryOutputBytes } from "./slices/query.ts";
@@ -71,6 +76,7 @@ export function aggregateRound(task: VerifiedTask, inputs: RoundInputs): RoundOu
     kind: "result",
     result: value,
     simulated,
+    modelChangeMicro: null,
   });
   switch (parameters.task_class) {
     case "parse":
@@ -90,24 +96,35 @@ export function aggregateRound(task: VerifiedTask, inputs: RoundInputs): RoundOu
         aggregateHistogram({ outputs, outputBytes, parameters, rowsMax, noiseKey, privacy }),
       );
     }
-    case "train": {
-      const { epsilon_micro: epsilonMicro, delta_pico: deltaPico } = task.envelope;
-      const weights = aggregateUpdates({
-        outputs,
-        outputBytes,
-        parameters,
-        weights: weightsOf(parameters, inputs.state),
-        round: task.round,
-        epsilonMicro,
-        deltaPico,
-        vaults: task.vaultIds.length,
-        noiseKey,
-      });
-      return task.isFinalRound
-        ? result(modelResult(parameters, weights))
-        : { kind: "state", content: int32Bytes(weights), bytes: outputBytes };
-    }
+    case "train":
+      return aggregateTraining(task, { ...inputs, parameters, outputBytes });
   }
+}
+
+function aggregateTraining(
+  task: VerifiedTask,
+  round: RoundInputs & { readonly parameters: TrainParameters; readonly outputBytes: number },
+): RoundOutcome {
+  const { outputs, outputBytes, parameters, noiseKey, simulated } = round;
+  const { epsilon_micro: epsilonMicro, delta_pico: deltaPico } = task.envelope;
+  const before = weightsOf(parameters, round.state);
+  const weights = aggregateUpdates({
+    outputs,
+    outputBytes,
+    parameters,
+    weights: before,
+    round: task.round,
+    epsilonMicro,
+    deltaPico,
+    vaults: task.vaultIds.length,
+    noiseKey,
+  });
+  const modelChangeMicro = declaredChange(parameters, before, weights);
+  if (!task.isFinalRound) {
+    return { kind: "state", content: int32Bytes(weights), bytes: outputBytes, modelChangeMicro };
+  }
+  const result = modelResult(parameters, weights);
+  return { kind: "result", result, simulated, modelChangeMicro };
 }
 
 /**

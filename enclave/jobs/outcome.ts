@@ -25,9 +25,13 @@ import { secretBytes } from "../environment.ts";
 import type { VerifiedTask } from "./task.ts";
 
 /** What came out of a round: the result of a task, or the weights the next round starts from. */
-export type RoundOutcome =
+export type RoundOutcome = (
   | { readonly kind: "result"; readonly result: TaskResult["result"]; readonly simulated: boolean }
-  | { readonly kind: "state"; readonly content: Uint8Array; readonly bytes: number };
+  | { readonly kind: "state"; readonly content: Uint8Array; readonly bytes: number }
+) & {
+  /** How far the round moved the model; null where no threshold asks for it. */
+  readonly modelChangeMicro: number | null;
+};
 
 /** A round that is over, and who took part; `slices` are in order of Vault. */
 export interface FinishedRound {
@@ -83,6 +87,7 @@ export async function sealOutcome(
     slices: round.slices,
     partial_coverage: partial,
     input_state: round.inputState,
+    model_change_micro: round.outcome.modelChangeMicro,
     output_commitment: outputCommitment(round.noiseKey, content.padded),
     sealed_digest: sealedOutcomeDigest(ciphertext),
     key_commitment: keyCommitment(key),

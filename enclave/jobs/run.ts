@@ -278,7 +278,7 @@ async function finishSole(job: VerifiedJob): Promise<RunAnswer> {
     return sealSole(job, {
       sliceCommitment: commitment,
       noiseKey: key(commitment),
-      outcome: { kind: "result", result, simulated },
+      outcome: { kind: "result", result, simulated, modelChangeMicro: null },
     });
   }
   const tokenKey = hkdf(sealedOrder.noise_share, utf8("symphony/token-key/v1"));

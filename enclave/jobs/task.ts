@@ -9,6 +9,7 @@ import {
   equalBytes,
   governanceFor,
   isSortedSet,
+  iterationPolicyOf,
   resolveRequest,
   roundsOf,
   underSemantics,
@@ -23,7 +24,6 @@ import {
   type SemanticResolution,
   type SliceReference,
   type TaskEnvelope,
-  type TaskRequest,
   type VaultAttribute,
 } from "#protocol";
 
@@ -209,7 +209,11 @@ function requireRequested(envelope: TaskEnvelope, state: GovernanceState): Seman
       envelope.derivation_rule_refs,
       resolution.derivation_rule_refs,
     ],
-    ["the rounds of the request", envelope.iteration_policy?.maximum_rounds ?? 1, rounds(request)],
+    [
+      "the iterations of the request",
+      envelope.iteration_policy,
+      iterationPolicyOf(request.parameters),
+    ],
   ];
   for (const [expected, actual, wanted] of pairs) {
     if (!equalBytes(encodeCbor(actual), encodeCbor(wanted))) throw mismatch(expected);
@@ -220,10 +224,6 @@ function requireRequested(envelope: TaskEnvelope, state: GovernanceState): Seman
   const sole = envelope.coordination_envelope === null;
   if (sole !== (request.vault_ids.length === 1)) throw mismatch("a coordination for many Vaults");
   return resolution;
-}
-
-function rounds(request: TaskRequest): number {
-  return request.parameters.task_class === "train" ? request.parameters.rounds : 1;
 }
 
 function requireVaults(envelope: TaskEnvelope): void {

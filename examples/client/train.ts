@@ -44,6 +44,7 @@ export const TASK: Task = {
     learning_rate_micro: 300000,
     clip_norm_micro: 300000,
     fraction_bits: 16,
+    convergence_threshold_micro: 1000000,
   },
   epsilon_micro: 6000000,
   budget_lock_minor: 10000,

@@ -4,6 +4,7 @@ import {
   VAULT_DECISION,
   activeActor,
   equalBytes,
+  iterationPolicyOf,
   policyDigest,
   taskKeyOf,
   type CoordinationEnvelope,
@@ -140,7 +141,7 @@ export function assembleEnvelope(args: {
       request.task_class === "parse" ? null : lockReference(args.taskId, request.budget_lock_minor),
     privacy_budget_reservation: participants.map(reservationOf),
     coordination_envelope: coordinationOf(args),
-    iteration_policy: iterationOf(plan),
+    iteration_policy: iterationPolicyOf(request.parameters),
     admission_timestamp: args.admissionMs,
     task_timeout: request.task_timeout_ms,
     genesis_digest: state.genesisDigest,
@@ -213,14 +214,3 @@ const METHODS = {
   compute: "secure_sum",
   train: "federated_average",
 } as const;
-
-function iterationOf(plan: AdmissionPlan): TaskEnvelope["iteration_policy"] {
-  const { parameters } = plan.request;
-  if (parameters.task_class !== "train") return null;
-  return {
-    maximum_rounds: parameters.rounds,
-    convergence_threshold_micro: null,
-    early_stop: false,
-    failed_round: "reject",
-  };
-}

@@ -1,4 +1,5 @@
 import {
+  AppraisalError,
   VerificationError,
   asksVaultAlone,
   epsilonOfRound,
@@ -17,13 +18,15 @@ import type { TaskContext, VerifiedRound } from "./verify-round.ts";
  * Not seen here, because only the enclave sees values: that a parsed receipt fits its schema, that counts below the
  * minimum were suppressed, work units used. The attested measurement vouches for those.
  *
- * @throws AppraisalError VERIFY_RESULT_REJECTED; VerificationError EXECUTION_WORKLOAD_UNREGISTERED
+ * @throws AppraisalError VERIFY_RESULT_REJECTED, VERIFY_CONVERGENCE_NOT_MET; VerificationError
+ * EXECUTION_WORKLOAD_UNREGISTERED, PROOF_COMMITMENT_MISMATCH
  */
 export function judgeCriteria(context: TaskContext, rounds: readonly VerifiedRound[]): void {
   const { envelope } = context;
   judgeCoverage(context, rounds);
   judgeBudget(context, rounds);
   judgeArtifact(context);
+  judgeConvergence(context, rounds);
   switch (envelope.task_class) {
     case "parse":
       return judgeParse(rounds);
@@ -151,4 +154,29 @@ function judgeTrain({ envelope, governance }: TaskContext, rounds: readonly Veri
       got: `${bundle.slices.length}`,
     });
   }
+}
+
+/**
+ * TC-5: the last round moved the model no further than the request allows, by the word of the attested aggregator.
+ *
+ * Every round says how far exactly when a threshold asks for it. Rounds before the last may go any way.
+ */
+function judgeConvergence({ envelope }: TaskContext, rounds: readonly VerifiedRound[]): void {
+  const threshold = envelope.iteration_policy?.convergence_threshold_micro ?? null;
+  for (const { bundle } of rounds) {
+    const isTold = bundle.model_change_micro !== null;
+    expectSame(`round ${bundle.round} model change`, threshold !== null, isTold);
+  }
+  if (threshold === null) return;
+  const change = rounds.at(-1)?.bundle.model_change_micro ?? null;
+  if (change !== null && change <= threshold) return;
+  throw new AppraisalError(
+    {
+      code: "VERIFY_CONVERGENCE_NOT_MET",
+      field: "model_change_micro",
+      max: threshold,
+      got: change,
+    },
+    `model_change_micro: expected at most ${threshold} in the last round, got ${change ?? "none"}`,
+  );
 }

@@ -126,11 +126,20 @@ export function verifyExecution(presented: ExecutionClaim): VerifiedExecution {
   }
   expectSame("last round", true, rounds.at(-1)?.bundle.final ?? false);
   judgeCriteria(claim, rounds);
-  observe("acceptance criteria", `${envelope.task_class}, ${count} round${count === 1 ? "" : "s"}`);
+  observe("acceptance criteria", acceptanceOf(envelope, rounds));
   return new VerifiedExecution(claim, rounds);
 }
 
 function summaryOf({ bundle, reports }: VerifiedRound): string {
   const vaults = bundle.slices.map((slice) => slice.vault_id).join(", ");
   return `${reports.length} attestations of ${bundle.platform}, slices of ${vaults}, ${bundle.aggregation_method}`;
+}
+
+function acceptanceOf(envelope: TaskEnvelope, rounds: readonly VerifiedRound[]): string {
+  const { length: count } = rounds;
+  const judged = `${envelope.task_class}, ${count} round${count === 1 ? "" : "s"}`;
+  const threshold = envelope.iteration_policy?.convergence_threshold_micro ?? null;
+  if (threshold === null) return judged;
+  const change = rounds.at(-1)?.bundle.model_change_micro;
+  return `${judged}, the last moved the model by ${change} of at most ${threshold} micro`;
 }

@@ -2,6 +2,7 @@ import { compositionPrice } from "#aggregation";
 import {
   TASK_REQUEST,
   hex,
+  iterationPolicyOf,
   resolveRequest,
   underSemantics,
   taskKeyOf,
@@ -56,6 +57,7 @@ function verifyAgainstRequest(envelope: TaskEnvelope, request: TaskRequest): voi
     epsilon_micro: [request.epsilon_micro, envelope.epsilon_micro],
     delivery_key: [request.delivery_key, envelope.delivery_key],
     task_timeout: [request.task_timeout_ms, envelope.task_timeout],
+    iteration_policy: [iterationPolicyOf(request.parameters), envelope.iteration_policy],
   });
 }
 

@@ -195,6 +195,7 @@ function trainTask(vaultIds: readonly string[]): PlannedTask {
       learning_rate_micro: 300_000,
       clip_norm_micro: 300_000,
       fraction_bits: 16,
+      convergence_threshold_micro: 1 * MICRO,
     }),
   };
 }

@@ -133,6 +133,7 @@ export function heartParameters(modelDigest: Uint8Array): TrainParameters {
     learning_rate_micro: 200_000,
     clip_norm_micro: 300_000,
     fraction_bits: 16,
+    convergence_threshold_micro: null,
   };
 }
 

@@ -202,6 +202,13 @@ describe("the four results", () => {
     }
   });
 
+  test("[TC-5] train is delivered because its last round moved the model less than the threshold", () => {
+    const detail = detailOf("train", "acceptance criteria");
+    expect(detail).toMatch(
+      /^train, 5 rounds, the last moved the model by [1-9][0-9]* of at most 1000000 micro$/,
+    );
+  });
+
   test("[RT-4] train delivers a model that answers better than always the same", async (context) => {
     const { result, file } = bundleOf("train");
     expect(result).toMatchObject({ kind: "model", format: "onnx", rounds: 5 });

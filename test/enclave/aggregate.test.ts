@@ -44,6 +44,7 @@ const TRAIN: TrainParameters = {
   learning_rate_micro: 1_000_000,
   clip_norm_micro: 1_000_000,
   fraction_bits: 12,
+  convergence_threshold_micro: null,
 };
 
 let network: TestNetwork;
@@ -64,6 +65,7 @@ beforeAll(async () => {
 test("[RT-4][CT-3] trains over two rounds, each with its bundle, state passing by commitment", async () => {
   const first = await runRound(task, options);
   expect(first.bundle).toMatchObject({ round: 0, final: false, input_state: null });
+  expect(first.bundle.model_change_micro).toBeNull();
   expect(first.bundle.epsilon_micro).toBe(20_000_000);
   const second = await runRound(task, { ...options, round: 1, previous: first });
   expect(second.bundle).toMatchObject({ round: 1, final: true });
@@ -76,6 +78,29 @@ test("[RT-4][CT-3] trains over two rounds, each with its bundle, state passing b
   });
   const [young = 0, old = 0] = probability?.data ?? [];
   expect(Number(old)).toBeGreaterThan(Number(young));
+});
+
+test("[TC-5] says how far the round moved the model that it delivers, where a threshold asks", async () => {
+  const asked = await testTask(network, {
+    parameters: { ...TRAIN, rounds: 1, convergence_threshold_micro: 1 },
+    data: customerData(VAULTS, 200),
+    request: { epsilon_micro: 40_000_000 },
+  });
+  const only = await runRound(asked, options);
+  const { result } = await openResult(asked, only);
+  if (result.result.kind !== "model") throw new Error("no model");
+  await using model = await loadModel(result.result.model, { bytesMax: 1_000_000 });
+  // At the mean of the feature the logit is the bias, and one scale above it the slope more.
+  const { probability } = await model.run({
+    attributes: { data: Float32Array.of(48, 66), dims: [2, 1] },
+  });
+  const [bias = NaN, both = NaN] = [...(probability?.data ?? [])].map((value) =>
+    Math.log(Number(value) / (1 - Number(value))),
+  );
+  // The model before the only round is all zeros.
+  const norm = Math.hypot(bias, both - bias);
+  expect(only.bundle.model_change_micro ?? 0).toBeGreaterThan(0);
+  expect((only.bundle.model_change_micro ?? 0) / 1e6).toBeCloseTo(norm, 3);
 });
 
 test("[XP-7] training twice from equal shares gives equal commitments", async () => {

@@ -263,6 +263,15 @@ describe("envelopes", () => {
       title: "names another request",
       change: (e) => ({ caller_context: { ...e.caller_context, request_digest: OTHER } }),
     },
+    {
+      title: "has more iterations",
+      change: () => ({
+        iteration_policy: {
+          ...{ maximum_rounds: 1, convergence_threshold_micro: 1 },
+          ...{ early_stop: false, failed_round: "reject" as const },
+        },
+      }),
+    },
     { title: "has an input too many", change: (e) => ({ inputs: [...e.inputs, ...e.inputs] }) },
     { title: "has no consent", change: () => ({ consent_references: [] }) },
   ])("[TE-2] refuses an envelope that $title than its request", async ({ change, code }) => {

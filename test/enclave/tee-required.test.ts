@@ -62,6 +62,7 @@ const CLASSES: Readonly<
       learning_rate_micro: 1_000_000,
       clip_norm_micro: 1_000_000,
       fraction_bits: 12,
+      convergence_threshold_micro: null,
     },
     artifact: STEP,
     sole: customerData(["vault-1"], 20),

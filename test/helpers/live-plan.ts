@@ -187,6 +187,7 @@ function liveTasks(rounds: number): PlannedTask[] {
         learning_rate_micro: 300_000,
         clip_norm_micro: 300_000,
         fraction_bits: 16,
+        convergence_threshold_micro: null,
       }),
     },
   ];

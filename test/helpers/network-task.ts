@@ -3,7 +3,11 @@ import { hex } from "../../protocol/bytes.ts";
 import { shareCommitment } from "../../protocol/keys.ts";
 import { TASK_REQUEST, type TaskRequest } from "../../protocol/task-request.ts";
 import { VAULT_DECISION, type VaultDecision } from "../../protocol/vault-decision.ts";
-import { TASK_ENVELOPE, type TaskEnvelope } from "../../protocol/task-envelope.ts";
+import {
+  TASK_ENVELOPE,
+  iterationPolicyOf,
+  type TaskEnvelope,
+} from "../../protocol/task-envelope.ts";
 import { WORK_ORDER, type WorkOrder } from "../../protocol/work-order.ts";
 import type { TaskParameters } from "../../protocol/task-parameters.ts";
 import { policyDigest } from "../../protocol/governance/policy.ts";
@@ -198,15 +202,7 @@ function freeze(network: TestNetwork, admitted: Admitted): TaskEnvelope {
       expires_ms: outcome.expires_ms,
     })),
     coordination_envelope: coordinationOf(network, request, decisions),
-    iteration_policy:
-      request.parameters.task_class === "train"
-        ? {
-            maximum_rounds: request.parameters.rounds,
-            convergence_threshold_micro: null,
-            early_stop: false,
-            failed_round: "reject",
-          }
-        : null,
+    iteration_policy: iterationPolicyOf(request.parameters),
     admission_timestamp: NETWORK_TIME_MS,
     task_timeout: request.task_timeout_ms,
     genesis_digest: network.genesisDigest,
@@ -258,7 +254,7 @@ function coordinationOf(
 
 /** A Vault's order to an enclave for one round of `task`. */
 export function testOrder(
-  task: TestTask,
+  task: Pick<TestTask, "envelope" | "envelopeDigest">,
   args: {
     readonly vaultId: string;
     readonly enclaveManifest: Uint8Array;
@@ -298,7 +294,7 @@ export function testOrder(
 }
 
 /** The order as its Vault signs it. */
-export function signOrder(task: TestTask, order: WorkOrder): Uint8Array {
+export function signOrder(task: Pick<TestTask, "network">, order: WorkOrder): Uint8Array {
   const vault = task.network.vaults.find((candidate) => candidate.actorId === order.vault_id);
   return WORK_ORDER.sign(order, (vault ?? task.network.submitter).signing);
 }

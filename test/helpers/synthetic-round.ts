@@ -4,6 +4,7 @@ import { decodeHardwareCbor } from "../../attestation/index.ts";
 import type { RoundEvidence, SliceEvidence } from "../../host/settlement/index.ts";
 import {
   EXECUTION_RESULT_BUNDLE,
+  SEALED_OUTCOME,
   SESSION_MANIFEST,
   SLICE_RESULT_BUNDLE,
   WORK_ORDER,
@@ -12,12 +13,16 @@ import {
   fromHex,
   peerNonce,
   roundsOf,
+  sealedOutcomeDigest,
+  sealedOutputDigest,
+  sealedShareDigest,
   sha256,
   signingKeyFromSeed,
   utf8,
   vaultNonce,
   type EnclaveRole,
   type ExecutionResultBundle,
+  type RoundMessage,
   type SessionManifest,
   type SigningKey,
   type SliceResultBundle,
@@ -26,7 +31,10 @@ import {
 import { InsecureSimNsm } from "../../sim/nsm.ts";
 import { rigPlatform, rigRecipient, type RigEnclaveOptions } from "./enclave-rig.ts";
 import { signOrder, testOrder, type TestTask } from "./network-task.ts";
-import { NETWORK_TIME_MS, TEST_MEASUREMENT } from "./network.ts";
+import { NETWORK_TIME_MS, TEST_MEASUREMENT, type TestActor, type TestNetwork } from "./network.ts";
+
+/** What of a task its made-up rounds are made from. */
+export type SyntheticTask = Pick<TestTask, "network" | "delivery" | "envelope" | "envelopeDigest">;
 
 /** An enclave whose signing key the test holds: attested truly, free to say anything. */
 interface LyingEnclave {
@@ -59,7 +67,7 @@ export function someDigest(label: string): Uint8Array {
 }
 
 function lyingEnclave(
-  task: TestTask,
+  task: SyntheticTask,
   role: EnclaveRole,
   options: Pick<SyntheticOptions, "manifest"> & { readonly enclave?: RigEnclaveOptions },
 ): LyingEnclave {
@@ -112,7 +120,7 @@ function documentOf(response: Uint8Array): Uint8Array {
  * Evidence of one round made up by enclaves that are attested truly and whose keys the test holds: the way to see what
  * verification says to every lie an enclave could sign.
  */
-export function syntheticRound(task: TestTask, options: SyntheticOptions = {}): RoundEvidence {
+export function syntheticRound(task: SyntheticTask, options: SyntheticOptions = {}): RoundEvidence {
   const { round = 0 } = options;
   const sole = task.envelope.coordination_envelope === null;
   const aggregator = sole
@@ -127,7 +135,11 @@ export function syntheticRound(task: TestTask, options: SyntheticOptions = {}): 
   const signer = aggregator ?? slices[0]?.enclave;
   if (signer === undefined) throw new Error("no slices");
   const inputState = stateOf(options.previous);
-  const shares = ids.map((vault_id) => ({ vault_id, digest: someDigest(`share ${vault_id}`) }));
+  const shares = sealedShares(ids).map(({ vault_id, sealed }) => ({
+    vault_id,
+    digest: sealedShareDigest(sealed),
+  }));
+  const ciphertext = sealedOutcomeDigest(sealedOutcome(round));
   const honest: ExecutionResultBundle = {
     version: 1,
     envelope_digest: task.envelopeDigest,
@@ -141,8 +153,9 @@ export function syntheticRound(task: TestTask, options: SyntheticOptions = {}): 
     slices: slices.map((slice) => slice.named),
     partial_coverage: ids.length < task.envelope.inputs.length,
     input_state: inputState,
+    model_change_micro: null,
     output_commitment: someDigest(`output ${round}`),
-    sealed_digest: someDigest(`sealed ${round}`),
+    sealed_digest: ciphertext,
     key_commitment: someDigest(`key ${round}`),
     share_digests: shares,
     share_threshold: task.envelope.coordination_envelope?.minimum_vault_quorum ?? 1,
@@ -164,8 +177,48 @@ export function syntheticRound(task: TestTask, options: SyntheticOptions = {}): 
           },
     slices: slices.map(({ evidence }) => options.evidence?.(evidence) ?? evidence),
     bundle: EXECUTION_RESULT_BUNDLE.sign(bundle, signer.key),
-    outcome: { ciphertext: someDigest(`sealed ${round}`), shares },
+    outcome: { ciphertext, shares },
   };
+}
+
+const sealedOutcome = (round: number): Uint8Array => utf8(`sealed ${round}`);
+const sealedOutput = (vaultId: string): Uint8Array => utf8(`sealed output ${vaultId}`);
+
+function sealedShares(vaultIds: readonly string[]): { vault_id: string; sealed: Uint8Array }[] {
+  return vaultIds.map((vault_id) => ({ vault_id, sealed: utf8(`share ${vault_id}`) }));
+}
+
+/** What a made-up round of several Vaults was said in, in an order that makes sense: sender and body. */
+export function syntheticMessages(
+  { network }: SyntheticTask,
+  { round, aggregator, slices, bundle }: RoundEvidence,
+): { readonly sender: TestActor; readonly body: RoundMessage["body"] }[] {
+  if (aggregator === null) throw new Error("expected a round of several Vaults");
+  const vaultIds = slices.map(({ vault_id: vaultId }) => vaultId);
+  const byAggregator = (body: RoundMessage["body"]) => ({ sender: network.aggregator, body });
+  const outcome = { ciphertext: sealedOutcome(round), shares: sealedShares(vaultIds) };
+  return [
+    byAggregator({ kind: "aggregator_ready", manifest: aggregator.manifest }),
+    ...aggregator.evidence.map((each) => byAggregator({ kind: "aggregator_evidence", ...each })),
+    ...slices.flatMap((slice) => sliceMessages(network, slice)),
+    byAggregator({ kind: "round_result", bundle, outcome: SEALED_OUTCOME.encode(outcome) }),
+  ];
+}
+
+function sliceMessages(
+  { vaults }: TestNetwork,
+  { vault_id: vaultId, order, bundle, ...slice }: SliceEvidence,
+): { readonly sender: TestActor; readonly body: RoundMessage["body"] }[] {
+  const sender = vaults.find(({ actorId }) => actorId === vaultId);
+  if (sender === undefined || bundle === null) throw new Error("expected a slice of a Vault");
+  const sealed = sealedOutput(vaultId);
+  const { manifest, evidence_for_aggregator, vault_evidence, vault_random } = slice;
+  const attested = { manifest, evidence_for_aggregator, vault_evidence, vault_random };
+  return [
+    { sender, body: { kind: "slice_attested", ...attested } },
+    { sender, body: { kind: "contribution", order, sealed: utf8("contribution") } },
+    { sender, body: { kind: "slice_result", order: null, bundle, sealed } },
+  ];
 }
 
 function stateOf(previous: RoundEvidence | undefined): Uint8Array | null {
@@ -173,7 +226,7 @@ function stateOf(previous: RoundEvidence | undefined): Uint8Array | null {
 }
 
 function syntheticSlice(
-  task: TestTask,
+  task: SyntheticTask,
   args: SyntheticOptions & {
     readonly round: number;
     readonly vaultId: string;
@@ -194,7 +247,7 @@ function syntheticSlice(
     previousState: stateOf(args.previous),
   });
   const order = args.order?.(honest) ?? honest;
-  const sealed = someDigest(`sealed output ${vaultId}`);
+  const sealed = sealedOutputDigest(sealedOutput(vaultId));
   const { parameters } = task.envelope;
   const plain: SliceResultBundle = {
     version: 1,

@@ -61,6 +61,7 @@ export const TASKS: { readonly [Class in TaskClass]: Task } = {
       label: { attribute: "customer.subscribed", positive: 1 },
       ...{ rounds: 4, groups: 8, local_steps: 2, batch_size: 8, fraction_bits: 16 },
       ...{ learning_rate_micro: 100_000, clip_norm_micro: 300_000 },
+      convergence_threshold_micro: null,
     },
     epsilon_micro: 8_000_000,
   },

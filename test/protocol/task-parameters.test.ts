@@ -38,6 +38,7 @@ const GOOD = {
     learning_rate_micro: 1,
     clip_norm_micro: 1,
     fraction_bits: 8,
+    convergence_threshold_micro: null,
   },
 } satisfies Record<TaskParameters["task_class"], TaskParameters>;
 
@@ -130,6 +131,12 @@ const DAMAGES: readonly Damage[] = [
     change: { clip_norm_micro: 1_000_000_001 },
   },
   { name: "train", of: "train", title: "25 fraction bits", change: { fraction_bits: 25 } },
+  ...[0, 0.5, 1_000_000_001, undefined].map((threshold) => ({
+    name: "[TC-5] train",
+    of: "train" as const,
+    title: `a threshold of ${threshold}`,
+    change: { convergence_threshold_micro: threshold },
+  })),
 ];
 
 test.for(DAMAGES)("$name refuses $title", ({ of, change }) => {

@@ -11,6 +11,7 @@ import { MalformedError, type TaskResult, type TrainParameters } from "#protocol
 import {
   applyAverage,
   buildLogisticModel,
+  modelChangeMicro,
   toFloats,
   updateEntryBound,
   updateSensitivity,
@@ -66,6 +67,16 @@ export function aggregateUpdates(aggregation: TrainAggregation): Int32Array {
     noise: gaussianNoise(stream, sigmaSquared, weights.length),
     divisor: parameters.groups * vaults,
   });
+}
+
+/** How far a round moved the model, when the request sets a threshold for that; null when it sets none (TC-5). */
+export function declaredChange(
+  parameters: TrainParameters,
+  before: Int32Array,
+  after: Int32Array,
+): number | null {
+  const { convergence_threshold_micro: threshold, fraction_bits: fractionBits } = parameters;
+  return threshold === null ? null : modelChangeMicro({ before, after, fractionBits });
 }
 
 /** The delivered model of the last round's weights. */

@@ -17,6 +17,7 @@ export {
   type LocalTraining,
   type UpdateBounds,
 } from "./local-update.ts";
+export { modelChangeMicro } from "./model-change.ts";
 export { STEP_SIGNATURE, buildLogisticModel, buildLogisticStepGraph } from "./logistic-graphs.ts";
 export {
   encodeModel,

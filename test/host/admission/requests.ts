@@ -44,5 +44,6 @@ export const PARAMETERS: { readonly [Class in TaskClass]: TaskParameters } = {
     learning_rate_micro: 100_000,
     clip_norm_micro: 300_000,
     fraction_bits: 16,
+    convergence_threshold_micro: null,
   },
 };

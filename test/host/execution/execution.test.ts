@@ -134,6 +134,7 @@ function roundResult(
     slices,
     partial_coverage: vaultIds.length < envelope.inputs.length,
     input_state: null,
+    model_change_micro: null,
     output_commitment: sha256(utf8(`out ${round}`)),
     sealed_digest: sealedOutcomeDigest(ciphertext),
     key_commitment: sha256(utf8("k")),

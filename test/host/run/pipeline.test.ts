@@ -73,6 +73,7 @@ const TRAIN: TaskParameters = {
   learning_rate_micro: 1_000_000,
   clip_norm_micro: 1_000_000,
   fraction_bits: 12,
+  convergence_threshold_micro: null,
 };
 
 let run: TestRun;

@@ -99,6 +99,7 @@ test("[CT-6][SP-3] a Vault earns for each round it took part in, an aggregator f
     slices: vaultIds.map(slice),
     partial_coverage: false,
     input_state: null,
+    model_change_micro: null,
     output_commitment: someDigest("out"),
     sealed_digest: someDigest("sealed"),
     key_commitment: someDigest("key"),

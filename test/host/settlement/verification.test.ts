@@ -21,6 +21,7 @@ import {
   type Policy,
   type TaskEnvelope,
   type TaskParameters,
+  type TrainParameters,
 } from "../../../protocol/index.ts";
 import { QUERY, closeRun, runTask, verifyRun, type TestRun } from "../../helpers/evidence-rig.ts";
 import { rigPlatform } from "../../helpers/enclave-rig.ts";
@@ -54,7 +55,7 @@ const COMPUTE: TaskParameters = {
   bin_edges_micro: [0, 1],
   work_units_max: 1,
 };
-const TRAIN: TaskParameters = {
+const TRAIN: TrainParameters = {
   task_class: "train",
   model_digest: sha256(MODEL),
   features: [FEATURE],
@@ -66,6 +67,7 @@ const TRAIN: TaskParameters = {
   learning_rate_micro: 1,
   clip_norm_micro: 1,
   fraction_bits: 8,
+  convergence_threshold_micro: null,
 };
 const PARSE: TaskParameters = { task_class: "parse", record_commitment: someDigest("record") };
 
@@ -520,6 +522,50 @@ test("train takes every round, each from the state the last one committed to", a
     bundle: (bundle) => ({ ...bundle, epsilon_micro: bundle.epsilon_micro + 1 }),
   });
   expect(() => verify(train, dear)).toThrow(refused("VERIFY_RESULT_REJECTED"));
+});
+
+/** Rounds of a train whose two rounds moved the model so far, as their aggregators say. */
+function movedRounds(task: TestTask, [first, last]: readonly (number | null)[]): RoundEvidence[] {
+  const moved = (change: number | null = null): Pick<SyntheticOptions, "bundle"> => ({
+    bundle: (bundle) => ({ ...bundle, model_change_micro: change }),
+  });
+  const previous = syntheticRound(task, moved(first));
+  return [previous, syntheticRound(task, { round: 1, previous, ...moved(last) })];
+}
+
+test("[TC-5][VR-4] a threshold is met by the last round or by none, and asked of nobody who set none", async () => {
+  const still = await caseOf({ ...TRAIN, convergence_threshold_micro: 500 });
+  const judged = (changes: readonly (number | null)[]) =>
+    verify(still, movedRounds(still.task, changes));
+  expect(judged([9_000, 500]).bundles.at(-1)?.model_change_micro).toBe(500);
+  expect(() => judged([500, 501])).toThrow(refused("VERIFY_CONVERGENCE_NOT_MET"));
+  for (const untold of [
+    [null, 500],
+    [500, null],
+  ]) {
+    expect(() => judged(untold)).toThrow(refused("PROOF_COMMITMENT_MISMATCH"));
+  }
+  const free = await caseOf(TRAIN);
+  expect(verify(free, movedRounds(free.task, [null, null])).bundles).toHaveLength(2);
+  const told = movedRounds(free.task, [null, 1]);
+  expect(() => verify(free, told)).toThrow(refused("PROOF_COMMITMENT_MISMATCH"));
+});
+
+test.for([
+  { title: "no threshold", change: { convergence_threshold_micro: null } },
+  { title: "a higher threshold", change: { convergence_threshold_micro: 501 } },
+  { title: "fewer rounds", change: { maximum_rounds: 1 } },
+  { title: "an early stop", change: { early_stop: true } },
+])("[CT-4][TC-5] refuses an envelope with $title than its request", async ({ change }) => {
+  const parameters = { ...TRAIN, convergence_threshold_micro: 500 };
+  const lax = await caseOf(parameters, {
+    envelope: (envelope) => ({
+      ...envelope,
+      iteration_policy: envelope.iteration_policy && { ...envelope.iteration_policy, ...change },
+    }),
+  });
+  const rounds = movedRounds(lax.task, [500, 500]);
+  expect(() => verify(lax, rounds)).toThrow(refused("PROOF_COMMITMENT_MISMATCH"));
 });
 
 test("train refuses a round over fewer Vaults than the policy's minimum", async () => {

@@ -82,6 +82,7 @@ export function bundleOf(
     ],
     partial_coverage: true,
     input_state: null,
+    model_change_micro: null,
     output_commitment: testSeed("output"),
     sealed_digest: testSeed("sealed"),
     key_commitment: testSeed("key"),

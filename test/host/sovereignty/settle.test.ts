@@ -199,6 +199,7 @@ const TRAIN: TaskParameters = {
   learning_rate_micro: 1,
   clip_norm_micro: 1,
   fraction_bits: 16,
+  convergence_threshold_micro: null,
 };
 
 test("[PB-1] an epsilon that its rounds do not divide is refused before anything is reserved", async () => {

@@ -17,6 +17,7 @@ import {
   VAULT_DECISION,
   genesisState,
   hex,
+  iterationPolicyOf,
   policyDigest,
   resolveRequest,
   sha256,
@@ -268,7 +269,6 @@ export function envelopeOf(
     compute: "secure_sum",
     train: "federated_average",
   } as const;
-  const rounds = request.parameters.task_class === "train" ? request.parameters.rounds : null;
   const { grant_id, consent_commitment, reservation_id, epsilon_micro, expires_ms } = outcome;
   const { input_commitment, share_commitments } = outcome;
   return {
@@ -305,15 +305,7 @@ export function envelopeOf(
             aggregator_id: governance.genesis.aggregator_id,
             per_vault_timeout: policy.multi_vault.per_vault_timeout_ms,
           },
-    iteration_policy:
-      rounds === null
-        ? null
-        : {
-            maximum_rounds: rounds,
-            convergence_threshold_micro: null,
-            early_stop: false,
-            failed_round: "reject",
-          },
+    iteration_policy: iterationPolicyOf(request.parameters),
     admission_timestamp: fixture.clock.nowMs,
     task_timeout: request.task_timeout_ms,
     genesis_digest: governance.genesisDigest,

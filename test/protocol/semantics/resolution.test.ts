@@ -306,6 +306,7 @@ test("[AP-3] features and label of training compose over their registered ranges
     learning_rate_micro: 1,
     clip_norm_micro: 1,
     fraction_bits: 8,
+    convergence_threshold_micro: null,
   };
   const resolution = resolveRequest(await testRequest(network, train), state);
   expect(resolution.attribute_composition).toMatchObject({

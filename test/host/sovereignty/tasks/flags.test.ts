@@ -38,6 +38,7 @@ const TRAIN: TaskParameters = {
   learning_rate_micro: 1,
   clip_norm_micro: 1,
   fraction_bits: 16,
+  convergence_threshold_micro: null,
 };
 
 async function world(): Promise<Fixture> {
@@ -95,6 +96,7 @@ function bundleOf(
     version: 1,
     platform: "sim",
     ...{ attempt: 0, partial_coverage: true, share_threshold: 2, input_state: null },
+    model_change_micro: null,
     ...{ round, final, slices: [slice], epsilon_micro },
     envelope_digest: TASK_ENVELOPE.digest(envelope),
     task_class: envelope.task_class,
