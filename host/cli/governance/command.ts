@@ -4,6 +4,7 @@ import type { ProposalStanding } from "../../http/governance-views.ts";
 import { EXIT, UsageError, type CliIo } from "../io.ts";
 import { ACTOR_HELP, runActor } from "./actor.ts";
 import { readDecision } from "./decision-file.ts";
+import { ofLastWindow } from "./last-window.ts";
 import { reachNetwork, voterKeys, type GovernedNetwork } from "./network.ts";
 import { cast, inTurn, propose } from "./propose.ts";
 import { candidateLines, proposalLines, proposedLines, statusLines } from "./words.ts";
@@ -101,14 +102,14 @@ async function runVote({ network, subject, values }: Invocation, io: CliIo): Pro
 
 async function runCandidates({ network, subject, values }: Invocation, io: CliIo): Promise<void> {
   if (subject === undefined) throw new UsageError("candidates: expected ATTRIBUTE, got none");
-  const { client } = network;
+  const { client, state } = network;
   const about = { attributeId: subject, exception: values.exception ?? null };
   const candidates = await client.candidates(subject);
-  const newest = candidates.toSorted((a, b) => a.window.last_epoch - b.window.last_epoch).at(-1);
+  const [newest] = ofLastWindow(state, candidates, about.exception);
   const report =
     newest === undefined
       ? null
-      : await client.candidateReport({ ...about, domainId: newest.domain_id }, newest.window);
+      : await client.candidateReport({ ...about, domainId: newest.domainId }, newest.window);
   io.stdout(
     values.json
       ? `${JSON.stringify({ candidates, report })}\n`

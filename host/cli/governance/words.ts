@@ -28,18 +28,22 @@ export function candidateLines(
   candidates: CandidatesView["candidates"],
   report: CandidateReportView | null,
 ): string {
-  if (report === null) return "no Vault has handed in a candidate\n";
+  if (candidates.length === 0) return "no Vault has handed in a candidate\n";
+  const lines = candidates.map(
+    ({ vault_id, local_id, window: { first_epoch, last_epoch }, type, noised_rows: rows }) =>
+      `${vault_id} ${local_id} epochs ${first_epoch} to ${last_epoch}: ${type}, about ${rows} rows`,
+  );
+  lines.push(...(report === null ? ["none is of a window that counts"] : reportLines(report)));
+  return `${lines.join("\n")}\n`;
+}
+
+function reportLines(report: CandidateReportView): string[] {
   const { window, vaults, coverage_percent, stability_percent, noised_rows, signals } = report;
-  const lines = [
-    ...candidates.map(
-      ({ vault_id, local_id, window: { first_epoch, last_epoch }, type, noised_rows: rows }) =>
-        `${vault_id} ${local_id} epochs ${first_epoch} to ${last_epoch}: ${type}, about ${rows} rows`,
-    ),
+  return [
     `epochs ${window.first_epoch} to ${window.last_epoch} together: ${vaults.length} Vaults, ${coverage_percent}% of the active`,
     `  about ${noised_rows} rows, in at least ${stability_percent}% of the epochs`,
     ...signals.map((each) => `  ${each.kind} ${each.attribute_id} ${each.confidence_percent}%`),
   ];
-  return `${lines.join("\n")}\n`;
 }
 
 /** Where governance stands, as a quorum of Vaults has cosigned it, and the proposals that the coordinator has. */

@@ -1,6 +1,6 @@
 import { writeFile } from "node:fs/promises";
 
-import { fromBase64, fromHex, hex } from "#protocol";
+import { fromHex, hex } from "#protocol";
 import type { z } from "zod";
 
 import {
@@ -16,6 +16,7 @@ import {
 } from "../../http/index.ts";
 import { readAuthored } from "../authored-file.ts";
 import { readBoundedFile } from "../bounded-file.ts";
+import { ofLastWindow } from "../governance/last-window.ts";
 import { reachNetwork } from "../governance/network.ts";
 import { EXIT, UsageError } from "../io.ts";
 import { tableText, timeText, type VaultCall, type VaultCommand } from "./command.ts";
@@ -191,11 +192,9 @@ async function sharedCandidates(
   promotion: z.infer<typeof promotionFile>,
 ): Promise<string[]> {
   if (directory === undefined || promotion.to !== "canonical") return [];
-  const { client } = await reachNetwork(directory);
+  const { client, state } = await reachNetwork(directory);
   const all = await client.candidates(promotion.definition.attribute_id);
-  const last = Math.max(...all.map(({ window }) => window.last_epoch));
-  const newest = all.filter(({ window }) => window.last_epoch === last);
-  return newest.map(({ signed }) => hex(fromBase64(signed)));
+  return ofLastWindow(state, all, promotion.exception).map(({ signed }) => hex(signed));
 }
 
 async function applyWithin(

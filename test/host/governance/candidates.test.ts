@@ -105,6 +105,9 @@ test("[LA-2] what an operator lets go waits for the coordinator, goes once, and 
   expect(reports).toMatchObject([{ code: "COORDINATION_UNAVAILABLE" }]);
   expect(await shares()).toContain("waiting");
   const [waiting] = await attributes.waitingShares();
+  // Of epochs that another Vault chose, which are no window of the domain's.
+  const odd = { attribute_id: "years", window: { first_epoch: 4, last_epoch: 4 } };
+  await live.node(vaultAt(1)).candidate(signedBy(vaultAt(1), odd));
   const coordinator = live.node(vaultAt(0));
   // Taken, and the Vault died before it knew.
   await coordinator.candidate(waiting?.signed ?? new Uint8Array(0));
@@ -118,7 +121,10 @@ test("[LA-2] what an operator lets go waits for the coordinator, goes once, and 
   expect(await vault.attributes.waitingShares()).toEqual([]);
   const listed = await fetch(`${live.publicUrl}/v1/governance/candidates?attribute_id=years`);
   const body = await listed.text();
-  expect(JSON.parse(body)).toMatchObject({ candidates: [{ vault_id: "vault-1" }], next: null });
+  expect(JSON.parse(body)).toMatchObject({
+    candidates: [{ vault_id: "vault-2" }, { vault_id: "vault-1" }],
+    next: null,
+  });
   expect(body).not.toContain("canary55");
   const said = await symphony("governance", "candidates", "years", "--dir", folder);
   expect(said.out).toMatch(/epochs 0 to 4 together: 1 Vaults, 33% of the active/);
