@@ -15,7 +15,8 @@ export default defineConfig({
   test: {
     globalSetup: ["test/helpers/global-setup.ts"],
     expect: { requireAssertions: true },
-    testTimeout: 30_000,
+    // For what a test waits when the machine is busy with much else; a test itself takes seconds.
+    testTimeout: 120_000,
     hookTimeout: 120_000,
     // One more than there are processors: tests of whole networks wait for much of their time.
     maxWorkers: os.availableParallelism() + 1,

@@ -19,7 +19,7 @@ import {
   candidatesAnswer,
   type CandidateReportView,
   type CandidatesView,
-} from "./candidate-routes.ts";
+} from "./candidate-views.ts";
 import {
   epochSchema,
   governanceStateSchema,

@@ -1,6 +1,6 @@
 import { hex, votersOf, type GovernanceState } from "#protocol";
 import { governanceView } from "../../governance/index.ts";
-import type { CandidateReportView, CandidatesView } from "../../http/candidate-routes.ts";
+import type { CandidateReportView, CandidatesView } from "../../http/candidate-views.ts";
 import type { ProposalStanding } from "../../http/governance-views.ts";
 import type { Proposed } from "./propose.ts";
 

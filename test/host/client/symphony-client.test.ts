@@ -202,6 +202,11 @@ test("[CB-1] the client asks for what the document has, and for nothing else", a
     coordinator.governanceCheckpoint(),
     coordinator.actors(),
     coordinator.actor("t-1"),
+    coordinator.candidates("a"),
+    coordinator.candidateReport(
+      { domainId: "d", attributeId: "a", exception: null },
+      { first_epoch: 0, last_epoch: 9 },
+    ),
   ];
   for (const { status } of await Promise.allSettled(calls)) expect(status).toBe("rejected");
   const { paths } = z
