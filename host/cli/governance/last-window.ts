@@ -7,7 +7,7 @@ import {
   type GovernanceState,
 } from "#protocol";
 
-import type { CandidatesView } from "../../http/candidate-routes.ts";
+import type { CandidatesView } from "../../http/candidate-views.ts";
 
 /** A candidate that its Vault still stands by. */
 export interface StandingCandidate {
