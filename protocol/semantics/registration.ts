@@ -16,7 +16,6 @@ import {
 } from "../lifecycles.ts";
 import { defineObject } from "../object.ts";
 import { incoherent, requireCoherentRegistry } from "./registry-coherence.ts";
-import { LOCAL_ID } from "./vault-attribute.ts";
 import {
   canonicalAttributeSchema,
   domainSchema,
@@ -161,13 +160,6 @@ function requireNew(registry: SemanticRegistry, registration: SemanticRegistrati
   const known = new Set(registry.attributes.map(nameOf));
   if (attributes.some((each) => known.has(nameOf(each)))) {
     throw incoherent("registration", "attributes of new names");
-  }
-  const names = [
-    ...attributes.map((each) => each.attribute_id),
-    ...queries.map((each) => each.query_attribute_id),
-  ];
-  if (names.some((name) => LOCAL_ID.test(name))) {
-    throw incoherent("registration", "names that are not those of a Vault's own columns");
   }
 }
 

@@ -4,7 +4,7 @@ import { isApplicable, isFiner, type QueryGranularity } from "./granularity.ts";
 import { isAllowedAcross } from "./projection.ts";
 import { columnAttribute, registryIndex } from "./registry-index.ts";
 import { requireRuleTypes } from "./rule-types.ts";
-import { columnOfVault, type VaultAttribute } from "./vault-attribute.ts";
+import { LOCAL_ID, columnOfVault, type VaultAttribute } from "./vault-attribute.ts";
 import {
   columnsOfScope,
   type CanonicalAttribute,
@@ -20,7 +20,8 @@ const PROJECTIONS_OF_ONE_SOURCE_MAX = 64;
 /**
  * Refuses a registry whose entries do not fit together, whatever their status:
  *
- * - names that two entries of a kind and domain share, but for attributes that differ in `semantic_version`;
+ * - names that two entries of a kind and domain share, but for attributes that differ in `semantic_version`; those of
+ *   Vaults' own columns (LA-3);
  * - domains without their parent or not below it (DM-1); record scopes of attributes that are not registered;
  * - an attribute with direct use and no granularity, or the reverse, or one that its type has not (CA-2, QG-1);
  * - rules over unknown attributes, with types that do not fit (DR-2), or across domains against their policy (DR-4);
@@ -30,6 +31,7 @@ const PROJECTIONS_OF_ONE_SOURCE_MAX = 64;
  */
 export function requireCoherentRegistry(registry: SemanticRegistry): void {
   requireDistinctNames(registry);
+  requireNoLocalNames(registry);
   for (const domain of registry.domains) requireParent(registry, domain);
   for (const attribute of registry.attributes) requireAttribute(registry, attribute);
   for (const rule of registry.derivation_rules) requireRule(registry, rule);
@@ -89,6 +91,16 @@ function requireDistinctNames(registry: SemanticRegistry): void {
     if (seen.has(name)) throw incoherent(name, "one entry of this name");
     seen.add(name);
   }
+}
+
+/** What a Vault calls a column of its own is no other thing's name, whoever registers it. */
+function requireNoLocalNames(registry: SemanticRegistry): void {
+  const { attributes, query_attributes: queries, derivation_rules: rules } = registry;
+  const isLocal =
+    attributes.some((each) => LOCAL_ID.test(each.attribute_id)) ||
+    queries.some((each) => LOCAL_ID.test(each.query_attribute_id)) ||
+    rules.some((each) => LOCAL_ID.test(each.rule_id));
+  if (isLocal) throw incoherent("registry", "names that are not those of a Vault's own columns");
 }
 
 function requireParent(registry: SemanticRegistry, domain: Domain): void {

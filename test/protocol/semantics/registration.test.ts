@@ -375,4 +375,21 @@ describe("[DR-4] across domains", () => {
     });
     expect(() => genesisState(founding)).toThrow(refusal("DERIVATION_REGISTRY_INVALID"));
   });
+
+  test("[LA-3] a genesis has no name of a Vault's own column either, of an attribute or of a rule", () => {
+    const semantics = derivedSemantics(openSemantics());
+    const local = `local-${"0".repeat(40)}`;
+    const [attribute] = semantics.attributes;
+    const [rule] = semantics.derivation_rules;
+    if (attribute === undefined || rule === undefined) throw new Error("expected one of each");
+    const attributes = [...semantics.attributes, { ...attribute, attribute_id: local }];
+    const derivation_rules = [...semantics.derivation_rules, { ...rule, rule_id: local }];
+    for (const named of [{ attributes }, { derivation_rules }]) {
+      const founding = GENESIS.encode({
+        ...network.genesis,
+        semantics: { ...semantics, ...named },
+      });
+      expect(() => genesisState(founding)).toThrow(refusal("DERIVATION_REGISTRY_INVALID"));
+    }
+  });
 });
