@@ -87,6 +87,8 @@ function readTarget(text: string): Challenge["target"] {
   );
 }
 
+/** Longest wait for a result, milliseconds. */
+const FOLLOW_MS_MAX = 15 * 60_000;
 const candidateSchema = z.object({ round_bundles: z.array(z.string()) });
 
 /** Envelope and round bundle that a challenge names, once the task's result is a candidate. */
@@ -96,7 +98,8 @@ async function disputedOf(args: {
   readonly target: Challenge["target"];
 }): Promise<Pick<Challenge, "envelope_digest" | "round_bundle">> {
   const { client, taskId, target } = args;
-  for await (const { type, body } of client.events(taskId)) {
+  const signal = AbortSignal.timeout(FOLLOW_MS_MAX);
+  for await (const { type, body } of client.events(taskId, { signal })) {
     if (type !== "settlement_candidate") continue;
     const bundles = candidateSchema.parse(body).round_bundles;
     const bundle = "round" in target ? bundles[target.round] : bundles.at(-1);

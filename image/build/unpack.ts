@@ -12,7 +12,9 @@ import type { Pick } from "./inputs.ts";
 
 /** Bytes of an npm package file, in which everything is below a folder `package`. */
 export function npmTar(file: string): AsyncIterable<Uint8Array> {
-  return createReadStream(file).pipe(createGunzip());
+  const gunzip = createGunzip();
+  const packed = createReadStream(file).once("error", (error) => gunzip.destroy(error));
+  return packed.pipe(gunzip);
 }
 
 /** The files of a Debian package as a tar archive. Needs dpkg-deb, which every Debian has. */

@@ -50,7 +50,7 @@ interface Section {
 export async function writeImage(path: string, parts: ImageParts): Promise<EifMeasurement> {
   const partial = `${path}.${process.pid}.partial`;
   return withTemporary(partial, async () => {
-    const file = await open(partial, "w+", 0o644);
+    const file = await open(partial, "wx+", 0o644);
     try {
       await writeSections(file, parts);
       await file.sync();
