@@ -157,13 +157,10 @@ export async function promotedColumns(
  * The request as this Vault understands it: with the definitions that it carries if this Vault has promoted each of them
  * and retired none; else with none, so that what was never promoted, what was retired and what never was are the same.
  */
-export async function asPromoted(
-  { store }: VaultContext,
-  request: TaskRequest,
-): Promise<TaskRequest> {
+export async function asPromoted(db: Reading, request: TaskRequest): Promise<TaskRequest> {
   const { vault_attributes: given } = request;
   if (given.length === 0) return request;
-  const active = await Promise.all(given.map((each) => isActive(store.db, each)));
+  const active = await Promise.all(given.map((each) => isActive(db, each)));
   return active.every(Boolean) ? request : { ...request, vault_attributes: [] };
 }
 

@@ -44,14 +44,19 @@ export async function decide(
   const { requestDigest } = authentic;
   const known = await decisionOf(context.store.db, requestDigest);
   if (known !== undefined) return known.signed;
-  const request = await asPromoted(context, authentic.request);
+  const request = await asPromoted(context.store.db, authentic.request);
   const { vaultId } = context;
   const nowMs = context.nowMs();
-  const resolution = judgeRequest({ request, governance, nowMs, vaultId });
+  const judging = { governance, nowMs, vaultId };
+  const first = judgeRequest({ request, ...judging });
   await requireDeliveryKey(request);
   return await context.store.write(async (trx) => {
     const meanwhile = await decisionOf(trx, requestDigest);
     if (meanwhile !== undefined) return meanwhile.signed;
+    // A column that was retired meanwhile is unknown by now.
+    const understood = await asPromoted(trx, authentic.request);
+    const same = understood.vault_attributes.length === request.vault_attributes.length;
+    const resolution = same ? first : judgeRequest({ request: understood, ...judging });
     await endOverdue(context, trx);
     const judged = await judge(context, trx, { ...authentic, resolution, governance, nowMs });
     const policyVersion = governance.policy.policy_version_id;

@@ -73,7 +73,7 @@ export async function dryRun(
   const none = { code: null, reason: null, message: null, governance_size };
   try {
     const asked = requestOf(context, draft, { governance, nowMs });
-    const request = await asPromoted(context, asked);
+    const request = await asPromoted(context.store.db, asked);
     const resolution = judgeRequest({ request, governance, nowMs, vaultId: context.vaultId });
     const requestDigest = TASK_REQUEST.digest(request);
     const judging = { request, requestDigest, resolution, governance, nowMs };

@@ -236,6 +236,27 @@ test("[LA-3] nobody but the Vault that promoted a column knows its name, and not
   expect(listed.out).toContain(kept.localId);
 });
 
+test("[LA-3] a column that is retired while a request is judged is unknown to it", async () => {
+  const kept = await keeping("--keep", "years=integer");
+  const { vault, governance, clock } = kept.fixture;
+  const { signed } = await asked(kept, "meanwhile", { vault_attributes: [await promoted(kept)] });
+  const { nowMs } = clock;
+  let isFirst = true;
+  const retiring: Promise<void>[] = [];
+  // The Vault reads its clock once it has found the column promoted.
+  Object.defineProperty(clock, "nowMs", {
+    get: () => {
+      if (!isFirst) return nowMs;
+      isFirst = false;
+      retiring.push(vault.attributes.retire({ recordScope: "customers", column: "years" }));
+      return nowMs;
+    },
+  });
+  const said = await refusal(() => vault.decide(signed, governance));
+  await Promise.all(retiring);
+  expect(said).toContain("DERIVATION_UNRESOLVED");
+});
+
 test("[LA-1] nothing is kept that the operator did not say, and as one type for good", async () => {
   const kept = await keeping("--ignore", "years");
   const { fixture, operated, folder } = kept;
