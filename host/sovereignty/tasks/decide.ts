@@ -53,7 +53,7 @@ export async function decide(
   return await context.store.write(async (trx) => {
     const meanwhile = await decisionOf(trx, requestDigest);
     if (meanwhile !== undefined) return meanwhile.signed;
-    // A column that was retired meanwhile is unknown by now.
+    // What was judged before cost no write; a column that was retired meanwhile is unknown by now.
     const understood = await asPromoted(trx, authentic.request);
     const same = understood.vault_attributes.length === request.vault_attributes.length;
     const resolution = same ? first : judgeRequest({ request: understood, ...judging });
