@@ -204,3 +204,11 @@ test("[RT-1] equal trees give equal images, whatever order they were gathered in
   const two = await folder.image("two.eif", { ramdisks: [cpioOf(turned)] });
   expect(fs.readFileSync(one).equals(fs.readFileSync(two))).toBe(true);
 });
+
+test("a link that lies where an image is being written leads nowhere", async () => {
+  const elsewhere = folder.write("elsewhere", "untouched");
+  const file = folder.write("linked.eif", "");
+  fs.symlinkSync(elsewhere, `${file}.${process.pid}.partial`);
+  await expect(writeImage(file, smallParts())).rejects.toThrow("EEXIST");
+  expect(fs.readFileSync(elsewhere, "utf8")).toBe("untouched");
+});

@@ -1,6 +1,7 @@
 import { expect, test } from "vitest";
 
 import { readTar } from "../../image/archive/tar.ts";
+import { npmTar } from "../../image/build/unpack.ts";
 import { utf8 } from "../../protocol/index.ts";
 import { tarOf, type TarFile } from "./checkout.ts";
 
@@ -82,4 +83,11 @@ test("a name of any length, and an archive of any length, are refused", async ()
     for await (const { path } of readTar(endless())) expect(path).toBe("endless");
   })();
   await expect(skipped).rejects.toMatchObject({ code: "SCHEMA_TOO_LARGE" });
+});
+
+test("a package file that cannot be read is an error of who reads it", async () => {
+  const reading = (async () => {
+    for await (const { path } of readTar(npmTar("no-such-package.tgz"))) expect(path).toBe("none");
+  })();
+  await expect(reading).rejects.toThrow("ENOENT");
 });
