@@ -1,6 +1,5 @@
 export { createKms, recipientKeyPolicy } from "./adapters/kms.ts";
 export { followTask } from "./cli/follow-task.ts";
-export { EXIT, UsageError, reportError, type CliIo } from "./cli/io.ts";
 export { networkFileSchema, type NetworkFile } from "./cli/network-files.ts";
 export { resultLine, resultView } from "./cli/result-view.ts";
 export { openDelivery } from "./delivery/index.ts";

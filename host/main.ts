@@ -1,5 +1,6 @@
+import { reportError, type CliIo } from "#cli";
+
 import { runCommand } from "./cli/commands.ts";
-import { reportError, type CliIo } from "./cli/io.ts";
 
 const argv = process.argv.slice(2);
 const INTERRUPTS = ["SIGINT", "SIGTERM"] as const;

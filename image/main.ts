@@ -1,8 +1,10 @@
 import { homedir } from "node:os";
 import path from "node:path";
 
+import { EXIT, reportError } from "#cli";
+
 import { runImage } from "./cli/command.ts";
-import { EXIT, reportError, type ImageIo } from "./cli/io.ts";
+import type { ImageIo } from "./cli/io.ts";
 
 const [, ...argv] = process.argv.slice(2);
 const io: ImageIo = {

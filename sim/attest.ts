@@ -2,7 +2,7 @@ import { createPublicKey } from "node:crypto";
 import { readFileSync, writeFileSync } from "node:fs";
 import { parseArgs } from "node:util";
 
-import { EXIT, UsageError } from "#host";
+import { EXIT, UsageError } from "#cli";
 import { base64, fromHex } from "#protocol";
 
 import { measureSimImage } from "./measure.ts";

@@ -1,8 +1,7 @@
 import { parseArgs } from "node:util";
 
+import { EXIT, UsageError } from "#cli";
 import {
-  EXIT,
-  UsageError,
   aggregatorConfigSchema,
   coordinatorConfigSchema,
   readConfig,

@@ -1,7 +1,7 @@
 import { fileURLToPath } from "node:url";
 import { randomBytes } from "node:crypto";
 
-import { EXIT, reportError } from "#host";
+import { EXIT, reportError } from "#cli";
 import { runSimCommand } from "./cli.ts";
 
 const argv = process.argv.slice(2);

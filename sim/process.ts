@@ -1,4 +1,4 @@
-import type { CliIo } from "#host";
+import type { CliIo } from "#cli";
 
 /** What the entry point hands to the simulator's commands. */
 export interface SimProcess {

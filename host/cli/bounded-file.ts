@@ -1,8 +1,7 @@
 import { open, type FileHandle } from "node:fs/promises";
 
+import { UsageError } from "#cli";
 import { LimitError, MalformedError, utf8Text } from "#protocol";
-
-import { UsageError } from "./io.ts";
 
 /** What is read, for messages, and how much of it at most. */
 export interface FileBound {

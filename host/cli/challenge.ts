@@ -1,6 +1,7 @@
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 
+import { EXIT, UsageError, type CliIo } from "#cli";
 import {
   CHALLENGE,
   ConflictError,
@@ -13,7 +14,6 @@ import { z } from "zod";
 
 import { TaskClient } from "../http/index.ts";
 import { readJsonFile, readSeed } from "../run/config.ts";
-import { EXIT, UsageError, type CliIo } from "./io.ts";
 import { networkFileSchema } from "./network-files.ts";
 
 export const CHALLENGE_HELP = `symphony challenge TASK --by ID --key FILE --reason TEXT [--target WHAT] [--dir DIR] [--json]

@@ -1,8 +1,7 @@
 import { readFileSync } from "node:fs";
 
+import { EXIT, UsageError, type CliIo } from "#cli";
 import { z } from "zod";
-
-import { EXIT, UsageError, type CliIo } from "./io.ts";
 
 const packageSchema = z.object({ version: z.string() });
 

@@ -3,8 +3,8 @@ import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 
+import { EXIT, UsageError, type CliIo } from "#cli";
 import { boxKeyPairFromSeed, hex, signingKeyFromSeed } from "#protocol";
-import { EXIT, UsageError, type CliIo } from "./io.ts";
 
 export const KEYGEN_HELP = `symphony keygen FOLDER [--json]
 

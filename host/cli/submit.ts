@@ -2,12 +2,12 @@ import { randomBytes } from "node:crypto";
 import { writeFile } from "node:fs/promises";
 import { parseArgs } from "node:util";
 
+import { EXIT, UsageError, type CliIo } from "#cli";
 import { TASK_DRY_RUN, TASK_REQUEST, type TaskResult } from "#protocol";
 import { openDelivery } from "../delivery/index.ts";
 import { requestOf } from "../http/request-file.ts";
 import { TaskClient } from "../http/task-client.ts";
 import { followTask } from "./follow-task.ts";
-import { EXIT, UsageError, type CliIo } from "./io.ts";
 import { readSubmitter } from "./network-files.ts";
 import { readRequestFile } from "./request-reader.ts";
 import { resultLine, resultView } from "./result-view.ts";

@@ -1,10 +1,11 @@
 import { writeFile } from "node:fs/promises";
 import { parseArgs } from "node:util";
 
+import { EXIT, UsageError, type CliIo } from "#cli";
+
 import { TaskClient } from "../http/task-client.ts";
 import { readJsonFile } from "../run/config.ts";
 import { join } from "node:path";
-import { EXIT, UsageError, type CliIo } from "./io.ts";
 import { networkFileSchema } from "./network-files.ts";
 
 export const STATUS_HELP = `symphony status TASK [--dir DIR] [--json]

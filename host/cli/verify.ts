@@ -1,5 +1,6 @@
 import { parseArgs } from "node:util";
 
+import { EXIT, UsageError, reportError, type CliIo } from "#cli";
 import { EVIDENCE_BYTES_MAX } from "#protocol";
 
 import {
@@ -10,7 +11,6 @@ import {
 } from "../evidence/index.ts";
 import { readBoundedFile, readBoundedText } from "./bounded-file.ts";
 import { TRUST_FILE_BYTES_MAX } from "./attest/trust.ts";
-import { EXIT, UsageError, reportError, type CliIo } from "./io.ts";
 
 export const VERIFY_HELP = `symphony verify FILE --trust ROOTS [--json]
 

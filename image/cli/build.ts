@@ -3,12 +3,13 @@ import { readFile } from "node:fs/promises";
 import path from "node:path";
 import { parseArgs } from "node:util";
 
+import { EXIT, UsageError } from "#cli";
 import { parseAnchor } from "#attestation";
 import { RefusedError } from "#protocol";
 
 import { buildImage, type Build } from "../build/build.ts";
 import type { ImageSigner } from "../eif/signature.ts";
-import { EXIT, UsageError, expectFiles, type ImageIo } from "./io.ts";
+import { expectFiles, type ImageIo } from "./io.ts";
 import { measurementJson, registerLines } from "./view.ts";
 
 export const BUILD_HELP = `symphony image build --out FILE --anchor aws|simulator [--root CERTIFICATE] [--cache FOLDER] [--json]

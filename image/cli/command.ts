@@ -1,7 +1,9 @@
+import { EXIT, UsageError } from "#cli";
+
 import { BUILD_HELP, runBuild } from "./build.ts";
 import { DIFF_HELP, runDiff } from "./diff.ts";
 import { INSPECT_HELP, runInspect } from "./inspect.ts";
-import { EXIT, UsageError, type ImageIo } from "./io.ts";
+import type { ImageIo } from "./io.ts";
 import { MEASURE_HELP, runMeasure } from "./measure.ts";
 import { VERIFY_HELP, runVerify } from "./verify.ts";
 

@@ -1,8 +1,10 @@
 import { parseArgs } from "node:util";
 
+import { EXIT } from "#cli";
+
 import { compareImages, type ImageComparison, type ImageDifference } from "../eif/diff.ts";
 import { readImage } from "../eif/reader.ts";
-import { EXIT, expectFiles, type ImageIo } from "./io.ts";
+import { expectFiles, type ImageIo } from "./io.ts";
 
 export const DIFF_HELP = `symphony image diff A B [--json]
 

@@ -1,5 +1,7 @@
 import { parseArgs } from "node:util";
 
+import { EXIT } from "#cli";
+
 import type { CpioEntry } from "../archive/cpio-reader.ts";
 import {
   CMDLINE_BYTES_MAX,
@@ -10,7 +12,7 @@ import {
   type Image,
   type Ramdisk,
 } from "../eif/reader.ts";
-import { EXIT, expectFiles, type ImageIo } from "./io.ts";
+import { expectFiles, type ImageIo } from "./io.ts";
 import { measurementJson, plain, registerLines } from "./view.ts";
 
 export const INSPECT_HELP = `symphony image inspect FILE [--files] [--json]

@@ -1,7 +1,9 @@
 import { parseArgs } from "node:util";
 
+import { EXIT } from "#cli";
+
 import { measureImage } from "../eif/reader.ts";
-import { EXIT, expectFiles, type ImageIo } from "./io.ts";
+import { expectFiles, type ImageIo } from "./io.ts";
 import { measurementJson, registerLines } from "./view.ts";
 
 export const MEASURE_HELP = `symphony image measure FILE [--json]

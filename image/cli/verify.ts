@@ -1,6 +1,7 @@
 import { open } from "node:fs/promises";
 import { parseArgs } from "node:util";
 
+import { EXIT, UsageError } from "#cli";
 import { EIF_SIGNATURE_BYTES_MAX } from "#attestation";
 import {
   LimitError,
@@ -13,7 +14,7 @@ import {
 
 import { readImage, readSection, type Image } from "../eif/reader.ts";
 import { verifyImageSignature } from "../eif/signature.ts";
-import { EXIT, UsageError, expectFiles, type ImageIo } from "./io.ts";
+import { expectFiles, type ImageIo } from "./io.ts";
 import { measurementJson } from "./view.ts";
 
 export const VERIFY_HELP = `symphony image verify FILE --policy POLICY [--at TIME] [--json]

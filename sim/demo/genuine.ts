@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 
+import { UsageError } from "#cli";
 import { buildLogisticModel, buildLogisticStepGraph } from "#enclave";
-import { UsageError } from "#host";
 import type { Feature, TrainParameters } from "#protocol";
 import {
   BANK_COLUMNS,

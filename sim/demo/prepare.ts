@@ -2,8 +2,8 @@ import { existsSync } from "node:fs";
 import { mkdir, readFile, readdir, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 
+import { UsageError } from "#cli";
 import {
-  UsageError,
   VaultClient,
   createGovernanceEvent,
   documentFrames,

@@ -2,8 +2,8 @@ import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
 
+import { EXIT } from "#cli";
 import {
-  EXIT,
   TaskClient,
   followTask,
   openDelivery,

@@ -2,7 +2,7 @@ import { existsSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
 
-import { EXIT, UsageError } from "#host";
+import { EXIT, UsageError } from "#cli";
 import type { SimProcess } from "../process.ts";
 import { startSimNetwork } from "../network/start.ts";
 import { chooseIsolation } from "./isolation.ts";

@@ -1,6 +1,6 @@
 import { parseArgs } from "node:util";
 
-import { EXIT, UsageError } from "#host";
+import { EXIT, UsageError } from "#cli";
 import { createInsecureSimPlatform } from "../platform.ts";
 import type { SimProcess } from "../process.ts";
 import { readCredentials } from "./caller.ts";

@@ -3,7 +3,7 @@ import os from "node:os";
 import path from "node:path";
 
 import { runCommand } from "../../host/cli/commands.ts";
-import { reportError, type CliIo } from "../../host/cli/io.ts";
+import { reportError, type CliIo } from "../../cli/index.ts";
 import { SymphonyClient, readSubmitter } from "../../host/client/index.ts";
 import { hex } from "../../protocol/index.ts";
 import type { LiveCoordinator } from "./live-coordinator.ts";

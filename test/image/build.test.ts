@@ -5,7 +5,7 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 
 import { buildImage } from "../../image/build/build.ts";
 import { runImage } from "../../image/cli/command.ts";
-import { reportError } from "../../image/cli/io.ts";
+import { reportError } from "../../cli/index.ts";
 import { readImage, readRamdisks } from "../../image/eif/reader.ts";
 import { SymphonyError } from "../../protocol/index.ts";
 import { createInsecureSimPlatform } from "../../sim/platform.ts";

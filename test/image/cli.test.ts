@@ -3,7 +3,7 @@ import { afterAll, expect, test } from "vitest";
 import { contentOf } from "../../image/archive/content.ts";
 import { cpioOf, type Tree } from "../../image/archive/cpio.ts";
 import { runImage } from "../../image/cli/command.ts";
-import { reportError } from "../../image/cli/io.ts";
+import { reportError } from "../../cli/index.ts";
 import { measureImage, readImage, readSection } from "../../image/eif/reader.ts";
 import { utf8 } from "../../protocol/index.ts";
 import { simulatedPolicy } from "../../sim/network/policy.ts";
@@ -208,13 +208,4 @@ test("an error is one JSON object with --json; --help is for every command", asy
     expect(exit).toBe(0);
     expect(stdout).toMatch(new RegExp(`^symphony image ${name} .*\n\n[^]*Exits 0`));
   }
-});
-
-test("a full disk is no fault of the caller", () => {
-  let said = "";
-  const io = { stdout: () => undefined, stderr: (text: string) => void (said += text) };
-  const full = Object.assign(new Error("ENOSPC: no space left on device"), { code: "ENOSPC" });
-  const rest = { nowMs: () => NOW, repositoryRoot: "", home: "" };
-  expect(reportError(full, { ...io, ...rest }, false)).toBe(3);
-  expect(said).toContain("no space left");
 });

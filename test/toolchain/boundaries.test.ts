@@ -27,9 +27,10 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
   attestation: ["protocol"],
   aggregation: ["protocol"],
   enclave: ["protocol", "attestation", "aggregation"],
-  host: ["protocol", "attestation", "aggregation"],
-  image: ["protocol", "attestation"],
-  sim: ["protocol", "attestation", "aggregation", "enclave", "host", "image"],
+  cli: ["protocol"],
+  host: ["protocol", "attestation", "aggregation", "cli"],
+  image: ["protocol", "attestation", "cli"],
+  sim: ["protocol", "attestation", "aggregation", "cli", "enclave", "host", "image"],
 };
 
 function matrix(): Fixture[] {

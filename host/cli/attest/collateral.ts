@@ -1,12 +1,12 @@
 import { X509Certificate } from "node:crypto";
 
+import { UsageError } from "#cli";
 import type { Collateral } from "#attestation";
 import { MalformedError, fromHex, utf8 } from "#protocol";
 import { z } from "zod";
 
 import { readBoundedFile } from "../bounded-file.ts";
 import { decodePem } from "./certificate-file.ts";
-import { UsageError } from "../io.ts";
 import { parseJsonText, parseStrict } from "../json-file.ts";
 
 const COLLATERAL_FILE_BYTES_MAX = 1024 * 1024;

@@ -1,8 +1,9 @@
+import { UsageError, type CliIo } from "#cli";
+
 import { ATTEST_EXPLAIN_HELP, runAttestExplain } from "./explain.ts";
 import { POLICY_FROM_IMAGE_HELP, runPolicyFromImage } from "./image.ts";
 import { LINT_KEY_POLICY_HELP, runLintKeyPolicy } from "./lint.ts";
 import { ATTEST_VERIFY_HELP, runAttestVerify } from "./verify.ts";
-import { UsageError, type CliIo } from "../io.ts";
 
 interface Subcommand {
   readonly run: (argv: readonly string[], io: CliIo) => Promise<number>;

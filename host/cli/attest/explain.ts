@@ -1,5 +1,6 @@
 import { parseArgs } from "node:util";
 
+import { EXIT, UsageError, type CliIo } from "#cli";
 import {
   SIMULATED_MARK,
   evidenceOf,
@@ -29,7 +30,6 @@ import { viewTdx } from "./view-tdx.ts";
 import { viewArchive } from "./view-archive.ts";
 import { formatGroups, type GroupView } from "./view.ts";
 import { formatChain, type CertificateView } from "./certificate-view.ts";
-import { EXIT, UsageError, type CliIo } from "../io.ts";
 
 export const ATTEST_EXPLAIN_HELP = `symphony attest explain FILE [--policy POLICY] [--json] ...
 

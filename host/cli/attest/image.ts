@@ -1,5 +1,6 @@
 import { parseArgs } from "node:util";
 
+import { EXIT, UsageError, type CliIo } from "#cli";
 import { EifMeasurer, type NitroMeasurement } from "#attestation";
 import { LimitError, MalformedError, concat } from "#protocol";
 import { z } from "zod";
@@ -9,7 +10,6 @@ import { oneFile, parseTime } from "./options.ts";
 import type { PolicyFileText } from "./policy-file.ts";
 import { date } from "./view.ts";
 import { readChunks } from "../bounded-file.ts";
-import { EXIT, UsageError, type CliIo } from "../io.ts";
 import { parseJsonText, parseStrict } from "../json-file.ts";
 
 export const POLICY_FROM_IMAGE_HELP = `symphony attest policy-from-image FILE [--signer] [--from TIME] [--until TIME] [--json]

@@ -1,3 +1,4 @@
+import { UsageError } from "#cli";
 import {
   attestationReportSchema,
   type AttestationReport,
@@ -13,7 +14,6 @@ import { readCollateral } from "./collateral.ts";
 import { orderEndorsements } from "./endorsements.ts";
 import { readBoundedFile } from "../bounded-file.ts";
 import { readCertificates } from "./certificate-file.ts";
-import { UsageError } from "../io.ts";
 import { readAuthored } from "../authored-file.ts";
 
 /** The largest file of evidence: an archive with all its collateral, or a quote as text. */

@@ -1,5 +1,7 @@
 import { parseArgs } from "node:util";
 
+import { EXIT, type CliIo } from "#cli";
+
 import {
   lintKeyPolicy,
   type KeyPolicyFinding,
@@ -8,7 +10,6 @@ import {
 import { oneFile } from "./options.ts";
 import { printable } from "./view.ts";
 import { readBoundedText } from "../bounded-file.ts";
-import { EXIT, type CliIo } from "../io.ts";
 
 export const LINT_KEY_POLICY_HELP = `symphony attest lint-key-policy FILE [--json]
 

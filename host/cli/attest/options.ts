@@ -1,8 +1,8 @@
+import { UsageError } from "#cli";
 import { fromHex, utf8 } from "#protocol";
 
 import type { FoundEvidence } from "./input.ts";
 import type { AtTime } from "./judge.ts";
-import { UsageError } from "../io.ts";
 
 /** Options of the commands that judge evidence, for `parseArgs`. */
 export const EVIDENCE_OPTIONS = {

@@ -1,3 +1,4 @@
+import { UsageError } from "#cli";
 import {
   AMD_ARK_GENOA,
   AMD_ARK_MILAN,
@@ -11,7 +12,6 @@ import {
 import { parseTrust } from "../../evidence/index.ts";
 import { readBoundedText } from "../bounded-file.ts";
 import { readCertificates } from "./certificate-file.ts";
-import { UsageError } from "../io.ts";
 
 /** The roots that are believed when none are named: the vendors', never a simulator's. */
 export const SHIPPED_ANCHORS: readonly TrustAnchor[] = [

@@ -1,6 +1,7 @@
 import { writeFile } from "node:fs/promises";
 import { parseArgs } from "node:util";
 
+import { EXIT, UsageError, type CliIo } from "#cli";
 import { encodeCbor } from "#protocol";
 
 import { readEvidence, type FoundEvidence } from "./input.ts";
@@ -16,7 +17,6 @@ import {
 import { readPolicy } from "./policy-file.ts";
 import { readAnchors } from "./trust.ts";
 import { formatVerdict } from "./verdict.ts";
-import { EXIT, UsageError, type CliIo } from "../io.ts";
 
 export const ATTEST_VERIFY_HELP = `symphony attest verify FILE --policy POLICY [--at signed|TIME] [--nonce HEX] [--json] ...
 
@@ -90,9 +90,6 @@ async function writeNew(path: string, bytes: Uint8Array): Promise<void> {
   } catch (cause) {
     const code = cause instanceof Error && "code" in cause ? cause.code : "";
     if (code === "EEXIST") throw new UsageError(`${path}: expected no file there yet`);
-    if (code === "ENOENT" || code === "EACCES" || code === "EISDIR" || code === "ENOTDIR") {
-      throw new UsageError(`${path}: expected a place to write a file to`);
-    }
     throw cause;
   }
 }

@@ -1,11 +1,12 @@
 import { parseArgs } from "node:util";
 
+import { EXIT, UsageError, type CliIo } from "#cli";
+
 import { ROLES, type Check, type Finding, type Role } from "./findings.ts";
 import { ANY_CHECKS, SIMULATOR_CHECKS, SNP_CHECKS, TDX_CHECKS } from "./host.ts";
 import { thisMachine, type Machine } from "./machine.ts";
 import { INSIDE_ENCLAVE_CHECKS, NITRO_PARENT_CHECKS } from "./nitro.ts";
 import { vaultFindings } from "./vault.ts";
-import { EXIT, UsageError, type CliIo } from "../io.ts";
 
 export const DOCTOR_HELP = `symphony doctor [--role ROLE] [--vault DIR] [--json]
 

@@ -1,6 +1,7 @@
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 
+import { EXIT, UsageError, type CliIo } from "#cli";
 import { EVIDENCE_BYTES_MAX, fromHex, type Operand } from "#protocol";
 
 import { RemoteProblem, TaskClient } from "../../http/task-client.ts";
@@ -8,7 +9,6 @@ import type { TaskView } from "../../http/task-views.ts";
 import { ADMISSION_STEPS } from "../../requests/index.ts";
 import { readJsonFile } from "../../run/config.ts";
 import { readBoundedFile } from "../bounded-file.ts";
-import { EXIT, UsageError, type CliIo } from "../io.ts";
 import { networkFileSchema } from "../network-files.ts";
 import { explainTask, type ExplainedOperand, type Explanation } from "./explanation.ts";
 

@@ -1,5 +1,6 @@
 import { join } from "node:path";
 
+import { UsageError, type CliIo } from "#cli";
 import {
   ACTOR_REGISTRATION,
   KEY_ROTATION,
@@ -16,7 +17,6 @@ import {
 import { actorView, createGovernanceEvent, type ActorView } from "../../governance/index.ts";
 import { readSeed } from "../../run/config.ts";
 import { writeKeyHistory } from "../../run/key-history.ts";
-import { UsageError, type CliIo } from "../io.ts";
 import type { GovernedNetwork } from "./network.ts";
 import { inTurn } from "./propose.ts";
 

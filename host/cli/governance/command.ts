@@ -1,7 +1,8 @@
 import { parseArgs } from "node:util";
 
+import { EXIT, UsageError, type CliIo } from "#cli";
+
 import type { ProposalStanding } from "../../http/governance-views.ts";
-import { EXIT, UsageError, type CliIo } from "../io.ts";
 import { ACTOR_HELP, runActor } from "./actor.ts";
 import { readDecision } from "./decision-file.ts";
 import { ofLastWindow } from "./last-window.ts";

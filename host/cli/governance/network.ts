@@ -1,9 +1,9 @@
 import { join } from "node:path";
 
+import { UsageError } from "#cli";
 import { fromHex, signingKeyFromSeed, type GovernanceState, type SigningKey } from "#protocol";
 import { TaskClient } from "../../http/task-client.ts";
 import { readJsonFile, readSeed } from "../../run/config.ts";
-import { UsageError } from "../io.ts";
 import { networkFileSchema } from "../network-files.ts";
 
 /** A network's governance as a quorum of its Vaults has cosigned it, and the coordinator to talk to. */

@@ -1,5 +1,6 @@
 import { parseArgs } from "node:util";
 
+import { EXIT, UsageError, type CliIo } from "#cli";
 import {
   announcePolicy,
   policySchema,
@@ -11,7 +12,6 @@ import { readAuthored } from "../authored-file.ts";
 import { reachNetwork, voterKeys } from "../governance/network.ts";
 import { inTurn, propose } from "../governance/propose.ts";
 import { proposedLines } from "../governance/words.ts";
-import { EXIT, UsageError, type CliIo } from "../io.ts";
 import { differences } from "./diff.ts";
 import { lintPolicy } from "./lint.ts";
 

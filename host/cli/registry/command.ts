@@ -1,6 +1,7 @@
 import { writeFile } from "node:fs/promises";
 import { parseArgs } from "node:util";
 
+import { EXIT, UsageError, type CliIo } from "#cli";
 import {
   CROSS_DOMAIN_APPROVAL,
   GOVERNANCE_STATEMENT,
@@ -17,7 +18,6 @@ import { readBoundedFile } from "../bounded-file.ts";
 import { reachNetwork, voterKeys } from "../governance/network.ts";
 import { inTurn, propose, type Proposed } from "../governance/propose.ts";
 import { proposalLines } from "../governance/words.ts";
-import { EXIT, UsageError, type CliIo } from "../io.ts";
 import { readRegistryDocument } from "./document.ts";
 import { changeLine, planRegistration, type RegistryPlan } from "./plan.ts";
 

@@ -1,5 +1,6 @@
 import { writeFile } from "node:fs/promises";
 
+import { EXIT, UsageError } from "#cli";
 import { fromHex, hex } from "#protocol";
 import type { z } from "zod";
 
@@ -18,7 +19,6 @@ import { readAuthored } from "../authored-file.ts";
 import { readBoundedFile } from "../bounded-file.ts";
 import { ofLastWindow } from "../governance/last-window.ts";
 import { reachNetwork } from "../governance/network.ts";
-import { EXIT, UsageError } from "../io.ts";
 import { tableText, timeText, type VaultCall, type VaultCommand } from "./command.ts";
 
 /** Columns that map to no canonical attribute. */

@@ -1,6 +1,6 @@
+import { EXIT } from "#cli";
 import { z } from "zod";
 
-import { EXIT } from "../io.ts";
 import { tableText, timeText, type VaultCall, type VaultCommand } from "./command.ts";
 
 const trailSchema = z.object({

@@ -1,11 +1,11 @@
 import { open } from "node:fs/promises";
 import { resolve } from "node:path";
 
+import { UsageError } from "#cli";
 import { LimitError } from "#protocol";
 import { z } from "zod";
 
 import { restoreVault } from "../../run/restore.ts";
-import { UsageError } from "../io.ts";
 import { tableText, timeText, type VaultCall, type VaultCommand } from "./command.ts";
 import { finished } from "./job.ts";
 

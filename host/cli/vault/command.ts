@@ -1,8 +1,9 @@
 import { parseArgs } from "node:util";
 
+import { EXIT, UsageError, type CliIo } from "#cli";
+
 import { VaultClient } from "../../http/vault/client.ts";
 import { parseTime } from "../attest/options.ts";
-import { EXIT, UsageError, type CliIo } from "../io.ts";
 import { readOperator } from "../network-files.ts";
 
 /** One option of a command. Every command has `--vault DIR` and `--json` besides its own. */

@@ -3,10 +3,10 @@ import { createReadStream } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { Readable } from "node:stream";
 
+import { EXIT } from "#cli";
 import { consentPurpose } from "#protocol";
 import { z } from "zod";
 
-import { EXIT } from "../io.ts";
 import { tableText, timeText, type VaultCall, type VaultCommand } from "./command.ts";
 
 const importSchema = z.object({

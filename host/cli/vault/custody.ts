@@ -1,9 +1,9 @@
 import { link, open, rm } from "node:fs/promises";
 
+import { UsageError } from "#cli";
 import { UnavailableError } from "#protocol";
 import { z } from "zod";
 
-import { UsageError } from "../io.ts";
 import type { VaultCall, VaultCommand } from "./command.ts";
 import { finished } from "./job.ts";
 

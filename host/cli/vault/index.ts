@@ -1,4 +1,5 @@
-import { EXIT, UsageError, type CliIo } from "../io.ts";
+import { EXIT, UsageError, type CliIo } from "#cli";
+
 import { ACCESS_COMMANDS } from "./access.ts";
 import { ATTRIBUTES_COMMANDS } from "./attributes.ts";
 import { AUDIT_COMMANDS } from "./audit.ts";

@@ -2,6 +2,7 @@ import { createHash } from "node:crypto";
 import { readdir, stat } from "node:fs/promises";
 import { extname, join } from "node:path";
 
+import { UsageError } from "#cli";
 import { LimitError } from "#protocol";
 
 import { openParquet } from "../../adapters/parquet.ts";
@@ -13,7 +14,6 @@ import {
   type IngestFormat,
 } from "../../sovereignty/index.ts";
 import { readBoundedFile, readChunks } from "../bounded-file.ts";
-import { UsageError } from "../io.ts";
 import type { Extent } from "./progress.ts";
 
 /** What `symphony ingest` reads. */

@@ -1,12 +1,12 @@
 import { basename } from "node:path";
 import { parseArgs } from "node:util";
 
+import { EXIT, UsageError, type CliIo } from "#cli";
 import { utf8 } from "#protocol";
 
 import { VaultClient, type IngestAnswer } from "../../http/vault/client.ts";
 import { MAPPING_BYTES_MAX, parseMapping, type IngestMapping } from "../../sovereignty/index.ts";
 import { readBoundedFile } from "../bounded-file.ts";
-import { EXIT, UsageError, type CliIo } from "../io.ts";
 import { readOperator } from "../network-files.ts";
 import { FILE_FORMATS, formatOf, openSource, type SentSource } from "./ingest-source.ts";
 import { progressOf } from "./progress.ts";

@@ -1,8 +1,8 @@
+import { EXIT } from "#cli";
 import { identifier, usageScope } from "#protocol";
 import { z } from "zod";
 
 import { readRequestFile } from "../request-reader.ts";
-import { EXIT } from "../io.ts";
 import type { VaultCall, VaultCommand, VaultOption } from "./command.ts";
 
 const MICRO = 1_000_000;

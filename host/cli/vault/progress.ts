@@ -1,4 +1,4 @@
-import type { CliIo } from "../io.ts";
+import type { CliIo } from "#cli";
 
 /** How much there is to do. */
 export interface Extent {

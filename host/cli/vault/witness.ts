@@ -1,6 +1,6 @@
+import { UsageError } from "#cli";
 import { z } from "zod";
 
-import { UsageError } from "../io.ts";
 import { timeText, type VaultCommand } from "./command.ts";
 import { standingFields, standingText } from "./standing.ts";
 

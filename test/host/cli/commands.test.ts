@@ -4,16 +4,10 @@ import path from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { z } from "zod";
 
-import { EXIT, UsageError } from "../../../host/cli/io.ts";
-import {
-  ConflictError,
-  LimitError,
-  RefusedError,
-  UnavailableError,
-} from "../../../protocol/index.ts";
+import { EXIT } from "../../../cli/index.ts";
 import { startCoordinator, type LiveCoordinator } from "../../helpers/live-coordinator.ts";
 import { createNetwork } from "../../helpers/network.ts";
-import { spoken, submitterFolder, symphony as speak } from "../../helpers/spoken.ts";
+import { submitterFolder, symphony as speak } from "../../helpers/spoken.ts";
 
 let live: LiveCoordinator;
 let folder: string;
@@ -182,23 +176,6 @@ test("a coordinator that does not answer is exit code 3", async () => {
   fs.writeFileSync(path.join(away, "network.json"), moved);
   expect(await symphony("status", "t-1", "--dir", away)).toBe(EXIT.unavailable);
   expect(err).toContain("COORDINATION_UNAVAILABLE");
-});
-
-test("each kind of error has its exit code, and only a bug shows where it was", async () => {
-  const refused = new RefusedError({ code: "POLICY_DECLINED" }, "a: expected b");
-  const cases: readonly (readonly [Error, number])[] = [
-    [new UsageError("a: expected b"), 2],
-    [refused, 1],
-    [new ConflictError({ code: "COORDINATION_CONFLICT" }, "a: expected b"), 1],
-    [new LimitError({ code: "SCHEMA_TOO_LARGE" }, "a: expected b"), 1],
-    [new UnavailableError({ code: "COORDINATION_UNAVAILABLE" }, "a: expected b"), 3],
-    [new TypeError("a bug"), 70],
-  ];
-  for (const [error, exit] of cases) {
-    expect((await spoken(() => Promise.reject(error))).exit).toBe(exit);
-  }
-  const { err: told } = await spoken(() => Promise.reject(refused));
-  expect(told).toBe("symphony: POLICY_DECLINED: a: expected b\n");
 });
 
 test("--version says the package's version, and a word that is no command is told all there are", async () => {

@@ -6,7 +6,7 @@ import { z } from "zod";
 
 import { runDoctor } from "../../../host/cli/doctor/command.ts";
 import { thisMachine } from "../../../host/cli/doctor/machine.ts";
-import { EXIT } from "../../../host/cli/io.ts";
+import { EXIT } from "../../../cli/index.ts";
 import { fromHex } from "../../../protocol/index.ts";
 import { NETWORK_TIME_MS } from "../../helpers/network.ts";
 import { spoken } from "../../helpers/spoken.ts";

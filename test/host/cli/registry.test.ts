@@ -3,7 +3,7 @@ import path from "node:path";
 
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 
-import { EXIT } from "../../../host/cli/io.ts";
+import { EXIT } from "../../../cli/index.ts";
 import type { QueryAttribute } from "../../../protocol/index.ts";
 import { granularityOf, queryAttributeOf, ruleNamed } from "../../helpers/derived-semantics.ts";
 import { startCoordinator, type LiveCoordinator } from "../../helpers/live-coordinator.ts";

@@ -11,7 +11,7 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { parseAnchor, verifyNitroDocument } from "../../../attestation/index.ts";
 import { openCiphertextForRecipient } from "../../../enclave/adapters/cms.ts";
 import { hex, utf8 } from "../../../protocol/index.ts";
-import { reportError } from "../../../host/cli/io.ts";
+import { reportError } from "../../../cli/index.ts";
 import { runSimCommand } from "../../../sim/cli.ts";
 import { ATTESTED_POLICY, ENCLAVE, IMAGE } from "./rig.ts";
 

@@ -2,7 +2,7 @@ import { afterAll, expect, test } from "vitest";
 
 import { runPolicyFromImage } from "../../../../host/cli/attest/image.ts";
 import { readPolicy } from "../../../../host/cli/attest/policy-file.ts";
-import { reportError } from "../../../../host/cli/io.ts";
+import { reportError } from "../../../../cli/index.ts";
 import { referenceValueSchema } from "../../../../protocol/governance/policy.ts";
 import { utf8 } from "../../../../protocol/index.ts";
 import { SECTIONS, signatureSection, writeEif } from "../../../attestation/eif-file.ts";

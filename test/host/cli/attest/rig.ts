@@ -6,7 +6,7 @@ import type { AppraisalPolicy } from "../../../../attestation/index.ts";
 import { runAttestExplain } from "../../../../host/cli/attest/explain.ts";
 import { runAttestVerify } from "../../../../host/cli/attest/verify.ts";
 import { runAttest } from "../../../../host/cli/attest/command.ts";
-import { reportError } from "../../../../host/cli/io.ts";
+import { reportError } from "../../../../cli/index.ts";
 import { hex } from "../../../../protocol/index.ts";
 import { CHAIN, NOW, forgeDocument, policyOf } from "../../../attestation/forge.ts";
 

@@ -4,7 +4,7 @@ import path from "node:path";
 import { beforeEach, expect, test } from "vitest";
 
 import { ask, begin } from "../../sovereignty/operator/run-task.ts";
-import { EXIT } from "../../../../host/cli/io.ts";
+import { EXIT } from "../../../../cli/index.ts";
 import { symphony } from "../../../helpers/spoken.ts";
 import { operate, type Operated } from "../../http/vault/operated.ts";
 import {

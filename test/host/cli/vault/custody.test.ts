@@ -3,7 +3,7 @@ import path from "node:path";
 
 import { expect, test } from "vitest";
 
-import { EXIT } from "../../../../host/cli/io.ts";
+import { EXIT } from "../../../../cli/index.ts";
 import { operate } from "../../http/vault/operated.ts";
 import {
   eventsOf,

@@ -5,7 +5,7 @@ import { parquetWriteBuffer } from "hyparquet-writer";
 import { beforeEach, expect, test } from "vitest";
 
 import { runIngest } from "../../../../host/cli/vault/ingest.ts";
-import type { CliIo } from "../../../../host/cli/io.ts";
+import type { CliIo } from "../../../../cli/index.ts";
 import { spoken, type Spoken } from "../../../helpers/spoken.ts";
 import { operate, type Operated } from "../../http/vault/operated.ts";
 import {

@@ -4,7 +4,7 @@ import path from "node:path";
 import { beforeEach, expect, test } from "vitest";
 import { z } from "zod";
 
-import { EXIT } from "../../../../host/cli/io.ts";
+import { EXIT } from "../../../../cli/index.ts";
 import { requestOf, stocked, newFixture, type Fixture } from "../../sovereignty/vault-fixture.ts";
 import { operate, type Operated } from "./operated.ts";
 

@@ -1,7 +1,7 @@
 import { beforeEach, expect, test } from "vitest";
 import { z } from "zod";
 
-import { EXIT } from "../../../../host/cli/io.ts";
+import { EXIT } from "../../../../cli/index.ts";
 import {
   WITNESS_QUESTION,
   actorLogOrigin,

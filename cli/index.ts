@@ -1,0 +1,2 @@
+export { EXIT, UsageError, type CliIo, type CliWatcher } from "./io.ts";
+export { reportError } from "./report-error.ts";
