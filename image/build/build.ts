@@ -52,8 +52,8 @@ const MEMORY_STEP_MIB = 64;
  * Builds the enclave image of the checkout: the same bytes for the same checkout, wherever and by whomever.
  *
  * Everything that goes in is pinned by digest or is our own source as it stands. Writes the image, its bill of
- * materials and its provenance beside it. Needs npm, apt-get and dpkg-deb (for what the cache has not) and gcc; no
- * root and no Docker.
+ * materials and its provenance beside it. Needs npm and apt-get for what the cache has not, and dpkg-deb; no compiler,
+ * no root and no Docker.
  *
  * @throws {@link UnavailableError} TEE_IMAGE_INPUT_UNAVAILABLE
  * @throws {@link VerificationError} TEE_IMAGE_INPUT_MISMATCH
@@ -70,11 +70,15 @@ async function buildIn(
   resolved: ResolvedInputs,
   options: BuildOptions,
 ): Promise<Build> {
-  const { root, out, anchor, signer, progress } = options;
+  const { root, out, cache, anchor, signer, progress } = options;
   const packages = await unpackAll(folder, resolved, options);
   const sources = await readSources(root);
-  progress("compiling init and gate");
-  const programs = await compilePrograms(root, folder, resolved.inputs.programs);
+  progress("init, gate and kernel module");
+  const programs = await compilePrograms(resolved.inputs, {
+    root,
+    cache,
+    folder: path.join(folder, "toolchain"),
+  });
   const files = assembleFiles({ packages, sources, programs, anchor });
   progress("writing the image");
   const ramdisks = [cpioOf(files.boot), cpioOf(files.root)] as const;

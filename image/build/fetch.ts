@@ -8,7 +8,7 @@ import { promisify } from "node:util";
 import { UnavailableError, VerificationError } from "#protocol";
 
 import { withTemporary } from "../archive/temporary.ts";
-import type { DebianInput, NpmInput } from "./inputs.ts";
+import type { NpmInput, ToolInput } from "./inputs.ts";
 
 const FETCH_MS_MAX = 10 * 60_000;
 const run = promisify(execFile);
@@ -41,10 +41,7 @@ export function fetchNpm({ name, version, integrity }: NpmInput, cache: string):
 }
 
 /** As {@link fetchNpm}, by apt-get; needs no root. */
-export function fetchDebian(
-  { name, version, sha256 }: DebianInput,
-  cache: string,
-): Promise<string> {
+export function fetchDebian({ name, version, sha256 }: ToolInput, cache: string): Promise<string> {
   return fetchFile(cache, {
     name: `${name}=${version}`,
     file: `${name}_${version.replace(":", "%3a")}.deb`,

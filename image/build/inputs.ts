@@ -15,10 +15,13 @@ const pick = z.strictObject({
 
 const sha256Hex = z.string().regex(/^[0-9a-f]{64}$/);
 
-const debianSchema = z.strictObject({
+const toolSchema = z.strictObject({
   name: z.string().regex(/^[a-z0-9][a-z0-9+.-]+$/),
   version: z.string().regex(/^[0-9][A-Za-z0-9.+:~-]*$/),
   sha256: sha256Hex,
+});
+
+const debianSchema = toolSchema.extend({
   /** Names of licences, SPDX. */
   licence: z.string().min(1),
   picks: z.array(pick).min(1).max(8),
@@ -45,12 +48,10 @@ const inputsSchema = z.strictObject({
   kernel_version: z.string().min(1),
   debian: z.array(debianSchema).max(16),
   npm: z.array(npmSchema).max(32),
-  /** What our own C programs compile to; by another compiler they are other bytes. */
-  programs: z.strictObject({
-    compiler: z.string().min(1),
-    init: sha256Hex,
-    gate: sha256Hex,
-  }),
+  /** Debian packages of the compiler and of what it needs to run. Nothing of them is copied into the image. */
+  toolchain: z.array(toolSchema).min(1).max(32),
+  /** What our own C programs compile to. */
+  programs: z.strictObject({ init: sha256Hex, gate: sha256Hex, module: sha256Hex }),
 });
 
 /** Everything that an image is made of besides our own sources: image/inputs.json. */
@@ -58,6 +59,9 @@ export type ImageInputs = z.infer<typeof inputsSchema>;
 
 /** A Debian package. */
 export type DebianInput = ImageInputs["debian"][number];
+
+/** A Debian package that is used and not copied. */
+export type ToolInput = ImageInputs["toolchain"][number];
 
 /** Which files of a package go where. */
 export type Pick = z.infer<typeof pick>;

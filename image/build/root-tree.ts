@@ -1,8 +1,8 @@
-import { readdir, stat } from "node:fs/promises";
+import { readFile, readdir } from "node:fs/promises";
 import path from "node:path";
 
 import type { Node, Tree } from "../archive/cpio.ts";
-import { contentOf, contentOfFile, type Content } from "../archive/content.ts";
+import { contentOf, type Content } from "../archive/content.ts";
 import { imageFault } from "../archive/faults.ts";
 import type { Programs } from "./programs.ts";
 
@@ -58,6 +58,7 @@ export function assembleFiles({ packages, sources, programs, anchor }: FileSourc
   for (const name of ["dev", "proc", "rootfs/dev", "rootfs/proc"]) add(name, FOLDER);
   add("dev/console", CONSOLE);
   add("init", fileOf(programs.init, PROGRAM_MODE));
+  add("modules/nitro_devices.ko", fileOf(programs.module, FILE_MODE));
   add("rootfs/sbin/gate", fileOf(programs.gate, PROGRAM_MODE));
   add(LAST_PATH, fileOf(new Uint8Array(0), FILE_MODE));
   if (anchor !== null) add(ANCHOR_PATH, fileOf(anchor, FILE_MODE));
@@ -92,7 +93,8 @@ function treeOf(all: Tree, isIn: (name: string) => boolean): Tree {
 
 /**
  * Our own sources of the checkout at `root` as they stand, whether or not they are committed, by their paths in the
- * image. Modes are 644, whatever they are here.
+ * image. Each is read once: who edits one meanwhile does not make an image that its provenance does not tell of. Modes
+ * are 644, whatever they are here.
  *
  * @throws {@link MalformedError} TEE_IMAGE_MALFORMED for anything but plain files and folders
  */
@@ -101,9 +103,8 @@ export async function readSources(root: string): Promise<ReadonlyMap<string, Nod
   for (const folder of IMAGE_FOLDERS) files.push(...(await filesBelow(root, folder)));
   const found = new Map<string, Node>();
   for (const name of files) {
-    const file = path.join(root, name);
-    const content = contentOfFile(file, { bytes: (await stat(file)).size });
-    found.set(`rootfs/enclave/${name}`, { kind: "file", mode: FILE_MODE, content });
+    const bytes = new Uint8Array(await readFile(path.join(root, name)));
+    found.set(`rootfs/enclave/${name}`, fileOf(bytes, FILE_MODE));
   }
   return found;
 }

@@ -4,7 +4,7 @@ import type { EifMeasurement } from "#attestation";
 
 import type { Tree } from "../archive/cpio.ts";
 import { chunksOf } from "../archive/content.ts";
-import type { ResolvedInputs } from "./inputs.ts";
+import type { ResolvedInputs, ToolInput } from "./inputs.ts";
 
 /** An image that was built, for the documents that stand beside it. */
 export interface BuiltImage {
@@ -89,24 +89,23 @@ export function provenance(built: BuiltImage) {
         internalParameters: { cmdline: inputs.cmdline, build_time: inputs.build_time },
         resolvedDependencies: [
           { uri: "symphony", digest: { sha256: built.sources } },
-          ...inputs.debian.map((input) => ({
-            uri: debianUrl(input),
-            digest: { sha256: input.sha256 },
-          })),
+          ...inputs.debian.map(debianDependency),
           ...npm.map((input) => ({
             uri: npmUrl(input),
             digest: { sha512: hexOfIntegrity(input.integrity) },
           })),
+          ...inputs.toolchain.map(debianDependency),
         ],
       },
       runDetails: {
-        builder: {
-          id: "symphony image build",
-          version: { symphony: version, compiler: inputs.programs.compiler },
-        },
+        builder: { id: "symphony image build", version: { symphony: version } },
       },
     },
   };
+}
+
+function debianDependency(input: ToolInput) {
+  return { uri: debianUrl(input), digest: { sha256: input.sha256 } };
 }
 
 function debianUrl({ name, version }: { readonly name: string; readonly version: string }): string {

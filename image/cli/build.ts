@@ -17,8 +17,8 @@ export const BUILD_HELP = `symphony image build --out FILE --anchor aws|simulato
 
 Builds the enclave image (EIF) of this checkout and prints its registers: the same bytes for the same checkout, wherever
 and by whomever. Everything besides our own sources is pinned by digest in image/inputs.json and in the lockfile.
-Writes FILE, FILE.cdx.json (bill of materials) and FILE.provenance.json. Needs gcc, dpkg-deb and, for packages that are
-not in the cache, npm and apt-get; no root and no Docker.
+Writes FILE, FILE.cdx.json (bill of materials) and FILE.provenance.json. Needs dpkg-deb and, for packages that are not in
+the cache, npm and apt-get; no compiler, no root and no Docker.
 Exits 0, 1 when an input is not the pinned one, 2 when called wrongly, 3 when an input cannot be had.
 
   --anchor aws         the image trusts the root of AWS Nitro, which is built in, and no other

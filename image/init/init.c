@@ -3,7 +3,7 @@
  * ends the machine when the gate ends.
  *
  *     /init             this program
- *     /modules          *.ko.xz, drivers that the kernel may not have built in
+ *     /modules          drivers that the kernel may not have built in
  *     /rootfs           the second ramdisk: what the gate and the enclaves see as /
  *
  * The command line is read for one thing, where the devices are, because the hypervisor appends that to it; it is the
@@ -47,9 +47,13 @@
 #define HEARTBEAT 0xB7
 #define HEARTBEAT_SECONDS_MAX 10
 
+/* Our own module, which is told where the devices are. */
+#define DEVICES_MODULE "nitro_devices.ko"
+
 /* In order: each after those that it needs. */
 static const char *const MODULES[] = {
-	"virtio_mmio", "nsm", "vsock", "vmw_vsock_virtio_transport_common", "vmw_vsock_virtio_transport",
+	DEVICES_MODULE, "virtio_mmio.ko.xz", "nsm.ko.xz", "vsock.ko.xz",
+	"vmw_vsock_virtio_transport_common.ko.xz", "vmw_vsock_virtio_transport.ko.xz",
 };
 
 /* Ends the machine. A restart ends an enclave: its hypervisor does not start it again. */
@@ -102,15 +106,16 @@ static void read_devices(char parameters[CMDLINE_BYTES_MAX])
 static void load_module(const char *name, const char *parameters)
 {
 	char path[128];
+	int flags = strstr(name, ".xz") == NULL ? 0 : MODULE_INIT_COMPRESSED_FILE;
 
-	snprintf(path, sizeof(path), "/modules/%s.ko.xz", name);
+	snprintf(path, sizeof(path), "/modules/%s", name);
 	int file = open(path, O_RDONLY | O_CLOEXEC);
 	if (file < 0) {
 		if (errno != ENOENT)
 			end(path);
 		return;
 	}
-	if (syscall(SYS_finit_module, file, parameters, MODULE_INIT_COMPRESSED_FILE) < 0 && errno != EEXIST)
+	if (syscall(SYS_finit_module, file, parameters, flags) < 0 && errno != EEXIST)
 		end(path);
 	close(file);
 }
@@ -121,7 +126,7 @@ static void load_modules(void)
 
 	read_devices(devices);
 	for (size_t at = 0; at < sizeof(MODULES) / sizeof(MODULES[0]); at++)
-		load_module(MODULES[at], at == 0 ? devices : "");
+		load_module(MODULES[at], strcmp(MODULES[at], DEVICES_MODULE) == 0 ? devices : "");
 	if (access("/dev/nsm", F_OK) < 0)
 		end("/dev/nsm");
 }

@@ -9,17 +9,15 @@ import { reportError } from "../../cli/index.ts";
 import { readImage, readRamdisks } from "../../image/eif/reader.ts";
 import { SymphonyError } from "../../protocol/index.ts";
 import { createInsecureSimPlatform } from "../../sim/platform.ts";
-import { canBuild, makeCache, makeCheckout, type Programs } from "./checkout.ts";
+import { canBuild, makeCache, makeCheckout } from "./checkout.ts";
 import { createImageFolder } from "./rig.ts";
 
-if (!canBuild) console.warn("image build: skipped, there is no gcc or no dpkg-deb here");
+if (!canBuild) console.warn("image build: skipped, there is no dpkg-deb here");
 
 const folder = createImageFolder();
 const at = (...names: string[]): string => path.join(folder.path, ...names);
 const cache = at("cache");
-let pins = { sha256: "", integrity: "" };
-let programs: Programs = { init: "0".repeat(64), gate: "0".repeat(64) };
-
+let pins = { kernel: "", tools: "", integrity: "" };
 let built = { exit: 0, stdout: "", stderr: "" };
 
 afterAll(() => folder.remove());
@@ -27,14 +25,7 @@ afterAll(() => folder.remove());
 beforeAll(async () => {
   if (!canBuild) return;
   pins = makeCache(cache);
-  makeCheckout(at("one"), pins, programs);
-  // What this machine's compiler makes is told by the refusal of anything else.
-  for (const name of ["init", "gate"] as const) {
-    const { details } = await refusal(at("one"));
-    expect(details).toMatchObject({ input: name });
-    programs = { ...programs, [name]: details["sha256"] };
-    makeCheckout(at("one"), pins, programs);
-  }
+  makeCheckout(at("one"), pins);
   built = await build(at("one"), at("one.eif"), "--anchor", "aws", "--json");
 });
 
@@ -71,7 +62,7 @@ test.skipIf(!canBuild)(
     const [umask, zone] = [process.umask(0o077), process.env["TZ"]];
     process.env["TZ"] = "Pacific/Kiritimati";
     try {
-      makeCheckout(at("deep", "er", "two"), pins, programs);
+      makeCheckout(at("deep", "er", "two"), pins);
       fs.mkdirSync(at("elsewhere"));
       const file = at("deep", "er", "two", "protocol", "index.ts");
       fs.utimesSync(file, 1, 1);
@@ -99,7 +90,12 @@ test.skipIf(!canBuild)(
         .map(({ path: name, mode, target }) =>
           [mode.toString(8), name, ...(target === null ? [] : [target])].join(" "),
         );
-    expect(shown(boot)).toEqual(["600 dev/console", "755 init", "777 modules/link vmlinuz"]);
+    expect(shown(boot)).toEqual([
+      "600 dev/console",
+      "755 init",
+      "777 modules/link vmlinuz",
+      "644 modules/nitro_devices.ko",
+    ]);
     const lib = "rootfs/enclave/node_modules/@scope/lib";
     expect(shown(root)).toEqual([
       "644 rootfs/enclave/aggregation/index.ts",
@@ -151,23 +147,25 @@ test.skipIf(!canBuild)(
     expect(said).toMatchObject({ pcr0: measurement.pcr0, memory_mib: 576 });
     const bill = JSON.parse(fs.readFileSync(said.bill_of_materials, "utf8"));
     expect(bill.components).toMatchObject([
-      { purl: "pkg:deb/debian/kernel@1?arch=amd64", hashes: [{ content: pins.sha256 }] },
+      { purl: "pkg:deb/debian/kernel@1?arch=amd64", hashes: [{ content: pins.kernel }] },
       { purl: "pkg:npm/%40scope/lib@1.2.3", licenses: [{ expression: "MIT" }] },
     ]);
     const statement = JSON.parse(fs.readFileSync(said.provenance, "utf8"));
     expect(statement.subject).toMatchObject([{ name: "one.eif", digest: { sha256: said.sha256 } }]);
-    expect(statement.predicate.buildDefinition.resolvedDependencies).toHaveLength(3);
+    expect(statement.predicate.buildDefinition.resolvedDependencies).toHaveLength(4);
   },
 );
 
 test.skipIf(!canBuild)("[RT-1] one byte of any source is another image", async () => {
-  makeCheckout(at("changed"), pins, programs);
+  makeCheckout(at("changed"), pins);
   fs.appendFileSync(at("changed/enclave/workloads/parse.ts"), "\n");
   await build(at("changed"), at("changed.eif"), "--anchor", "aws");
   const [same, changed] = [await readImage(at("one.eif")), await readImage(at("changed.eif"))];
   expect(changed.measurement.pcr2).not.toBe(same.measurement.pcr2);
   expect(changed.measurement.pcr1).toBe(same.measurement.pcr1);
 });
+
+const ZEROS = "0".repeat(64);
 
 interface Damage {
   readonly title: string;
@@ -184,8 +182,7 @@ test.skipIf(!canBuild).for<Damage>([
   {
     title: "a Debian package is another",
     code: "TEE_IMAGE_INPUT_MISMATCH",
-    damage: (root) =>
-      edit(root, "image/inputs.json", /"sha256":"./, `"sha256":"0`.replace("0", "f")),
+    damage: (root) => edit(root, "image/inputs.json", pins.kernel, ZEROS),
   },
   {
     title: "an npm package is not the lockfile's",
@@ -203,9 +200,30 @@ test.skipIf(!canBuild).for<Damage>([
     damage: (root) => edit(root, "image/init/init.c", "return 0", "return 7"),
   },
   {
+    title: "the kernel module is compiled to other bytes",
+    code: "TEE_IMAGE_INPUT_MISMATCH",
+    damage: (root) => edit(root, "image/module/nitro_devices.c", "return 0", "return 7"),
+  },
+  {
+    title: "another compiler is pinned, which is not there",
+    code: "TEE_IMAGE_INPUT_UNAVAILABLE",
+    damage: (root) =>
+      edit(
+        root,
+        "image/inputs.json",
+        /"tools"(.+?)"sha256":"\w+/,
+        `"no-tools"$1"sha256":"${ZEROS}`,
+      ),
+  },
+  {
+    title: "the compiler is not the pinned one",
+    code: "TEE_IMAGE_INPUT_MISMATCH",
+    damage: (root) => edit(root, "image/inputs.json", pins.tools, ZEROS),
+  },
+  {
     title: "the gate does not compile",
     code: "TEE_IMAGE_INPUT_UNAVAILABLE",
-    damage: (root) => edit(root, "image/gate/nsm.c", "return 1", "return"),
+    damage: (root) => edit(root, "image/gate/nsm.c", "return 1", "does not compile"),
   },
   {
     title: "a glob finds nothing",
@@ -238,7 +256,7 @@ test.skipIf(!canBuild).for<Damage>([
     damage: (root) => edit(root, "image/inputs.json", `"cmdline"`, `"more":1,"cmdline"`),
   },
 ])("builds nothing when $title", async ({ code, damage }) => {
-  makeCheckout(at("damaged"), pins, programs);
+  makeCheckout(at("damaged"), pins);
   damage(at("damaged"));
   expect(await refusal(at("damaged"))).toMatchObject({ code });
   expect(fs.readdirSync(folder.path).filter((name) => name.startsWith("refused"))).toEqual([]);

@@ -5,9 +5,7 @@ import path from "node:path";
 import { gzipSync } from "node:zlib";
 
 /** Whether this machine has what every build needs. */
-export const canBuild = ["gcc", "dpkg-deb"].every(
-  (program) => spawnSync(program, ["--version"], { stdio: "ignore" }).status === 0,
-);
+export const canBuild = spawnSync("dpkg-deb", ["--version"], { stdio: "ignore" }).status === 0;
 
 /** One file of a tar archive as it is written. */
 export interface TarFile {
@@ -43,49 +41,84 @@ export function tarOf(files: readonly TarFile[]): Buffer {
 
 /** Digests that pin the packages of a small checkout. */
 interface Pins {
-  readonly sha256: string;
+  readonly kernel: string;
+  readonly tools: string;
   readonly integrity: string;
 }
 
-/** Makes a cache with one npm package and one Debian package, for which no registry is asked. */
+/** Stands for the loader of a C library, by which a program is started: compiles C by copying it. */
+const LOADER = `#!/bin/sh
+set -e
+[ "$1" = --argv0 ] && [ "$3" = --library-path ] && [ -f "$5" ]
+shift 5
+for word; do
+  case "$last$word" in
+    -o*) out=$word ;;
+    *.c) sources="$sources $word" ;;
+    M=*) out=\${word#M=}/nitro_devices.ko sources=\${word#M=}/nitro_devices.c ;;
+  esac
+  last= ; [ "$word" != -o ] || last=-o
+done
+if grep -q "does not compile" $sources; then exit 1; fi
+cat $sources > "$out"
+`;
+
+/** Makes a cache with one npm package and two Debian packages, for which no registry is asked. */
 export function makeCache(folder: string): Pins {
-  fs.mkdirSync(path.join(folder, "deb/DEBIAN"), { recursive: true });
-  fs.mkdirSync(path.join(folder, "deb/boot"), { recursive: true });
-  const control = ["Package: kernel", "Version: 1", "Architecture: amd64", "Maintainer: nobody"];
-  const text = [...control, "Description: a kernel", ""].join("\n");
-  fs.writeFileSync(path.join(folder, "deb/DEBIAN/control"), text);
-  fs.writeFileSync(path.join(folder, "deb/boot/vmlinuz"), "a kernel");
-  fs.symlinkSync("vmlinuz", path.join(folder, "deb/boot/link"));
-  const deb = path.join(folder, "kernel_1.deb");
-  const { status, stderr } = spawnSync("dpkg-deb", ["-b", path.join(folder, "deb"), deb], {
-    encoding: "utf8",
-  });
-  if (status !== 0) throw new Error(stderr);
-  fs.rmSync(path.join(folder, "deb"), { recursive: true });
+  const program = { data: "\u007fELF and more", mode: 0o755 };
+  const kernel = packDebian(folder, "kernel", [
+    { name: "boot/vmlinuz", data: "a kernel" },
+    { name: "boot/link", target: "vmlinuz" },
+  ]);
+  const tools = packDebian(folder, "tools", [
+    { name: "lib/x86_64-linux-gnu/ld-linux-x86-64.so.2", data: LOADER, mode: 0o755 },
+    { name: "usr/bin/x86_64-linux-gnu-gcc-12", ...program },
+    { name: "usr/bin/make", ...program },
+    { name: "usr/lib/words", data: "no program" },
+  ]);
   const files = [
     { name: "package/index.js", data: "export {};\n" },
     { name: "package/run", data: "program", mode: 0o775 },
     { name: "package/README.md", data: "words" },
   ];
-  fs.writeFileSync(path.join(folder, "@scope+lib-1.2.3.tgz"), gzipSync(tarOf(files)));
-  return {
-    sha256: digest(deb, "sha256").toString("hex"),
-    integrity: `sha512-${digest(path.join(folder, "@scope+lib-1.2.3.tgz"), "sha512").toString("base64")}`,
+  const npm = path.join(folder, "@scope+lib-1.2.3.tgz");
+  fs.writeFileSync(npm, gzipSync(tarOf(files)));
+  return { kernel, tools, integrity: `sha512-${digest(npm, "sha512").toString("base64")}` };
+}
+
+/** @returns the SHA-256 of the package file */
+function packDebian(cache: string, name: string, files: readonly TarFile[]): string {
+  const folder = path.join(cache, name);
+  const write = (file: string, text: string, mode = 0o644): void => {
+    fs.mkdirSync(path.dirname(path.join(folder, file)), { recursive: true });
+    fs.writeFileSync(path.join(folder, file), text, { mode });
   };
+  const control = [`Package: ${name}`, "Version: 1", "Architecture: amd64", "Maintainer: nobody"];
+  write("DEBIAN/control", [...control, `Description: ${name}`, ""].join("\n"));
+  for (const { name: file, data, mode, target } of files) {
+    if (target === undefined) write(file, data ?? "", mode);
+    else fs.symlinkSync(target, path.join(folder, file));
+  }
+  const deb = path.join(cache, `${name}_1.deb`);
+  const { status, stderr } = spawnSync("dpkg-deb", ["-Znone", "-b", folder, deb], {
+    encoding: "utf8",
+  });
+  if (status !== 0) throw new Error(stderr);
+  fs.rmSync(folder, { recursive: true });
+  return digest(deb, "sha256").toString("hex");
 }
 
 function digest(file: string, algorithm: string): Buffer {
   return createHash(algorithm).update(fs.readFileSync(file)).digest();
 }
 
-/** What a small checkout builds to, by its own compiler. */
-export interface Programs {
-  readonly init: string;
-  readonly gate: string;
-}
+const INIT = "int main(void) { return 0; }\n";
+const GATE = "int other(void);\nint main(void) { return other(); }\n";
+const NSM = "int other(void);\nint other(void) { return 1; }\n";
+const MODULE = "int init_module(void) { return 0; }\n";
 
 /** Makes a small checkout: all parts of an image, each of a few bytes. */
-export function makeCheckout(folder: string, pins: Pins, programs: Programs): void {
+export function makeCheckout(folder: string, pins: Pins): void {
   const write = (name: string, text: string): void => {
     fs.mkdirSync(path.dirname(path.join(folder, name)), { recursive: true });
     fs.writeFileSync(path.join(folder, name), text);
@@ -98,14 +131,18 @@ export function makeCheckout(folder: string, pins: Pins, programs: Programs): vo
     write(`${name}/index.ts`, `export const name = "${name}";\n`);
   }
   write("enclave/workloads/parse.ts", "export {};\n");
-  write("image/init/init.c", "int main(void) { return 0; }\n");
-  write("image/gate/gate.c", "int other(void);\nint main(void) { return other(); }\n");
-  write("image/gate/nsm.c", "int other(void);\nint other(void) { return 1; }\n");
-  write("image/inputs.json", JSON.stringify(inputsOf(pins, programs)));
+  write("image/init/init.c", INIT);
+  write("image/gate/gate.c", GATE);
+  write("image/gate/nsm.c", NSM);
+  write("image/gate/nsm.h", "");
+  write("image/module/nitro_devices.c", MODULE);
+  write("image/module/Kbuild", "obj-m := nitro_devices.o\n");
+  write("image/inputs.json", JSON.stringify(inputsOf(pins)));
 }
 
-function inputsOf({ sha256 }: Pins, programs: Programs) {
+function inputsOf({ kernel, tools }: Pins) {
   const at = "rootfs/enclave/node_modules/@scope/lib/";
+  const compiled = (text: string): string => createHash("sha256").update(text).digest("hex");
   return {
     build_time: "2026-01-01T00:00:00Z",
     cmdline: "console=ttyS0",
@@ -114,7 +151,7 @@ function inputsOf({ sha256 }: Pins, programs: Programs) {
       {
         name: "kernel",
         version: "1",
-        sha256,
+        sha256: kernel,
         licence: "GPL-2.0-only",
         picks: [
           { include: ["boot/vmlinuz"], from: "boot/vmlinuz", to: "kernel" },
@@ -130,6 +167,7 @@ function inputsOf({ sha256 }: Pins, programs: Programs) {
         picks: [{ include: ["package/*.js", "package/run"], from: "package/", to: at }],
       },
     ],
-    programs: { compiler: "the gcc of this machine", ...programs },
+    toolchain: [{ name: "tools", version: "1", sha256: tools }],
+    programs: { init: compiled(INIT), gate: compiled(GATE + NSM), module: compiled(MODULE) },
   };
 }
