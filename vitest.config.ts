@@ -14,6 +14,7 @@ const APART = [
 export default defineConfig({
   test: {
     globalSetup: ["test/helpers/global-setup.ts"],
+    setupFiles: ["test/helpers/seed.ts"],
     expect: { requireAssertions: true },
     // For what a test waits when the machine is busy with much else; a test itself takes seconds.
     testTimeout: 120_000,

@@ -1,4 +1,4 @@
-import { randomBytes, randomInt } from "node:crypto";
+import { randomBytes } from "node:crypto";
 import { existsSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 
@@ -28,9 +28,8 @@ import { startRecordingProxy, type RecordingProxy } from "../helpers/recording-p
 const { coordinator, aggregator } = SIM_ACTORS;
 /** In every planted text value: city, e-mail address, owner and name of the receipt. */
 const CANARY = `k${randomBytes(8).toString("hex")}`;
-const WORDS = ["VELVET", "HARBOUR", "PUMPKIN", "LANTERN", "MEADOW", "ORCHARD", "THUNDER", "WINTER"];
-/** Printed on the receipt, so that OCR in the enclave turns it from pixels to text. */
-const MERCHANT = Array.from({ length: 3 }, () => WORDS[randomInt(WORDS.length)]).join(" ");
+/** Printed on the receipt, so that OCR in the enclave turns it from pixels to text; words that nothing else has. */
+const MERCHANT = "PUMPKIN ORCHARD THUNDER";
 const RECEIPT = receiptImage();
 /** A piece from the middle of the image's compressed pixels: what a leak of the image itself would hold. */
 const CANARY_NEEDLES = needlesOf(CANARY);

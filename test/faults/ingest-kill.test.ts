@@ -7,10 +7,9 @@ import path from "node:path";
 import { afterAll, test, type ExpectStatic } from "vitest";
 
 import { hex, parseBatchHeader } from "../../protocol/index.ts";
+import { SEED } from "../helpers/seed.ts";
 import { openFixture, recordsIn } from "../host/sovereignty/vault-world.ts";
 
-/** Fixes the moments of every kill; a failing run prints the seed it drew. */
-const SEED = Number(process.env["SYMPHONY_SEED"] ?? Date.now() % 1_000_000);
 /** With SYMPHONY_FULL=1 a process is killed 100 times; else 6 times, with five Vaults each. */
 const FULL = process.env["SYMPHONY_FULL"] === "1";
 /** Processes that are killed side by side, Vaults of each, and how often it is killed. */
@@ -84,7 +83,6 @@ test.for(Array.from({ length: LANES }, (_, index) => index))(
   `[PL-7] [DS-1] ${VAULTS} Vaults of a process that is killed with -9 at ${KILLS} moments (number %i of ${LANES}): nothing lost, doubled or left over`,
   { timeout: LIMIT_MS, concurrent: true },
   async (index, { expect }) => {
-    process.stdout.write(`SYMPHONY_SEED=${SEED}\n`);
     const vaults = path.join(folder, `lane-${index}`);
     const random = numbersFrom(SEED + index);
     for (let kill = 0; kill < KILLS; kill += 1) {

@@ -13,9 +13,8 @@ import { openStore } from "../../host/store/index.ts";
 import { actorLogOrigin, fromHex, signingKeyFromSeed, type Policy } from "../../protocol/index.ts";
 import { REPOSITORY_ROOT, startLiveNetwork, type LiveNetwork } from "../helpers/live-network.ts";
 import { LIVE_VAULTS, livePlan, taskOf } from "../helpers/live-plan.ts";
+import { SEED } from "../helpers/seed.ts";
 
-/** Fixes the moments of every kill; a failing run prints the seed it drew. */
-const SEED = Number(process.env["SYMPHONY_SEED"] ?? Date.now() % 1_000_000);
 const ROUNDS = 3;
 const TASK_EPSILON_MICRO = 600_000;
 /** No task of these tests may take longer to end, killed or not. */
@@ -25,7 +24,6 @@ const KILL_MS_MAX = 200_000;
 let live: LiveNetwork;
 
 beforeAll(async () => {
-  process.stdout.write(`SYMPHONY_SEED=${SEED}\n`);
   live = await startLiveNetwork(livePlan({ rounds: ROUNDS, policy: impatient }));
 });
 
@@ -36,7 +34,7 @@ afterAll(async () => {
 function impatient(policy: Policy): Policy {
   return {
     ...policy,
-    multi_vault: { ...policy.multi_vault, per_vault_timeout_ms: 8_000 },
+    multi_vault: { ...policy.multi_vault, per_vault_timeout_ms: 12_000 },
     classes: {
       ...policy.classes,
       train: { ...policy.classes.train, execution_ms_max: 60_000 },

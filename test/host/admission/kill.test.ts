@@ -8,6 +8,7 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { accountOf } from "../../../host/tasks/index.ts";
 import { TASK_LIFECYCLE } from "../../../protocol/index.ts";
 import { NETWORK_TIME_MS } from "../../helpers/network.ts";
+import { SEED } from "../../helpers/seed.ts";
 import { stocked } from "../sovereignty/vault-world.ts";
 import {
   LOCK_MINOR,
@@ -19,7 +20,6 @@ import {
 } from "./kill-world.ts";
 
 const ROOT = path.resolve(import.meta.dirname, "../../..");
-const SEED = Number(process.env["SYMPHONY_SEED"] ?? Date.now() % 1_000_000);
 /** How often the process is killed; each starts one. */
 const KILLS = process.env["SYMPHONY_FULL"] === undefined ? 2 : 50;
 /** Past every deadline of admission, and of the reservations it made. */
@@ -43,12 +43,11 @@ function killed(at: number) {
 }
 
 beforeAll(async () => {
-  process.stdout.write(`SYMPHONY_SEED=${SEED}\n`);
   const world = await openKillWorld(stock);
   await stocked(world.fixture);
   await world.close();
   steps = killed(0).taken;
-}, 60_000);
+});
 
 afterAll(() => fs.rmSync(folder, { recursive: true, force: true }));
 
