@@ -3,7 +3,7 @@
  *
  *     backend SOCKET PREFIX PORT...
  *
- * Waits for QEMU at SOCKET, and ends when QEMU does, with 0; with 1 and a line when anything goes wrong, also when the
+ * Waits for QEMU at SOCKET, where it says "ready", and ends when QEMU does, with 0; with 1 and a line when anything goes wrong, also when the
  * guest breaks the rules of its queues. sockets.h says what PREFIX and PORT are. QEMU is believed, its guest is not.
  *
  * Source: QEMU docs/interop/vhost-user.rst (messages, by their numbers there).
@@ -322,6 +322,8 @@ static int wait_for_qemu(void)
 	strcpy(address.sun_path, vhost_path);
 	if (bind(listener, (struct sockaddr *)&address, sizeof(address)) < 0 || listen(listener, 1) < 0)
 		fail("socket");
+	printf("ready\n");
+	fflush(stdout);
 	struct pollfd waiting = { .fd = listener, .events = POLLIN };
 	if (poll(&waiting, 1, QEMU_SECONDS_MAX * 1000) != 1)
 		end(is_told_to_end ? 0 : 1, "QEMU did not come");

@@ -283,7 +283,10 @@ static uint32_t fill(struct stream *stream, const struct chain *chain)
 	unsigned operation = next_operation(stream);
 	uint32_t length = operation == DATA ? read_from_host(stream, chain) : 0;
 
-	if (operation == 0 || (operation == DATA && length == 0))
+	/* There was nothing to read: an end perhaps, which is told now. */
+	if (operation == DATA && length == 0)
+		operation = next_operation(stream);
+	if (operation == 0)
 		return 0;
 	struct header header = {
 		.from_cid = stream->host_cid, .to_cid = GUEST_CID, .from_port = stream->host_port,
