@@ -12,7 +12,6 @@ export {
 } from "./execution/index.ts";
 export { createGovernanceEvent } from "./governance/index.ts";
 export { TaskClient, VaultClient } from "./http/index.ts";
-export { runAggregator } from "./run/aggregator.ts";
 export {
   KEY_POLICY_BYTES_MAX,
   isAllowed,
@@ -23,17 +22,7 @@ export {
   type KeyPolicyReport,
   type KeyUse,
 } from "./key-policy/index.ts";
-export {
-  aggregatorConfigSchema,
-  coordinatorConfigSchema,
-  readConfig,
-  readSeed,
-  vaultConfigSchema,
-  type AggregatorConfig,
-  type CoordinatorConfig,
-  type VaultConfig,
-} from "./run/config.ts";
-export { runCoordinator } from "./run/coordinator.ts";
-export type { EnclaveEnvironment, RunEnvironment } from "./run/environment.ts";
-export { runVault } from "./run/vault.ts";
+export { readSeed } from "./run/config.ts";
+export type { RunEnvironment } from "./run/environment.ts";
+export { NODE_ROLES, runNode, type NodeRole } from "./run/node.ts";
 export { der, documentFrames, sealForRecipient } from "./sovereignty/index.ts";

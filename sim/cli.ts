@@ -1,17 +1,9 @@
 import { parseArgs } from "node:util";
 
 import { EXIT, UsageError } from "#cli";
-import {
-  aggregatorConfigSchema,
-  coordinatorConfigSchema,
-  readConfig,
-  runAggregator,
-  runCoordinator,
-  runVault,
-  vaultConfigSchema,
-  type EnclaveLauncher,
-  type RunEnvironment,
-} from "#host";
+import { NODE_ROLES, runNode, type RunEnvironment } from "#host";
+import { MalformedError } from "#protocol";
+
 import { ATTEST_HELP, runAttestCommand } from "./attest.ts";
 import { runDemo } from "./demo/run.ts";
 import { runUp } from "./demo/up.ts";
@@ -81,7 +73,10 @@ async function runInner(argv: readonly string[], sim: SimProcess): Promise<numbe
   const platform = createInsecureSimPlatform(required(values.platform, "platform"));
   const [what, role] = positionals;
   if (what !== "node") throw new UsageError("sim: expected kms, attest or node");
-  const config = required(values.config, "config");
+  const node = NODE_ROLES.find((each) => each === role);
+  if (node === undefined) {
+    throw new UsageError(`sim node: expected ${NODE_ROLES.join(", ")}, got ${role ?? "none"}`);
+  }
   const launcher = createInsecureLauncher({
     repositoryRoot: sim.repositoryRoot,
     platform,
@@ -89,7 +84,15 @@ async function runInner(argv: readonly string[], sim: SimProcess): Promise<numbe
     isolation: values["insecure-no-isolation"] ? "none" : "bubblewrap",
     onStderr: (text) => sim.io.stderr(text),
   });
-  await runNode(role, config, { ...environmentOf(sim), launcher });
+  const launcherFor = (enclave: object | undefined) => {
+    if (enclave === undefined) return launcher;
+    throw new MalformedError(
+      { code: "SCHEMA_CONFIG_MALFORMED", field: "enclave" },
+      "enclave: expected nothing for simulated enclaves, got a socket",
+    );
+  };
+  const configFile = required(values.config, "config");
+  await runNode({ role: node, configFile, launcherFor }, environmentOf(sim));
   return EXIT.ok;
 }
 
@@ -100,23 +103,6 @@ function environmentOf(sim: SimProcess): RunEnvironment {
     report: (event) => sim.io.stdout(`${JSON.stringify(event)}\n`),
     signal: sim.signal,
   };
-}
-
-async function runNode(
-  role: string | undefined,
-  path: string,
-  environment: RunEnvironment & { readonly launcher: EnclaveLauncher },
-): Promise<void> {
-  switch (role) {
-    case "coordinator":
-      return runCoordinator(await readConfig(path, coordinatorConfigSchema), environment);
-    case "vault":
-      return runVault(await readConfig(path, vaultConfigSchema), environment);
-    case "aggregator":
-      return runAggregator(await readConfig(path, aggregatorConfigSchema), environment);
-    default:
-      throw new UsageError("sim node: expected coordinator, vault or aggregator");
-  }
 }
 
 function required(value: string | undefined, name: string): string {

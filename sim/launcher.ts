@@ -34,6 +34,11 @@ export interface SimLaunchOptions {
   readonly random?: (bytes: number) => Uint8Array;
 }
 
+/** A simulated enclave, and its process on this machine; null when it ended before it had a number. */
+export interface InsecureEnclave extends EnclaveHandle {
+  readonly pid: number | null;
+}
+
 /** Bytes of an enclave's output handed on; the rest is dropped. */
 export const OUTPUT_BYTES_MAX = 1024 * 1024;
 
@@ -48,7 +53,7 @@ export const OUTPUT_BYTES_MAX = 1024 * 1024;
  */
 export async function launchInsecureEnclave(
   options: SimLaunchOptions & { readonly role: EnclaveRole },
-): Promise<EnclaveHandle> {
+): Promise<InsecureEnclave> {
   const { platform, random = randomBytes, nowMs = Date.now, entry = "enclave/main.ts" } = options;
   if (options.isolation !== "none") await probeBubblewrap();
   const { repositoryRoot } = options;
@@ -71,7 +76,6 @@ export async function launchInsecureEnclave(
   channel.on("error", () => channel.destroy());
   return {
     channel,
-    moduleId,
     pid: child.pid ?? null,
     exited,
     kill: () => killGroup(child),

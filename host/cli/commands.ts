@@ -101,13 +101,14 @@ const COMMANDS: ReadonlyMap<string, NamedCommand> = new Map([
   [
     "vault",
     {
-      summary: "a Vault's operator: consent, grants, audit",
+      summary: "run a Vault, and its operator's commands: consent, grants, audit",
       load: async () => {
         const { runVault, vaultHelp } = await import("./vault/index.ts");
         return { run: runVault, help: vaultHelp };
       },
     },
   ],
+  ...(["aggregator", "coordinator"] as const).map((role) => nodeGroup(role)),
   [
     "registry",
     {
@@ -160,6 +161,19 @@ const COMMANDS: ReadonlyMap<string, NamedCommand> = new Map([
   ],
 ]);
 
+function nodeGroup(role: "aggregator" | "coordinator"): readonly [string, NamedCommand] {
+  return [
+    role,
+    {
+      summary: `be a network's ${role}, until told to stop`,
+      load: async () => {
+        const { nodeHelp, runNodeGroup } = await import("./node.ts");
+        return { run: (argv, io) => runNodeGroup(role, argv, io), help: () => nodeHelp(role) };
+      },
+    },
+  ];
+}
+
 /** Commands that the launcher gives to other entries (bin/symphony.js). */
 const ELSEWHERE = [
   ["demo", "run four tasks on a simulated network and verify their evidence"],
@@ -174,7 +188,7 @@ export function overview(): string {
   return [
     "symphony COMMAND [...]",
     "",
-    ...[...ELSEWHERE, ...here].map(([name, summary]) => `  ${name.padEnd(10)} ${summary}`),
+    ...[...ELSEWHERE, ...here].map(([name, summary]) => `  ${name.padEnd(11)} ${summary}`),
     "",
     "symphony COMMAND --help says more; symphony --version says which this is.",
     "Exit codes: 0 ok, 1 refused, 2 usage, 3 unavailable, 70 a bug.",

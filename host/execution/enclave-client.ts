@@ -47,10 +47,6 @@ export class EnclaveClient {
     void handle.exited.then(() => this.#fail(enclaveDied("it ended")));
   }
 
-  get moduleId(): string {
-    return this.#handle.moduleId;
-  }
-
   /** Boots the enclave and returns what it says of itself. */
   async boot(
     role: "slice" | "aggregate",
@@ -115,8 +111,9 @@ export class EnclaveClient {
     try {
       for (const frame of this.#reader.push(chunk)) {
         const waiting = this.#waiting;
+        if (waiting === undefined) return this.end(enclaveDied("got one that nobody asked for"));
         this.#waiting = undefined;
-        waiting?.resolve(frame);
+        waiting.resolve(frame);
       }
     } catch {
       this.end(enclaveDied("its frame was too large"));

@@ -12,17 +12,13 @@ export interface EnclaveExit {
 export interface EnclaveHandle {
   /** Framed messages to and from the enclave (`encodeFrame`). Ends when the enclave ends. */
   readonly channel: Duplex;
-  /** What its evidence will name it: `i-<instance>-enc<enclave>`. A hint, until evidence says so. */
-  readonly moduleId: string;
-  /** The process to observe on this machine, or null when the enclave is no process here. */
-  readonly pid: number | null;
   /** Settles once, never rejects. */
   readonly exited: Promise<EnclaveExit>;
   /** Ends the enclave at once; safe to call again. Wait for `exited`. */
   kill(): void;
 }
 
-/** Starts enclaves: the Nitro hypervisor's, or the simulator's. */
+/** Starts enclaves: those of an image, behind a socket, or the simulator's. */
 export interface EnclaveLauncher {
   /**
    * Starts one enclave for one job.

@@ -16,6 +16,9 @@ const file = z.string().min(1).max(4096);
 /** A schema of a PostgreSQL server; see `PostgresPlace`. The URL is in a file of its own, since it may hold a password. */
 const postgresStore = z.strictObject({ url_file: file, schema: z.string().max(64) });
 
+/** The unix socket behind which enclaves are; see `createSocketLauncher`. A configuration of the simulator has none. */
+const enclavePlace = z.strictObject({ socket: file });
+
 /** Configuration of a coordinator. Files are relative to the configuration's own folder. */
 export const coordinatorConfigSchema = z.strictObject({
   role: z.literal("coordinator"),
@@ -65,6 +68,7 @@ export const vaultConfigSchema = z.strictObject({
   genesis_file: file,
   trust_file: file,
   coordinator_url: z.string().max(2048),
+  enclave: enclavePlace.optional(),
   operator_listen: listen,
   /** Absent: a key file `vault-keys.cbor` beside this configuration. */
   key_custody: keyCustody.default({ kind: "local", file: "vault-keys.cbor" }),
@@ -81,11 +85,13 @@ export const aggregatorConfigSchema = z.strictObject({
   genesis_file: file,
   trust_file: file,
   coordinator_url: z.string().max(2048),
+  enclave: enclavePlace.optional(),
 });
 
 export type CoordinatorConfig = z.infer<typeof coordinatorConfigSchema>;
 export type VaultConfig = z.infer<typeof vaultConfigSchema>;
 export type AggregatorConfig = z.infer<typeof aggregatorConfigSchema>;
+export type EnclavePlace = z.infer<typeof enclavePlace>;
 
 const CONFIG_BYTES_MAX = 64 * 1024;
 
@@ -118,9 +124,12 @@ export async function readConfig<T extends { readonly directory: string }>(
   return parseWith(schema, absolute, path, "SCHEMA_CONFIG_MALFORMED");
 }
 
-/** A value with its file names made absolute: of `directory`, of what ends in `_file` or `_files`, of `file` inside another. */
+/** Fields that hold a path, besides those that end in `_file`. */
+const PATHS = ["directory", "file", "socket"];
+
+/** A value with its paths made absolute, inside another too; `_files` are several. */
 function resolved(base: string, name: string, value: unknown): unknown {
-  const isFile = name === "directory" || name === "file" || name.endsWith("_file");
+  const isFile = PATHS.includes(name) || name.endsWith("_file");
   if (typeof value === "string") return isFile ? resolve(base, value) : value;
   if (Array.isArray(value) && name.endsWith("_files")) {
     return value.map((each) => resolved(base, "file", each));

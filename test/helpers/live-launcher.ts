@@ -82,8 +82,7 @@ function throughChannel(
   });
   inner.on("error", (error) => channel.destroy(error));
   inner.on("close", () => channel.destroy());
-  const { moduleId, pid, exited } = handle;
-  return { channel, moduleId, pid, exited, kill: () => handle.kill() };
+  return { channel, exited: handle.exited, kill: () => handle.kill() };
 }
 
 /** What a dishonest host makes of what it carries; null never arrives. */

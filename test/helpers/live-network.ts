@@ -4,15 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 
-import {
-  aggregatorConfigSchema,
-  followTask,
-  readConfig,
-  runAggregator,
-  runVault,
-  vaultConfigSchema,
-  type EnclaveLauncher,
-} from "../../host/index.ts";
+import { followTask, runNode, type EnclaveLauncher } from "../../host/index.ts";
 import {
   TaskClient,
   type SymphonyClient,
@@ -207,12 +199,9 @@ class Live implements LiveNetwork {
           if (event["event"] === "ready") ready();
         },
         signal: stop.signal,
-        launcher,
       };
-      done =
-        actorId === SIM_ACTORS.aggregator
-          ? readConfig(path, aggregatorConfigSchema).then((c) => runAggregator(c, environment))
-          : readConfig(path, vaultConfigSchema).then((c) => runVault(c, environment));
+      const role = actorId === SIM_ACTORS.aggregator ? "aggregator" : "vault";
+      done = runNode({ role, configFile: path, launcherFor: () => launcher }, environment);
       done.catch(fail);
     });
     const node: InProcessNode = {

@@ -385,8 +385,6 @@ export function rigLauncher(args: {
       });
       const handle = {
         channel,
-        moduleId: "i-0-enc0",
-        pid: null,
         exited: exited.promise,
         kill: () => {
           alive.delete(handle);

@@ -10,11 +10,13 @@ import { CUSTODY_COMMANDS } from "./custody.ts";
 import { LEDGER_COMMANDS } from "./ledger.ts";
 import { INGEST_COMMANDS } from "./ingests.ts";
 import { RECORDS_COMMANDS } from "./records.ts";
+import { RUN_COMMANDS } from "./run.ts";
 import { STATUS_COMMANDS } from "./status.ts";
 import { WITNESS_COMMANDS } from "./witness.ts";
 
 /** Every command of `symphony vault`, by area. */
 const COMMANDS: readonly VaultCommand[] = [
+  ...RUN_COMMANDS,
   ...STATUS_COMMANDS,
   ...INGEST_COMMANDS,
   ...WITNESS_COMMANDS,

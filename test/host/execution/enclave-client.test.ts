@@ -35,8 +35,6 @@ function enclave(): FakeEnclave {
   const exit = (how: EnclaveExit = { code: 0, signal: null }): void => exited.resolve(how);
   const client = new EnclaveClient({
     channel: hostEnd,
-    moduleId: "i-1-enc1",
-    pid: null,
     exited: exited.promise,
     kill: () => {
       kills += 1;
@@ -145,14 +143,20 @@ test("refuses an answer that is no CBOR", async () => {
   await expect(attested).rejects.toMatchObject({ class: "malformed" });
 });
 
-test("what an enclave says unasked is passed over", async () => {
-  const fake = enclave();
-  fake.end.write(encodeFrame(encodeCbor({ result: "attested", document: utf8("early") })));
+test("[TT-4] an enclave that speaks unasked, or twice, is ended", async () => {
+  const frame = encodeFrame(encodeCbor({ result: "attested", document: utf8("early") }));
+  const early = enclave();
+  early.end.write(frame);
   await new Promise((resolve) => setImmediate(resolve));
-  const attested = fake.client.attest(NONCE, 5_000);
-  await fake.request;
-  fake.end.write(encodeFrame(encodeCbor({ result: "attested", document: utf8("asked") })));
-  expect(await attested).toEqual(utf8("asked"));
+  expect(early.killed()).toBe(1);
+  await expect(early.client.attest(NONCE, 5_000)).rejects.toMatchObject(DIED);
+
+  const twice = enclave();
+  const attested = twice.client.attest(NONCE, 5_000);
+  await twice.request;
+  twice.end.write(Buffer.concat([frame, frame]));
+  expect(await attested).toEqual(utf8("early"));
+  expect(twice.killed()).toBe(1);
 });
 
 test("closing ends the enclave and waits for it", async () => {
