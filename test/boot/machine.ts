@@ -121,7 +121,7 @@ interface Place {
 function qemuCommand(options: MachineOptions, place: Place): readonly string[] {
   const { image, memoryMib, qemu, module, platform, parentRole } = options;
   const machine = [
-    "nitro-enclave,vsock=vsock,acpi=on",
+    "nitro-enclave,vsock=vsock",
     `id=${place.moduleId}`,
     `parent-role=${parentRole}`,
     `parent-id=${platform.instanceId}`,
