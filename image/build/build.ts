@@ -17,6 +17,7 @@ import { readInputs, type ResolvedInputs } from "./inputs.ts";
 import { compilePrograms } from "./programs.ts";
 import { assembleFiles, readSources } from "./root-tree.ts";
 import { digestTree, provenance, softwareBill, type BuiltImage } from "./statements.ts";
+import { stripSources } from "./stripped.ts";
 import { debianTar, npmTar, unpack } from "./unpack.ts";
 
 /** What to build, of what, and where to. */
@@ -73,13 +74,18 @@ async function buildIn(
   const { root, out, cache, anchor, signer, progress } = options;
   const packages = await unpackAll(folder, resolved, options);
   const sources = await readSources(root);
+  progress("sources");
+  const stripped = await stripSources(sources, packages, {
+    root,
+    folder: path.join(folder, "sources"),
+  });
   progress("init, gate and kernel module");
   const programs = await compilePrograms(resolved.inputs, {
     root,
     cache,
     folder: path.join(folder, "toolchain"),
   });
-  const files = assembleFiles({ packages, sources, programs, anchor });
+  const files = assembleFiles({ packages, sources: stripped, programs, anchor });
   progress("writing the image");
   const ramdisks = [cpioOf(files.boot), cpioOf(files.root)] as const;
   const measurement = await writeImage(out, {

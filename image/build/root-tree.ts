@@ -13,6 +13,9 @@ export const IMAGE_FILES = ["package.json", "package-lock.json"] as const;
 /** Where an image has the development root that it trusts besides the built-in ones. */
 export const ANCHOR_PATH = "rootfs/enclave/anchor.der";
 
+/** Where our sources and their packages are in an image. */
+export const SOURCES_PATH = "rootfs/enclave/";
+
 /** Unpacked last: `init` goes on only where it is there, because a ramdisk that does not fit into memory is cut. */
 const LAST_PATH = "rootfs/~";
 
@@ -104,7 +107,7 @@ export async function readSources(root: string): Promise<ReadonlyMap<string, Nod
   const found = new Map<string, Node>();
   for (const name of files) {
     const bytes = new Uint8Array(await readFile(path.join(root, name)));
-    found.set(`rootfs/enclave/${name}`, fileOf(bytes, FILE_MODE));
+    found.set(`${SOURCES_PATH}${name}`, fileOf(bytes, FILE_MODE));
   }
   return found;
 }

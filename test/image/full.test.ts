@@ -74,7 +74,7 @@ test.skipIf(!isFull)(
     });
     const [, root] = await readRamdisks(image);
     expect(root?.map(({ path: name }) => name)).toEqual(
-      expect.arrayContaining(["rootfs/usr/bin/node", "rootfs/enclave/enclave/main.ts"]),
+      expect.arrayContaining(["rootfs/usr/bin/node", "rootfs/enclave/enclave/main.js"]),
     );
     expect(fs.readdirSync(folder.path).filter((name) => name.endsWith(".partial"))).toEqual([]);
   },
