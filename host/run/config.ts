@@ -88,9 +88,16 @@ export const aggregatorConfigSchema = z.strictObject({
   enclave: enclavePlace.optional(),
 });
 
+/** Configuration of a node whose enclaves are behind a socket. */
+export const enclaveConfigSchema = z.discriminatedUnion("role", [
+  vaultConfigSchema.required({ enclave: true }),
+  aggregatorConfigSchema.required({ enclave: true }),
+]);
+
 export type CoordinatorConfig = z.infer<typeof coordinatorConfigSchema>;
 export type VaultConfig = z.infer<typeof vaultConfigSchema>;
 export type AggregatorConfig = z.infer<typeof aggregatorConfigSchema>;
+export type EnclaveConfig = z.infer<typeof enclaveConfigSchema>;
 export type EnclavePlace = z.infer<typeof enclavePlace>;
 
 const CONFIG_BYTES_MAX = 64 * 1024;

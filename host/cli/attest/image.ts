@@ -58,7 +58,7 @@ export async function runPolicyFromImage(
   if (validUntilMs <= validFromMs) {
     throw new UsageError("--until: expected a time after --from, got one that is not");
   }
-  const measurement = await measure(file, values.signer ? "unverified" : "ignored");
+  const measurement = await measureImageFile(file, values.signer ? "unverified" : "ignored");
   if (values.signer && measurement.pcr8 === null) {
     throw new UsageError("--signer: expected a signed image, got one that is not");
   }
@@ -77,8 +77,15 @@ export async function runPolicyFromImage(
   return EXIT.ok;
 }
 
-/** An image file, measured in constant memory, or nitro-cli's words about one. */
-async function measure(path: string, signer: "ignored" | "unverified"): Promise<ImageMeasurement> {
+/**
+ * The registers of an image file, measured in constant memory, or of nitro-cli's words about one.
+ *
+ * @throws {@link MalformedError} SCHEMA_CONFIG_MALFORMED, TEE_IMAGE_MALFORMED; {@link LimitError} SCHEMA_TOO_LARGE
+ */
+export async function measureImageFile(
+  path: string,
+  signer: "ignored" | "unverified",
+): Promise<ImageMeasurement> {
   const measurer = new EifMeasurer({ signer });
   const json: Uint8Array[] = [];
   let isJson = false;

@@ -10,8 +10,8 @@ export const ROLES = [
   "tdx-guest",
 ] as const;
 
-/** One of {@link ROLES}, or a Vault that runs. */
-export type Role = (typeof ROLES)[number] | "vault";
+/** One of {@link ROLES}, a Vault that runs, or a node by its configuration. */
+export type Role = (typeof ROLES)[number] | "vault" | "node";
 
 /** One thing looked at: `missing` keeps the machine from its role, `warning` does not. */
 export interface Finding {

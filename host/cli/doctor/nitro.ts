@@ -28,7 +28,7 @@ export const NITRO_PARENT_CHECKS: readonly Check[] = [
     absent: "sudo modprobe vsock",
     denied: "let this user read and write /dev/vsock",
   }),
-  vsockProxy,
+  socat,
   kmsRegion,
   kmsCredentials,
 ];
@@ -101,16 +101,13 @@ function hugepages(machine: Machine): Finding {
   });
 }
 
-function vsockProxy(machine: Machine): Finding {
-  const check = "vsock-proxy";
-  const found = machine.program("vsock-proxy");
+/** It carries the enclave's vsock port to the unix socket that nodes connect to. */
+function socat(machine: Machine): Finding {
+  const check = "socat";
+  const found = machine.program("socat");
   if (found !== null) return ok(PARENT, check, found);
-  return wanting("warning", {
-    role: PARENT,
-    check,
-    detail: "not on PATH; only enclaves that reach the key service themselves need it",
-    remedy: "sudo dnf install aws-nitro-enclaves-cli",
-  });
+  const remedy = "sudo dnf install socat";
+  return wanting("missing", { role: PARENT, check, detail: "not on PATH", remedy });
 }
 
 function kmsRegion({ env }: Machine): Finding {

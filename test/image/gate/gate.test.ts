@@ -1,4 +1,4 @@
-import { spawn, spawnSync, type ChildProcess } from "node:child_process";
+import { spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { connect, createServer, type Server, type Socket } from "node:net";
@@ -8,11 +8,9 @@ import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 
 import { FrameReader, encodeFrame } from "../../../protocol/index.ts";
+import { buildGate, canBuildGate, firstWords, spawnGate } from "../../helpers/gate.ts";
 
-const GATE = join(import.meta.dirname, "../../../image/gate");
-const STRICT = ["-std=c11", "-O2", "-Wall", "-Wextra", "-Werror"];
-const absent = spawnSync("gcc", ["--version"]).status !== 0;
-if (absent) console.warn("gate: skipped, there is no gcc here");
+const absent = !canBuildGate;
 
 /** Fewer than in the image, so that few have to be started. */
 const SESSIONS = 3;
@@ -50,25 +48,8 @@ beforeAll(async () => {
   if (absent) return;
   directory = mkdtempSync(join(tmpdir(), "symphony-gate-"));
   writeFileSync(script(), ENCLAVE(join(directory, "life.sock")));
-  const command = `-DGATE_COMMAND=${[process.execPath, script()].map((word) => JSON.stringify(word)).join()}`;
-  const folder = `-DGATE_FOLDER=${JSON.stringify(directory)}`;
-  const sources = ["gate.c", "nsm.c"].map((name) => join(GATE, name));
-  compile([
-    command,
-    folder,
-    `-DSESSIONS_MAX=${SESSIONS}`,
-    "-o",
-    join(directory, "gate"),
-    ...sources,
-  ]);
-  compile([
-    "-shared",
-    "-fPIC",
-    "-o",
-    join(directory, "shim.so"),
-    join(import.meta.dirname, "shim.c"),
-    "-ldl",
-  ]);
+  const command = [process.execPath, script()];
+  buildGate(directory, { command, cwd: directory, sessionsMax: SESSIONS });
   device = createServer((socket) => {
     const reader = new FrameReader();
     socket.on("data", (chunk) => {
@@ -83,7 +64,7 @@ beforeAll(async () => {
     socket.resume();
   }).listen(join(directory, "life.sock"));
   await once(lives, "listening");
-  gate = start();
+  gate = spawnGate(directory);
   expect(await firstWords(gate)).toBe("ready\n");
 }, 60_000);
 
@@ -99,26 +80,6 @@ afterAll(() => {
 /** On its own it ends at once: it has no channel. */
 function script(): string {
   return join(directory, "enclave.mjs");
-}
-
-function compile(args: readonly string[]): void {
-  const { status, stderr } = spawnSync("gcc", [...STRICT, ...args], { encoding: "utf8" });
-  if (status !== 0) throw new Error(stderr);
-}
-
-function start(changes: Record<string, string> = {}): ChildProcess {
-  const env = {
-    LD_PRELOAD: join(directory, "shim.so"),
-    NSM_SHIM_SOCKET: join(directory, "device.sock"),
-    VSOCK_SHIM_SOCKET: join(directory, "vsock.sock"),
-    ...changes,
-  };
-  return spawn(join(directory, "gate"), { env, stdio: ["ignore", "ignore", "pipe"] });
-}
-
-async function firstWords({ stderr }: ChildProcess): Promise<string> {
-  if (stderr === null) throw new Error("no output");
-  return String((await once(stderr, "data"))[0]);
 }
 
 /** A connection of the host, and the lines that come from its enclave. */
@@ -210,8 +171,8 @@ test.skipIf(absent)(
 );
 
 test.skipIf(absent)("does not start without the NSM, or where the port is taken", async () => {
-  const without = start({ NSM_SHIM_SOCKET: join(directory, "none.sock") });
+  const without = spawnGate(directory, { NSM_SHIM_SOCKET: join(directory, "none.sock") });
   expect(await firstWords(without)).toContain("gate: /dev/nsm");
-  const taken = start();
+  const taken = spawnGate(directory);
   expect(await firstWords(taken)).toContain("gate: vsock");
 });
