@@ -1,2 +1,3 @@
 export { EXIT, UsageError, type CliIo, type CliWatcher } from "./io.ts";
 export { reportError } from "./report-error.ts";
+export { ACCEPTED_MS, referenceValueOf } from "./reference-value.ts";

@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
 import { createReadStream } from "node:fs";
-import { mkdtemp, rename, writeFile } from "node:fs/promises";
+import { mkdtemp, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 
@@ -9,7 +9,7 @@ import { utf8 } from "#protocol";
 
 import { cpioOf, type Node } from "../archive/cpio.ts";
 import { imageFault } from "../archive/faults.ts";
-import { withTemporary } from "../archive/temporary.ts";
+import { removeAbandoned, withFolder, withPartial } from "../archive/temporary.ts";
 import type { ImageSigner } from "../eif/signature.ts";
 import { writeImage } from "../eif/writer.ts";
 import { fetchDebian, fetchNpm } from "./fetch.ts";
@@ -44,6 +44,7 @@ export interface Build {
   readonly provenance: string;
 }
 
+const WORK_FOLDER = "symphony-image-build";
 const MIB = 1024 * 1024;
 /** Of Node with a job in it: 90 MB at rest, OCR and a model on top of that. */
 const WORKING_MIB = 512;
@@ -62,8 +63,10 @@ const MEMORY_STEP_MIB = 64;
  */
 export async function buildImage(options: BuildOptions): Promise<Build> {
   const resolved = await readInputs(options.root);
-  const folder = await mkdtemp(path.join(tmpdir(), "symphony-image-build-"));
-  return withTemporary(folder, () => buildIn(folder, resolved, options));
+  await removeAbandoned(tmpdir(), WORK_FOLDER);
+  await removeAbandoned(options.cache, "");
+  await removeAbandoned(path.dirname(options.out), `${path.basename(options.out)}.`);
+  return withFolder(tmpdir(), WORK_FOLDER, (folder) => buildIn(folder, resolved, options));
 }
 
 async function buildIn(
@@ -174,10 +177,9 @@ async function digestFile(file: string): Promise<string> {
   return hash.digest("hex");
 }
 
-/** Whole or not at all. @returns the path */
-async function writeJson(file: string, value: object): Promise<string> {
-  const partial = `${file}.${process.pid}.partial`;
-  await writeFile(partial, `${JSON.stringify(value, null, 2)}\n`);
-  await rename(partial, file);
+/** @returns the path */
+export async function writeJson(file: string, value: object): Promise<string> {
+  const text = `${JSON.stringify(value, null, 2)}\n`;
+  await withPartial(file, (partial) => writeFile(partial, text, { flag: "wx" }));
   return file;
 }

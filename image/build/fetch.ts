@@ -1,13 +1,13 @@
 import { execFile } from "node:child_process";
 import { createHash } from "node:crypto";
 import { createReadStream } from "node:fs";
-import { mkdir, mkdtemp, readdir, rename, stat } from "node:fs/promises";
+import { mkdir, readdir, rename, stat } from "node:fs/promises";
 import path from "node:path";
 import { promisify } from "node:util";
 
 import { UnavailableError, VerificationError } from "#protocol";
 
-import { withTemporary } from "../archive/temporary.ts";
+import { withFolder } from "../archive/temporary.ts";
 import type { NpmInput, ToolInput } from "./inputs.ts";
 
 const FETCH_MS_MAX = 10 * 60_000;
@@ -65,8 +65,7 @@ async function fetchFile(cache: string, wanted: Wanted): Promise<string> {
 /** Fetches into a folder of its own, so that a fetch that breaks off leaves nothing half in the cache. */
 async function download(cache: string, file: string, { name, command }: Wanted): Promise<void> {
   await mkdir(cache, { recursive: true });
-  const folder = await mkdtemp(path.join(cache, "fetch-"));
-  await withTemporary(folder, async () => {
+  await withFolder(cache, "fetch", async (folder) => {
     try {
       const [program, ...args] = command;
       await run(program, args, { cwd: folder, timeout: FETCH_MS_MAX });

@@ -1,12 +1,12 @@
 import { execFile } from "node:child_process";
 import { createHash } from "node:crypto";
-import { cp, mkdir, readFile, rename, writeFile } from "node:fs/promises";
+import { cp, mkdir, readFile, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { promisify } from "node:util";
 
 import { UnavailableError, VerificationError } from "#protocol";
 
-import { withTemporary } from "../archive/temporary.ts";
+import { withPartial, withTemporary } from "../archive/temporary.ts";
 import type { ImageInputs } from "./inputs.ts";
 import { unpackToolchain } from "./toolchain.ts";
 
@@ -71,9 +71,7 @@ async function programOf(
   const source = path.join(root, SOURCES[name].folder);
   const bytes = await compile(name, { folder, source, kernel: inputs.kernel_version });
   expectPinned(name, bytes, inputs);
-  const partial = `${file}.${process.pid}.partial`;
-  await writeFile(partial, bytes);
-  await rename(partial, file);
+  await withPartial(file, (partial) => writeFile(partial, bytes, { flag: "wx" }));
   return bytes;
 }
 

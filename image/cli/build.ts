@@ -3,11 +3,11 @@ import { readFile } from "node:fs/promises";
 import path from "node:path";
 import { parseArgs } from "node:util";
 
-import { EXIT, UsageError } from "#cli";
+import { ACCEPTED_MS, EXIT, UsageError, referenceValueOf } from "#cli";
 import { parseAnchor } from "#attestation";
 import { RefusedError } from "#protocol";
 
-import { buildImage, type Build } from "../build/build.ts";
+import { buildImage, writeJson, type Build } from "../build/build.ts";
 import type { ImageSigner } from "../eif/signature.ts";
 import { expectFiles, type ImageIo } from "./io.ts";
 import { measurementJson, registerLines } from "./view.ts";
@@ -17,8 +17,9 @@ export const BUILD_HELP = `symphony image build --out FILE --anchor aws|simulato
 
 Builds the enclave image (EIF) of this checkout and prints its registers: the same bytes for the same checkout, wherever
 and by whomever. Everything besides our own sources is pinned by digest in image/inputs.json and in the lockfile.
-Writes FILE, FILE.cdx.json (bill of materials) and FILE.provenance.json. Needs dpkg-deb and, for packages that are not in
-the cache, npm and apt-get; no compiler, no root and no Docker.
+Writes FILE, FILE.cdx.json (bill of materials), FILE.provenance.json and FILE.reference.json, the reference value with
+which a policy version accepts this image from now on for a year. Needs dpkg-deb and, for packages that are not in the
+cache, npm and apt-get; no compiler, no root and no Docker.
 Exits 0, 1 when an input is not the pinned one, 2 when called wrongly, 3 when an input cannot be had.
 
   --anchor aws         the image trusts the root of AWS Nitro, which is built in, and no other
@@ -59,8 +60,17 @@ export async function runBuild(argv: readonly string[], io: ImageIo): Promise<nu
       if (!values.json) io.stderr(`${line}\n`);
     },
   });
-  io.stdout(values.json ? `${JSON.stringify(jsonOf(built))}\n` : linesOf(built));
+  const reference = await writeReference(path.resolve(values.out), built, io.nowMs());
+  io.stdout(
+    values.json ? `${JSON.stringify(jsonOf(built, reference))}\n` : linesOf(built, reference),
+  );
   return EXIT.ok;
+}
+
+/** @returns the path */
+function writeReference(out: string, { measurement }: Build, nowMs: number): Promise<string> {
+  const window = { fromMs: nowMs, untilMs: nowMs + ACCEPTED_MS };
+  return writeJson(`${out}.reference.json`, referenceValueOf(measurement, window));
 }
 
 /**
@@ -117,21 +127,24 @@ async function readSmall(file: string): Promise<Uint8Array> {
   throw new UsageError(`${file}: expected at most ${CERTIFICATE_BYTES_MAX} bytes`);
 }
 
-function jsonOf({ measurement, sha256, memoryMib, bill, provenance }: Build) {
+function jsonOf(built: Build, reference: string) {
+  const { measurement, sha256, memoryMib, bill, provenance } = built;
   return {
     ...measurementJson(measurement),
     sha256,
     memory_mib: memoryMib,
     bill_of_materials: bill,
     provenance,
+    reference_value: reference,
   };
 }
 
-function linesOf({ measurement, sha256, memoryMib }: Build): string {
+function linesOf({ measurement, sha256, memoryMib }: Build, reference: string): string {
   return [
     ...registerLines(measurement),
     `sha256  ${sha256}`,
     `${measurement.bytes} bytes; an enclave of it needs at least ${memoryMib} MiB of memory`,
+    `reference value for a policy version: ${reference}`,
     "",
   ].join("\n");
 }

@@ -1,5 +1,5 @@
 import { createHash, type Hash } from "node:crypto";
-import { open, rename, type FileHandle } from "node:fs/promises";
+import { open, type FileHandle } from "node:fs/promises";
 import { crc32 } from "node:zlib";
 
 import { EIF_BYTES_MAX, EIF_HEADER_BYTES, type EifMeasurement } from "#attestation";
@@ -7,7 +7,7 @@ import { concat, sha384, utf8 } from "#protocol";
 
 import { chunksOf, contentOf, type Content } from "../archive/content.ts";
 import { imageFault, imageTooLarge } from "../archive/faults.ts";
-import { withTemporary } from "../archive/temporary.ts";
+import { withPartial } from "../archive/temporary.ts";
 import { measureImage } from "./reader.ts";
 import { encodeSignatureSection, type ImageSigner } from "./signature.ts";
 
@@ -48,8 +48,7 @@ interface Section {
  * @throws {@link LimitError} SCHEMA_TOO_LARGE
  */
 export async function writeImage(path: string, parts: ImageParts): Promise<EifMeasurement> {
-  const partial = `${path}.${process.pid}.partial`;
-  return withTemporary(partial, async () => {
+  return withPartial(path, async (partial) => {
     const file = await open(partial, "wx+", 0o644);
     try {
       await writeSections(file, parts);
@@ -57,9 +56,7 @@ export async function writeImage(path: string, parts: ImageParts): Promise<EifMe
     } finally {
       await file.close();
     }
-    const measurement = await measureImage(partial);
-    await rename(partial, path);
-    return measurement;
+    return measureImage(partial);
   });
 }
 

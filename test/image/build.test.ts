@@ -8,6 +8,7 @@ import { runImage } from "../../image/cli/command.ts";
 import { reportError } from "../../cli/index.ts";
 import { readImage, readRamdisks } from "../../image/eif/reader.ts";
 import { SymphonyError } from "../../protocol/index.ts";
+import { simulatedPolicy } from "../../sim/network/policy.ts";
 import { createInsecureSimPlatform } from "../../sim/platform.ts";
 import { canBuild, makeCache, makeCheckout } from "./checkout.ts";
 import { createImageFolder } from "./rig.ts";
@@ -29,19 +30,20 @@ beforeAll(async () => {
   built = await build(at("one"), at("one.eif"), "--anchor", "aws", "--json");
 });
 
-async function build(root: string, out: string, ...words: string[]) {
+function build(root: string, out: string, ...words: string[]) {
+  return run(root, "build", "--out", out, "--cache", cache, ...words);
+}
+
+async function run(repositoryRoot: string, ...words: string[]) {
   const ran = { stdout: "", stderr: "" };
   const io = {
-    repositoryRoot: root,
+    repositoryRoot,
     home: at("home"),
     nowMs: () => 0,
     stdout: (text: string): void => void (ran.stdout += text),
     stderr: (text: string): void => void (ran.stderr += text),
   };
-  const args = ["--out", out, "--cache", cache, ...words];
-  const exit = await runImage(["build", ...args], io).catch((error: unknown) =>
-    reportError(error, io, false),
-  );
+  const exit = await runImage(words, io).catch((error: unknown) => reportError(error, io, false));
   return { exit, ...ran };
 }
 
@@ -130,10 +132,7 @@ test.skipIf(!canBuild)(
       anchorPath,
     );
     expect(made).toMatchObject({ exit: 0 });
-    const ran = { stdout: "" };
-    const io = { repositoryRoot: "", home: "", nowMs: () => 0, stderr: () => undefined };
-    const words = ["diff", at("one.eif"), at("sim.eif")];
-    await runImage(words, { ...io, stdout: (text) => void (ran.stdout += text) });
+    const ran = await run("", "diff", at("one.eif"), at("sim.eif"));
     expect(ran.stdout).toBe(
       "+ ramdisk 1  rootfs/enclave/anchor.der  (PCR0 PCR2)\nregisters that differ: PCR0, PCR2\n",
     );
@@ -155,6 +154,23 @@ test.skipIf(!canBuild)(
     const statement = JSON.parse(fs.readFileSync(said.provenance, "utf8"));
     expect(statement.subject).toMatchObject([{ name: "one.eif", digest: { sha256: said.sha256 } }]);
     expect(statement.predicate.buildDefinition.resolvedDependencies).toHaveLength(5);
+  },
+);
+
+test.skipIf(!canBuild)(
+  "[RT-1] the reference value beside an image makes a policy that accepts it, for a year",
+  async () => {
+    const { reference_value } = JSON.parse(built.stdout);
+    const value = JSON.parse(fs.readFileSync(reference_value, "utf8"));
+    const policy = simulatedPolicy(value, 0);
+    const attestation = { ...policy.attestation, reference_values: [value] };
+    const file = at("policy.json");
+    fs.writeFileSync(file, JSON.stringify({ ...policy, attestation }));
+    const verify = (time: string, image = "one.eif") =>
+      run("", "verify", at(image), "--policy", file, "--at", time);
+    expect(await verify("1970-12-31")).toMatchObject({ exit: 0 });
+    expect(await verify("1971-01-01")).toMatchObject({ exit: 1 });
+    expect(await verify("1970-12-31", "sim.eif")).toMatchObject({ exit: 1 });
   },
 );
 

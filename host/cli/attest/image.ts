@@ -1,6 +1,6 @@
 import { parseArgs } from "node:util";
 
-import { EXIT, UsageError, type CliIo } from "#cli";
+import { ACCEPTED_MS, EXIT, UsageError, referenceValueOf, type CliIo } from "#cli";
 import { EifMeasurer, type NitroMeasurement } from "#attestation";
 import { LimitError, MalformedError, concat } from "#protocol";
 import { z } from "zod";
@@ -26,7 +26,6 @@ build-enclave or describe-eif printed. Exits 0, 1 when the file is damaged, 2 wh
 `;
 
 const JSON_BYTES_MAX = 1024 * 1024;
-const YEAR_MS = 365 * 86_400_000;
 const AGE_MS_MAX = 300_000;
 const ZERO = /^0+$/;
 
@@ -54,7 +53,7 @@ export async function runPolicyFromImage(
   const file = oneFile(positionals, "image file");
   const validFromMs = values.from === undefined ? nowMs : parseTime("--from", values.from);
   const validUntilMs =
-    values.until === undefined ? validFromMs + YEAR_MS : parseTime("--until", values.until);
+    values.until === undefined ? validFromMs + ACCEPTED_MS : parseTime("--until", values.until);
   if (validUntilMs <= validFromMs) {
     throw new UsageError("--until: expected a time after --from, got one that is not");
   }
@@ -65,7 +64,10 @@ export async function runPolicyFromImage(
   const pcr8 = values.signer ? measurement.pcr8 : null;
   const window = { validFromMs, validUntilMs };
   const policy = policyOf(measurement, { pcr8, ...window });
-  const reference = referenceOf(measurement, window);
+  const reference = referenceValueOf(measurement, {
+    fromMs: validFromMs,
+    untilMs: validUntilMs,
+  });
   if (values.json) {
     const { pcr0, pcr1, pcr2 } = measurement;
     const measurements = { pcr0, pcr1, pcr2, pcr8_unverified: measurement.pcr8 };
@@ -157,12 +159,6 @@ function policyOf(
     snp: null,
     tdx: null,
   };
-}
-
-/** As `attestation.reference_values` of a network's policy has it. */
-function referenceOf({ pcr0, pcr1, pcr2 }: NitroMeasurement, window: Window) {
-  const { validFromMs: valid_from_ms, validUntilMs: valid_until_ms } = window;
-  return { pcr0, pcr1, pcr2, valid_from_ms, valid_until_ms };
 }
 
 function notes(
