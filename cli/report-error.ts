@@ -62,10 +62,11 @@ function describeSystem(error: unknown): Told | undefined {
   // `parseArgs` met an option it does not know, or one without its value.
   if (code.startsWith("ERR_PARSE_ARGS")) return usage(message);
   if (FULL.includes(code)) return { code: "unavailable", message, exit: EXIT.unavailable };
-  if (!UNUSABLE.includes(code)) return undefined;
+  if (code !== "EEXIST" && !UNUSABLE.includes(code)) return undefined;
   // A folder that is read as a file is told of without its path.
   const path = "path" in error ? String(error.path) : "file";
-  return usage(`${path}: expected a path that can be used, got ${code}`);
+  const expected = code === "EEXIST" ? "no file there yet" : `a path that can be used, got ${code}`;
+  return usage(`${path}: expected ${expected}`);
 }
 
 function usage(message: string): Told {

@@ -154,6 +154,7 @@ export {
   GOVERNANCE_EVENT,
   GOVERNANCE_STATEMENT,
   GOVERNANCE_VOTE,
+  genesisSchema,
   governedDecisionSchema,
   type Actor,
   type Artifact,

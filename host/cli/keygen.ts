@@ -41,13 +41,6 @@ export async function runKeygen(argv: readonly string[], io: CliIo): Promise<num
 
 async function createSeed(path: string): Promise<Uint8Array> {
   const seed = new Uint8Array(randomBytes(32));
-  try {
-    await writeFile(path, `${hex(seed)}\n`, { mode: 0o600, flag: "wx" });
-  } catch (cause) {
-    if (cause instanceof Error && "code" in cause && cause.code === "EEXIST") {
-      throw new UsageError(`${path}: expected no file there yet`);
-    }
-    throw cause;
-  }
+  await writeFile(path, `${hex(seed)}\n`, { mode: 0o600, flag: "wx" });
   return seed;
 }

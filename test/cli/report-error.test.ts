@@ -60,6 +60,7 @@ test.for<readonly [string, () => unknown, string]>([
   ["a file that is not there", () => readFile(join(folder, "none")), "ENOENT"],
   ["a file for a folder", () => readdir(file), "ENOTDIR"],
   ["a folder to write to", () => writeFile(folder, ""), "EISDIR"],
+  ["a file where none may be", () => writeFile(file, "", { flag: "wx" }), "no file there yet"],
   ["a place below a file", () => writeFile(join(file, "below"), ""), "ENOTDIR"],
 ])("%s is a wrong call that names the path", async ([, run, code]) => {
   const { exit, said } = told(await thrownBy(run));

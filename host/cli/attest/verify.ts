@@ -51,7 +51,7 @@ export async function runAttestVerify(
   expectSignedTime(found, at);
   const { verdict, report } = judge(found, { anchors, policy, at });
   if (report !== null && values.archive !== undefined) {
-    await writeNew(values.archive, encodeCbor(report));
+    await writeFile(values.archive, encodeCbor(report), { flag: "wx" });
   }
   io.stdout(values.json ? `${JSON.stringify(verdict)}\n` : formatVerdict(verdict, verdictLine));
   return verdict.ok && report !== null ? EXIT.ok : EXIT.refused;
@@ -83,13 +83,3 @@ function expectOptions(
 
 /** Said by whoever verifies, so that nobody passes old evidence off as new by its form. */
 const RECORDED = "recorded";
-
-async function writeNew(path: string, bytes: Uint8Array): Promise<void> {
-  try {
-    await writeFile(path, bytes, { flag: "wx" });
-  } catch (cause) {
-    const code = cause instanceof Error && "code" in cause ? cause.code : "";
-    if (code === "EEXIST") throw new UsageError(`${path}: expected no file there yet`);
-    throw cause;
-  }
-}
