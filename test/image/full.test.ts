@@ -9,6 +9,7 @@ import { readInputs } from "../../image/build/inputs.ts";
 import { compilePrograms } from "../../image/build/programs.ts";
 import { compareImages } from "../../image/eif/diff.ts";
 import { readImage, readRamdisks } from "../../image/eif/reader.ts";
+import { IMAGE_FILES, IMAGE_FOLDERS } from "../../image/index.ts";
 import { createInsecureSimPlatform } from "../../sim/platform.ts";
 import { createImageFolder } from "./rig.ts";
 
@@ -44,9 +45,9 @@ test.skipIf(!isFull)(
 );
 
 /** Builds this checkout's image with a fresh work folder. */
-function build(name: string, anchor: Uint8Array | null): Promise<Build> {
+function build(name: string, anchor: Uint8Array | null, root = ROOT): Promise<Build> {
   const out = path.join(folder.path, name);
-  return buildImage({ root: ROOT, out, cache, anchor, signer: null, progress: () => undefined });
+  return buildImage({ root, out, cache, anchor, signer: null, progress: () => undefined });
 }
 
 test.skipIf(!isFull)(
@@ -77,5 +78,25 @@ test.skipIf(!isFull)(
       expect.arrayContaining(["rootfs/usr/bin/node", "rootfs/enclave/enclave/main.js"]),
     );
     expect(fs.readdirSync(folder.path).filter((name) => name.endsWith(".partial"))).toEqual([]);
+  },
+);
+
+test.skipIf(!isFull).for([
+  { file: "enclave/limits.ts", from: "\n", to: " \n", registers: ["pcr0", "pcr2"] },
+  { file: "image/inputs.json", from: "panic=30", to: "panic=31", registers: ["pcr0", "pcr1"] },
+])(
+  "[RT-1] the whole image with one byte of $file changed is another",
+  { timeout: 10 * MINUTES },
+  async ({ file, from, to, registers }) => {
+    const root = path.join(folder.path, "changed");
+    for (const name of ["image", ...IMAGE_FOLDERS, ...IMAGE_FILES]) {
+      fs.cpSync(path.join(ROOT, name), path.join(root, name), { recursive: true });
+    }
+    const text = fs.readFileSync(path.join(root, file), "utf8");
+    fs.writeFileSync(path.join(root, file), text.replace(from, to));
+    await build("changed.eif", null, root);
+    const one = await readImage(path.join(folder.path, "one.eif"));
+    const changed = await readImage(path.join(folder.path, "changed.eif"));
+    expect((await compareImages(one, changed)).registers).toEqual(registers);
   },
 );
