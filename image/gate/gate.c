@@ -276,6 +276,9 @@ int main(void)
 	if (device < 0)
 		fail(NSM_DEVICE);
 	int listener = listen_to_host();
+	/* Init waits for it. */
+	if (dprintf(STDOUT_FILENO, "gate: ready\n") < 0)
+		fail("output");
 	for (;;) {
 		sessions = still_running(sessions);
 		int host = accept4(listener, NULL, NULL, SOCK_CLOEXEC);

@@ -19,6 +19,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <net/if.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -46,6 +47,8 @@
 #define HEARTBEAT_PORT 9000
 #define HEARTBEAT 0xB7
 #define HEARTBEAT_SECONDS_MAX 10
+
+#define GATE_SECONDS_MAX 10
 
 /* Our own module, which is told where the devices are. */
 #define DEVICES_MODULE "nitro_devices.ko"
@@ -162,17 +165,26 @@ static void beat(void)
 	close(socket_fd);
 }
 
+/* Returns when the gate can be reached, which it says on its output: after the sign of life nobody is turned away. */
 static pid_t start_gate(void)
 {
 	static char *const words[] = { "/sbin/gate", NULL };
 	static char *const environment[] = { NULL };
-	pid_t gate = fork();
+	char word[32];
+	int output[2];
+	pid_t gate = pipe2(output, O_CLOEXEC) < 0 ? -1 : fork();
 
 	if (gate < 0)
 		end("fork");
-	if (gate > 0)
+	if (gate > 0) {
+		struct pollfd said = { .fd = output[0], .events = POLLIN };
+		close(output[1]);
+		if (poll(&said, 1, GATE_SECONDS_MAX * 1000) != 1 || read(output[0], word, sizeof(word)) < 1)
+			end("gate");
+		close(output[0]);
 		return gate;
-	if (chroot("/rootfs") == 0 && chdir("/") == 0)
+	}
+	if (dup2(output[1], STDOUT_FILENO) >= 0 && chroot("/rootfs") == 0 && chdir("/") == 0)
 		execve(words[0], words, environment);
 	fprintf(stderr, "init: gate: %s\n", strerror(errno));
 	_exit(1);
