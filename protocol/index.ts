@@ -154,7 +154,6 @@ export {
   GOVERNANCE_EVENT,
   GOVERNANCE_STATEMENT,
   GOVERNANCE_VOTE,
-  genesisSchema,
   governedDecisionSchema,
   type Actor,
   type Artifact,

@@ -22,7 +22,7 @@ export type NetworkFile = z.infer<typeof networkFileSchema>;
 export async function readSubmitter(directory: string) {
   const network = await readJsonFile(join(directory, "network.json"), networkFileSchema);
   const signingSeed = await readSeed(join(directory, "submitter", "signing.seed"));
-  const deliverySeed = await readSeed(join(directory, "submitter", "delivery.seed"));
+  const deliverySeed = await readSeed(join(directory, "submitter", "box.seed"));
   return {
     network,
     genesisDigest: fromHex(network.genesis_digest),

@@ -129,7 +129,7 @@ async function runTask(
   const client = new TaskClient(network.publicUrl);
   const home = join(network.directory, "submitter");
   const signingKey = signingKeyFromSeed(await readSeed(join(home, "signing.seed")));
-  const deliveryKey = await boxKeyPairFromSeed(await readSeed(join(home, "delivery.seed")));
+  const deliveryKey = await boxKeyPairFromSeed(await readSeed(join(home, "box.seed")));
   const request: TaskRequest = {
     version: 1,
     request_id: sim.random(16),

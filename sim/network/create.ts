@@ -88,7 +88,7 @@ async function createActor(
 ): Promise<Actor> {
   const home = join(directory, folder);
   const signing = await createSeed(home, "signing.seed");
-  const box = await createSeed(home, role === "submitter" ? "delivery.seed" : "box.seed");
+  const box = await createSeed(home, "box.seed");
   return {
     actor_id: actorId,
     role,

@@ -70,7 +70,7 @@ test.each(FILES)("%s is admitted by the demo's network", async (name) => {
   const request = requestOf(file, {
     actorId: SIM_ACTORS.submitter,
     genesisDigest: state.genesisDigest,
-    deliveryKey: (await boxKeyPairFromSeed(seedOf("delivery.seed"))).publicKey,
+    deliveryKey: (await boxKeyPairFromSeed(seedOf("box.seed"))).publicKey,
     requestId: new Uint8Array(16),
     createdMs: NOW_MS,
   });

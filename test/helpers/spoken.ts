@@ -46,7 +46,7 @@ export function submitterFolder({ network, publicUrl }: LiveCoordinator): string
   const folder = fs.mkdtempSync(path.join(os.tmpdir(), "symphony-submitter-"));
   fs.mkdirSync(path.join(folder, "submitter"));
   writeSeed(path.join(folder, "submitter", "signing.seed"), "analyst signing");
-  writeSeed(path.join(folder, "submitter", "delivery.seed"), "delivery");
+  writeSeed(path.join(folder, "submitter", "box.seed"), "delivery");
   const file = {
     network: "test",
     simulated: true,

@@ -1,12 +1,11 @@
 import { parseArgs } from "node:util";
 
 import { EXIT, UsageError, type CliIo } from "#cli";
-import { governedDecisionSchema } from "#protocol";
 
 import type { ProposalStanding } from "../../http/governance-views.ts";
 import { ACTOR_HELP, runActor } from "./actor.ts";
-import { readGoverned } from "./governed-file.ts";
-import { writeGenesis } from "./genesis.ts";
+import { readDecision } from "./decision-file.ts";
+import { GENESIS_HELP, runGenesis } from "./genesis.ts";
 import { ofLastWindow } from "./last-window.ts";
 import { reachNetwork, voterKeys, type GovernedNetwork } from "./network.ts";
 import { cast, inTurn, propose } from "./propose.ts";
@@ -19,17 +18,16 @@ export const GOVERNANCE_HELP = `symphony governance COMMAND [...] [--dir DIR] [-
   vote ID       vote on a proposal with each of the keys given; a vote is final
   candidates ATTRIBUTE
                 list what Vaults have handed in about columns for an attribute, and what the last window comes to
-  genesis FILE  write the founding document in FILE, of a network of AWS Nitro enclaves, as the files that its actors are
-                given: genesis.cbor and trust.json in --out
   status [ID]   say where governance stands, its processes and proposals; or one proposal and its votes
 ${ACTOR_HELP}
-FILE is YAML or JSON: a governed-decision or genesis of docs/wire.md, with byte strings in lower-case hex.
+${GENESIS_HELP}
+FILE is YAML or JSON: a governed-decision of docs/wire.md, with byte strings in lower-case hex.
 
   --dir DIR   folder of the network (default symphony-demo)
   --key FILE  seed of a voter's key; as often as needed
-  --out FOLDER    genesis: where neither file may be yet
   --reject    vote: against the proposal
   --exception ID  candidates: the approved proposal that allows another window than the domain's
+  --out FOLDER  genesis: where to
   --json      one JSON object on standard output
 
 Exit codes: 0 ok, 1 refused, 2 usage, 3 unavailable.
@@ -38,9 +36,9 @@ Exit codes: 0 ok, 1 refused, 2 usage, 3 unavailable.
 const OPTIONS = {
   dir: { type: "string", default: "symphony-demo" },
   key: { type: "string", multiple: true },
-  out: { type: "string" },
   reject: { type: "boolean", default: false },
   exception: { type: "string" },
+  out: { type: "string" },
   json: { type: "boolean", default: false },
 } as const;
 
@@ -73,7 +71,7 @@ export async function runGovernance(argv: readonly string[], io: CliIo): Promise
     options: OPTIONS,
   });
   const [name, subject, ...more] = positionals;
-  if (name === "genesis") return runGenesis(positionals.slice(1), values, io);
+  if (name === "genesis") return runGenesis([subject, ...more], values, io);
   if (name === "actor") {
     const network = await reachNetwork(values.dir);
     const keys = values.key === undefined ? [] : await voterKeys(values.key);
@@ -83,32 +81,17 @@ export async function runGovernance(argv: readonly string[], io: CliIo): Promise
   const command = COMMANDS.get(name ?? "");
   if (command === undefined || more.length > 0) {
     throw new UsageError(
-      `governance: expected one of ${[...COMMANDS.keys(), "genesis", "actor"].join(", ")}`,
+      `governance: expected one of ${[...COMMANDS.keys(), "actor", "genesis"].join(", ")}`,
     );
   }
   await command({ network: await reachNetwork(values.dir), subject, values }, io);
   return EXIT.ok;
 }
 
-async function runGenesis(
-  [file, ...more]: readonly string[],
-  { out, json }: { readonly out?: string | undefined; readonly json: boolean },
-  io: CliIo,
-): Promise<number> {
-  if (file === undefined || more.length > 0 || out === undefined) {
-    throw new UsageError("genesis: expected one FILE and --out FOLDER");
-  }
-  const founded = await writeGenesis(file, out);
-  const { network, genesis_digest: digest } = founded;
-  const files = `${founded.genesis_file}, ${founded.trust_file}`;
-  io.stdout(json ? `${JSON.stringify(founded)}\n` : `${network} genesis ${digest}\n${files}\n`);
-  return EXIT.ok;
-}
-
 async function runPropose({ network, subject, values }: Invocation, io: CliIo): Promise<void> {
   if (subject === undefined) throw new UsageError("propose: expected FILE, got none");
   const keys = await voterKeys(values.key);
-  const decision = await readGoverned(subject, governedDecisionSchema, "decision");
+  const decision = await readDecision(subject);
   const proposed = await inTurn(network, (state) =>
     propose({ client: network.client, state, decision, keys }),
   );

@@ -1,56 +1,76 @@
 import { mkdir, writeFile } from "node:fs/promises";
-import { join } from "node:path";
+import { dirname, join, resolve } from "node:path";
 
 import { AWS_NITRO_ROOT_G1 } from "#attestation";
-import { GENESIS, MalformedError, genesisSchema, genesisState, hex, type Genesis } from "#protocol";
+import { EXIT, UsageError, type CliIo } from "#cli";
+import { GENESIS, genesisState, hex } from "#protocol";
 
 import { formatTrust } from "../../evidence/index.ts";
-import { readGoverned } from "./governed-file.ts";
+import { readAuthored } from "../authored-file.ts";
+import { readPublicKeys } from "../public-keys.ts";
+import { lintPolicy } from "../policy/lint.ts";
+import { readPolicy } from "../policy/policy-file.ts";
+import { readRegistryDocument } from "../registry/document.ts";
+import { foundingSchema, genesisOf, requireWorkable } from "./founding.ts";
 
-/** What came of writing a network's founding files. */
-export interface Founded {
-  readonly network: string;
-  /** What every actor pins, hex. */
-  readonly genesis_digest: string;
-  readonly genesis_file: string;
-  readonly trust_file: string;
-}
+export const GENESIS_HELP = `
+  genesis FILE    found a network on hardware: write genesis.cbor and trust.json of the founding document FILE to the folder
+                  --out. The same documents give the same genesis: who joins does it too, and compares the digest`;
 
-/**
- * Writes the genesis that a person wrote in YAML or JSON as its canonical bytes, and the trust file of a network whose
- * hardware is AWS Nitro, into a folder that has neither.
- *
- * @throws MalformedError SCHEMA_JSON_MALFORMED, SCHEMA_CONFIG_MALFORMED, and as `genesisState`: a network that could do nothing
- */
-export async function writeGenesis(file: string, folder: string): Promise<Founded> {
-  const genesis = await readGoverned(file, genesisSchema, "genesis");
-  requireHardware(genesis);
-  const bytes = GENESIS.encode(genesis);
-  const { genesisDigest } = genesisState(bytes);
-  const { network } = genesis;
-  const trust = formatTrust({ network, genesisDigest, anchors: [AWS_NITRO_ROOT_G1] });
-  const founded = {
-    network,
-    genesis_digest: hex(genesisDigest),
-    genesis_file: join(folder, "genesis.cbor"),
-    trust_file: join(folder, "trust.json"),
-  };
-  await mkdir(folder, { recursive: true });
-  await writeFile(founded.genesis_file, bytes, { flag: "wx" });
-  await writeFile(founded.trust_file, trust, { flag: "wx" });
-  return founded;
-}
+const FOUNDING_BOUND = { subject: "founding document", bytesMax: 1024 * 1024 };
 
-/** A simulated network is made by the simulator, with a root of its own. */
-function requireHardware({ simulated, policy }: Genesis): void {
-  const platforms: readonly string[] = policy.attestation.platforms;
-  const others = platforms.filter((name) => name !== "aws-nitro");
-  if (!simulated && others.length === 0) return;
-  const [field, expected, got] = simulated
-    ? ["simulated", "false", "true"]
-    : ["policy.attestation.platforms", "aws-nitro alone", others.join(", ")];
-  throw new MalformedError(
-    { code: "SCHEMA_CONFIG_MALFORMED", field },
-    `genesis, ${field}: expected ${expected}, got ${got}`,
+/** `symphony governance genesis`. @throws UsageError, and MalformedError and VerificationError for what the files say */
+export async function runGenesis(
+  [file, ...more]: readonly (string | undefined)[],
+  { out, json }: { readonly out?: string | undefined; readonly json: boolean },
+  io: CliIo,
+): Promise<number> {
+  if (file === undefined || more.length > 0) throw new UsageError("genesis: expected one FILE");
+  if (out === undefined) throw new UsageError("--out: expected a folder, got none");
+  const { network, digest, bytes, findings } = await readFounding(file);
+  await mkdir(out, { recursive: true });
+  // A genesis is never replaced.
+  await writeFile(join(out, "genesis.cbor"), bytes, { flag: "wx" });
+  const trust = { network, genesisDigest: digest, anchors: [AWS_NITRO_ROOT_G1] };
+  await writeFile(join(out, "trust.json"), formatTrust(trust), { flag: "wx" });
+  io.stdout(
+    json
+      ? `${JSON.stringify({ network, genesis_digest: hex(digest), findings })}\n`
+      : [
+          `network ${network}`,
+          `genesis ${hex(digest)}`,
+          ...findings.map(({ path, message }) => `look again at policy ${path}: ${message}`),
+          "",
+        ].join("\n"),
   );
+  return EXIT.ok;
 }
+
+/** The genesis that a founding document and the files it names come to, and what is seldom meant in its policy. */
+async function readFounding(file: string) {
+  const founding = await readAuthored(file, foundingSchema, FOUNDING_BOUND);
+  const near = (name: string): string => resolve(dirname(file), name);
+  const [policy, semantics] = [
+    await readPolicy(near(founding.policy)),
+    await readRegistryDocument(near(founding.semantics), NOTHING_REGISTERED),
+  ];
+  const keys = new Map<string, Awaited<ReturnType<typeof readPublicKeys>>>();
+  for (const name of [...founding.governance_keys, ...founding.actors.map((each) => each.keys)]) {
+    keys.set(name, await readPublicKeys(near(name)));
+  }
+  const genesis = genesisOf(founding, { policy, semantics, keys });
+  requireWorkable(genesis);
+  const bytes = GENESIS.encode(genesis);
+  const digest = genesisState(bytes).genesisDigest;
+  const findings = lintPolicy(policy, genesis.opened_ms);
+  return { network: genesis.network, digest, bytes, findings };
+}
+
+const NOTHING_REGISTERED = {
+  semantic_version: "none",
+  domains: [],
+  attributes: [],
+  query_attributes: [],
+  derivation_rules: [],
+  record_scopes: [],
+};

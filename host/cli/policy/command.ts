@@ -3,17 +3,16 @@ import { parseArgs } from "node:util";
 import { EXIT, UsageError, type CliIo } from "#cli";
 import {
   announcePolicy,
-  policySchema,
   type GovernanceState,
   type GovernedDecision,
   type Policy,
 } from "#protocol";
-import { readAuthored } from "../authored-file.ts";
 import { reachNetwork, voterKeys } from "../governance/network.ts";
 import { inTurn, propose } from "../governance/propose.ts";
 import { proposedLines } from "../governance/words.ts";
 import { differences } from "./diff.ts";
 import { lintPolicy } from "./lint.ts";
+import { readPolicy } from "./policy-file.ts";
 
 export const POLICY_HELP = `symphony policy COMMAND FILE [...] [--dir DIR] [--json]
 
@@ -29,8 +28,6 @@ FILE is a policy version in YAML or JSON: one complete document, with nothing le
 
 Exit codes: 0 ok, 1 refused or found wanting, 2 usage, 3 unavailable.
 `;
-
-const POLICY_BOUND = { subject: "policy", bytesMax: 256 * 1024 };
 
 const OPTIONS = {
   dir: { type: "string" },
@@ -74,10 +71,6 @@ function only(files: readonly string[]): string {
   const [file, ...others] = files;
   if (file !== undefined && others.length === 0) return file;
   throw new UsageError(`policy: expected one FILE, got ${files.length}`);
-}
-
-async function readPolicy(file: string): Promise<Policy> {
-  return readAuthored(file, policySchema, POLICY_BOUND);
 }
 
 async function runLint({ files, values }: Invocation, io: CliIo): Promise<number> {

@@ -72,9 +72,13 @@ function privacyFindings({ privacy }: Policy): PolicyFinding[] {
 }
 
 function imageFindings({ attestation }: Policy, nowMs: number): PolicyFinding[] {
-  return attestation.reference_values.flatMap(({ valid_until_ms: until }, index) =>
-    until > nowMs
-      ? []
-      : [{ path: `attestation.reference_values.${index}`, message: "accepted no more" }],
-  );
+  return attestation.reference_values.flatMap((value, index) => {
+    const path = `attestation.reference_values.${index}`;
+    const found: PolicyFinding[] = [];
+    if (value.valid_until_ms <= nowMs) found.push({ path, message: "accepted no more" });
+    if (/^0+$/.test(value.pcr0)) {
+      found.push({ path, message: "zeros are what debug mode attests, and are never accepted" });
+    }
+    return found;
+  });
 }

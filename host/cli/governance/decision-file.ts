@@ -1,5 +1,4 @@
-import { fromHex } from "#protocol";
-import type { z } from "zod";
+import { fromHex, governedDecisionSchema, type GovernedDecision } from "#protocol";
 
 import { readAuthoredText } from "../authored-file.ts";
 import { parseStrict } from "../json-file.ts";
@@ -8,23 +7,21 @@ const DOCUMENT_BYTES_MAX = 256 * 1024;
 const HEX = /^(?:[0-9a-f]{2})+$/;
 
 /**
- * Reads an object of governance that a person wrote in YAML or JSON, with byte strings in lower-case hex.
+ * Reads what a person proposes: a decision in YAML or JSON, with byte strings in lower-case hex.
  *
- * @param subject - What it is, for messages.
  * @throws MalformedError SCHEMA_JSON_MALFORMED, SCHEMA_CONFIG_MALFORMED with line and column; LimitError SCHEMA_TOO_LARGE
  */
-export async function readGoverned<T>(
-  path: string,
-  schema: z.ZodType<T>,
-  subject: string,
-): Promise<T> {
-  const text = await readAuthoredText(path, { subject, bytesMax: DOCUMENT_BYTES_MAX });
-  return parseStrict(schema, withBytes(schema, text.value), text);
+export async function readDecision(path: string): Promise<GovernedDecision> {
+  const text = await readAuthoredText(path, {
+    subject: "decision",
+    bytesMax: DOCUMENT_BYTES_MAX,
+  });
+  return parseStrict(governedDecisionSchema, withBytes(text.value), text);
 }
 
 /** The value with its hex as bytes wherever the schema expects bytes and nowhere else. */
-function withBytes(schema: z.ZodType, value: unknown): unknown {
-  const parsed = schema.safeParse(value);
+function withBytes(value: unknown): unknown {
+  const parsed = governedDecisionSchema.safeParse(value);
   const paths = parsed.success ? [] : parsed.error.issues.filter(isAboutBytes);
   return paths.reduce((changed, { path }) => bytesAt(changed, path), value);
 }
