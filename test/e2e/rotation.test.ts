@@ -1,21 +1,36 @@
+import * as fs from "node:fs";
+import os from "node:os";
 import path from "node:path";
 
 import { afterAll, beforeAll, expect, test } from "vitest";
 
+import { measureSimImage } from "../../sim/measure.ts";
 import { SIM_ACTORS } from "../../sim/network/create.ts";
-import { startLiveNetwork, type LiveNetwork } from "../helpers/live-network.ts";
+import { createInsecureSimPlatform } from "../../sim/platform.ts";
+import { canBuildGate, startImageGate, type ImageGate } from "../helpers/gate.ts";
+import { REPOSITORY_ROOT, startLiveNetwork, type LiveNetwork } from "../helpers/live-network.ts";
 import { LIVE_VAULTS, livePlan, taskOf } from "../helpers/live-plan.ts";
+import { startNode, type StartedNode } from "../helpers/started-node.ts";
 import { symphony as speak } from "../helpers/spoken.ts";
 
 const [VAULT] = LIVE_VAULTS;
 
 let live: LiveNetwork;
+let folder = "";
+const nodes: StartedNode[] = [];
+const gates: ImageGate[] = [];
 
 beforeAll(async () => {
+  folder = fs.mkdtempSync(path.join(os.tmpdir(), "symphony-gates-"));
   live = await startLiveNetwork(livePlan({ rounds: 1 }));
 });
 
-afterAll(() => live?.stop());
+afterAll(async () => {
+  await Promise.all(nodes.map((node) => node.stop()));
+  for (const gate of gates) gate.stop();
+  await live?.stop();
+  fs.rmSync(folder, { recursive: true, force: true });
+});
 
 const at = (...names: string[]): string => path.join(live.directory, ...names);
 
@@ -69,5 +84,39 @@ test(
     for (const taskId of [during, after.taskId]) {
       expect(await isVerified(taskId), taskId).toBe(true);
     }
+  },
+);
+
+/** Ends an actor's process, and runs it as in production: by its command, its enclaves behind a gate of its own. */
+async function produce(role: "vault" | "aggregator", actorId: string): Promise<StartedNode> {
+  const platform = createInsecureSimPlatform(at("platform"));
+  const measurement = measureSimImage(REPOSITORY_ROOT, platform.anchor);
+  const directory = path.join(folder, role);
+  fs.mkdirSync(directory);
+  const gate = await startImageGate({ directory, platform, measurement });
+  gates.push(gate);
+  await live.configure(actorId, { enclave: { socket: gate.socket } });
+  const node = await startNode([role, "run", at(actorId, "config.json")]);
+  nodes.push(node);
+  return node;
+}
+
+// A whole task, because every step of it goes through the socket; on the network that is up already.
+test.skipIf(!canBuildGate)(
+  "[RT-2] a Vault and the aggregator run by the commands of production, their enclaves behind the image's gate",
+  { timeout: 120_000 },
+  async () => {
+    const vault = await produce("vault", VAULT);
+    const aggregator = await produce("aggregator", SIM_ACTORS.aggregator);
+    const ended = await live.run(taskOf(live.plan, "compute"));
+    expect(ended).toMatchObject({ state: "completed", delivered: true });
+    expect(await isVerified(ended.taskId)).toBe(true);
+    expect(vault.events).toContainEqual(
+      expect.objectContaining({ event: "work_done", kind: "slice", task_id: ended.taskId }),
+    );
+    expect(aggregator.events).toContainEqual(
+      expect.objectContaining({ event: "work_done", kind: "aggregate", task_id: ended.taskId }),
+    );
+    expect([await vault.stop(), await aggregator.stop()]).toEqual([0, 0]);
   },
 );

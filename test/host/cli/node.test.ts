@@ -5,10 +5,10 @@ import path from "node:path";
 import { afterAll, expect, test } from "vitest";
 
 import { EXIT } from "../../../cli/index.ts";
-import { runCommand } from "../../../host/cli/commands.ts";
 import { runSimCommand } from "../../../sim/cli.ts";
 import { startCoordinator } from "../../helpers/live-coordinator.ts";
 import { createNetwork } from "../../helpers/network.ts";
+import { startNode } from "../../helpers/started-node.ts";
 import { spoken, symphony } from "../../helpers/spoken.ts";
 
 const folder = fs.mkdtempSync(path.join(os.tmpdir(), "symphony-node-"));
@@ -101,31 +101,9 @@ test("runs until it is interrupted, says so line by line, and exits 0", async ()
   const config = { ...COORDINATOR, actor_id: earlier.network.coordinator.actorId };
   const file = path.join(earlier.folder, "config.json");
   fs.writeFileSync(file, JSON.stringify(config));
-  let interrupt = (): void => undefined;
-  let interruptible = 0;
-  const watcher = {
-    isTerminal: false,
-    nowMs: Date.now,
-    onInterrupt: (stop: () => void) => {
-      interrupt = stop;
-      interruptible += 1;
-      return () => void (interruptible -= 1);
-    },
-  };
-  const { exit, out } = await spoken(
-    (io) =>
-      runCommand(["coordinator", "run", file], {
-        ...io,
-        stdout: (text) => {
-          io.stdout(text);
-          if (text.includes('"ready"')) interrupt();
-        },
-      }),
-    { watcher },
-  );
-  expect([exit, interruptible]).toEqual([EXIT.ok, 0]);
-  const [ready] = out.trimEnd().split("\n");
-  expect(JSON.parse(ready ?? "")).toMatchObject({ event: "ready", actor_id: config.actor_id });
+  const node = await startNode(["coordinator", "run", file]);
+  expect(node.events).toMatchObject([{ event: "ready", actor_id: config.actor_id }]);
+  expect(await node.stop()).toBe(EXIT.ok);
 });
 
 function makeHome(): string {
