@@ -28,6 +28,7 @@ FILE is YAML or JSON: a governed-decision of docs/wire.md, with byte strings in 
   --reject    vote: against the proposal
   --exception ID  candidates: the approved proposal that allows another window than the domain's
   --out FOLDER  genesis: where to
+  --as ID     genesis: who submits from there (default the coordinator)
   --json      one JSON object on standard output
 
 Exit codes: 0 ok, 1 refused, 2 usage, 3 unavailable.
@@ -39,6 +40,7 @@ const OPTIONS = {
   reject: { type: "boolean", default: false },
   exception: { type: "string" },
   out: { type: "string" },
+  as: { type: "string" },
   json: { type: "boolean", default: false },
 } as const;
 

@@ -27,6 +27,8 @@ export const foundingSchema = z.strictObject({
   /** When its first epoch opens. */
   opens_at: z.iso.datetime(),
   coordinator_id: identifier,
+  /** Where submitters, auditors and governance reach it; no part of the genesis. */
+  coordinator_url: z.url({ protocol: /^https?$/ }).max(2048),
   aggregator_id: identifier,
   /** Public keys of those who decide, as `symphony keygen --json` prints them. */
   governance_keys: z.array(file).min(1).max(32),

@@ -7,6 +7,7 @@ import { GENESIS, genesisState, hex } from "#protocol";
 
 import { formatTrust } from "../../evidence/index.ts";
 import { readAuthored } from "../authored-file.ts";
+import type { NetworkFile } from "../network-files.ts";
 import { readPublicKeys } from "../public-keys.ts";
 import { lintPolicy } from "../policy/lint.ts";
 import { readPolicy } from "../policy/policy-file.ts";
@@ -15,24 +16,42 @@ import { foundingSchema, genesisOf, requireWorkable } from "./founding.ts";
 
 export const GENESIS_HELP = `
   genesis FILE    found a network on hardware: write genesis.cbor and trust.json of the founding document FILE to the folder
-                  --out. The same documents give the same genesis: who joins does it too, and compares the digest`;
+                  --out, and network.json, with which commands take it as --dir. The same documents give the same genesis:
+                  who joins does it too, and compares the digest`;
 
 const FOUNDING_BOUND = { subject: "founding document", bytesMax: 1024 * 1024 };
+
+interface GenesisOptions {
+  readonly out?: string | undefined;
+  /** Who submits from the folder. */
+  readonly as?: string | undefined;
+  readonly json: boolean;
+}
 
 /** `symphony governance genesis`. @throws UsageError, and MalformedError and VerificationError for what the files say */
 export async function runGenesis(
   [file, ...more]: readonly (string | undefined)[],
-  { out, json }: { readonly out?: string | undefined; readonly json: boolean },
+  { out, as, json }: GenesisOptions,
   io: CliIo,
 ): Promise<number> {
   if (file === undefined || more.length > 0) throw new UsageError("genesis: expected one FILE");
   if (out === undefined) throw new UsageError("--out: expected a folder, got none");
-  const { network, digest, bytes, findings } = await readFounding(file);
+  const { genesis, url, digest, bytes, findings } = await readFounding(file);
+  const { network, actors } = genesis;
+  const submitter = actors.find((actor) => actor.actor_id === (as ?? genesis.coordinator_id));
+  if (submitter === undefined)
+    throw new UsageError(`--as: expected an actor of ${file}, got ${as}`);
+  const networkFile: NetworkFile = {
+    ...{ network, simulated: false, coordinator_url: url, genesis_digest: hex(digest) },
+    ...{ submitter_id: submitter.actor_id, vaults: [] },
+  };
+  const trust = { network, genesisDigest: digest, anchors: [AWS_NITRO_ROOT_G1] };
   await mkdir(out, { recursive: true });
   // A genesis is never replaced.
-  await writeFile(join(out, "genesis.cbor"), bytes, { flag: "wx" });
-  const trust = { network, genesisDigest: digest, anchors: [AWS_NITRO_ROOT_G1] };
-  await writeFile(join(out, "trust.json"), formatTrust(trust), { flag: "wx" });
+  const isNew = { flag: "wx" };
+  await writeFile(join(out, "genesis.cbor"), bytes, isNew);
+  await writeFile(join(out, "trust.json"), formatTrust(trust), isNew);
+  await writeFile(join(out, "network.json"), `${JSON.stringify(networkFile, null, 2)}\n`, isNew);
   io.stdout(
     json
       ? `${JSON.stringify({ network, genesis_digest: hex(digest), findings })}\n`
@@ -63,7 +82,7 @@ async function readFounding(file: string) {
   const bytes = GENESIS.encode(genesis);
   const digest = genesisState(bytes).genesisDigest;
   const findings = lintPolicy(policy, genesis.opened_ms);
-  return { network: genesis.network, digest, bytes, findings };
+  return { genesis, url: founding.coordinator_url, digest, bytes, findings };
 }
 
 const NOTHING_REGISTERED = {

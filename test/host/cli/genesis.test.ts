@@ -6,6 +6,7 @@ import { afterAll, beforeAll, expect, onTestFinished, test } from "vitest";
 
 import { EXIT } from "../../../cli/index.ts";
 import { runCommand } from "../../../host/cli/commands.ts";
+import { readSubmitter } from "../../../host/client/index.ts";
 import { parseTrust } from "../../../host/index.ts";
 import { GENESIS, hex } from "../../../protocol/index.ts";
 import { spoken, symphony } from "../../helpers/spoken.ts";
@@ -50,6 +51,20 @@ test("the same documents found the same network, and say what to look at again",
   expect([hex(trust.genesisDigest), trust.simulated]).toEqual([genesis_digest, false]);
   expect(trust.anchors.map(({ platform }) => platform)).toEqual(["aws-nitro"]);
   expect((await found("network.yaml", "two")).out).toBe(out);
+});
+
+test("the folder is one that commands take, as the actor that is named", async () => {
+  const words = ["governance", "genesis", near("network.yaml"), "--out", near("mine")];
+  expect((await symphony(...words, "--as", "nobody")).err).toContain("expected an actor");
+  expect(fs.existsSync(near("mine"))).toBe(false);
+  const { exit } = await symphony(...words, "--as", "analyst");
+  fs.cpSync(near("seeds", "analyst"), near("mine", "submitter"), { recursive: true });
+  const { network, genesisDigest } = await readSubmitter(near("mine"));
+  const genesis = new Uint8Array(fs.readFileSync(near("mine", "genesis.cbor")));
+  expect([exit, network.submitter_id, network.coordinator_url, network.simulated]).toEqual([
+    ...[EXIT.ok, "analyst", "https://symphony.example.org", false],
+  ]);
+  expect(genesisDigest).toEqual(GENESIS.digest(GENESIS.decode(genesis)));
 });
 
 test("a genesis is never replaced", async () => {
@@ -117,6 +132,11 @@ test.for([
     title: "an aggregator that nobody is",
     ...{ file: "network.yaml", from: "aggregator_id: aggregator", to: "aggregator_id: other" },
     says: "aggregator_id: expected an actor of role aggregator, got nobody",
+  },
+  {
+    title: "a coordinator's address that is none",
+    ...{ file: "network.yaml", from: "https://symphony", to: "file:///symphony" },
+    says: "coordinator_url",
   },
   {
     title: "one actor twice",
