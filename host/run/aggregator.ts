@@ -11,7 +11,7 @@ import { NodeClient } from "../http/index.ts";
 import { openStore, type Store } from "../store/index.ts";
 import { readSeed, storePlaceOf, type AggregatorConfig } from "./config.ts";
 import { COORDINATOR_AWAY_MS_MAX, reporterOf, type EnclaveEnvironment } from "./environment.ts";
-import { readFooting } from "./files.ts";
+import { readFooting, readyOf } from "./files.ts";
 import { readFormerKeys } from "./key-history.ts";
 
 const MIGRATIONS = [{ version: 1, statements: actorLogStatements }];
@@ -31,7 +31,7 @@ export async function runAggregator(
   try {
     const origin = actorLogOrigin(footing.genesis.network, config.actor_id);
     const log = await openActorLog({ store, ...identity, formerKeys, origin, nowMs });
-    environment.report({ event: "ready", actor_id: config.actor_id });
+    environment.report(readyOf(config, footing));
     await runAggregatorNode(
       {
         self: { ...identity, coordinatorKey: footing.coordinatorKey },

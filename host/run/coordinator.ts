@@ -38,7 +38,7 @@ import { readSeed, storePlaceOf, type CoordinatorConfig } from "./config.ts";
 import { COORDINATOR_MIGRATIONS } from "./coordinator-migrations.ts";
 import { CoordinatorService, type CoordinatorSchema } from "./coordinator-service.ts";
 import type { RunEnvironment } from "./environment.ts";
-import { readFooting, writeWhole, type Footing } from "./files.ts";
+import { readFooting, readyOf, writeWhole, type Footing } from "./files.ts";
 import { Pipeline } from "./pipeline.ts";
 import { unexpected } from "./vault.ts";
 
@@ -62,7 +62,7 @@ export async function runCoordinator(
   });
   try {
     const service = await openService({ store, footing, key, config, environment });
-    await serve(service, config, environment);
+    await serve({ service, config, environment, footing });
   } finally {
     await store.close();
   }
@@ -164,11 +164,13 @@ function wholeSnapshot(governance: Governance): GovernanceSnapshot {
   );
 }
 
-async function serve(
-  service: CoordinatorService,
-  config: CoordinatorConfig,
-  environment: RunEnvironment,
-): Promise<void> {
+async function serve(args: {
+  readonly service: CoordinatorService;
+  readonly config: CoordinatorConfig;
+  readonly environment: RunEnvironment;
+  readonly footing: Footing;
+}): Promise<void> {
+  const { service, config, environment, footing } = args;
   const report = (id: string, error: unknown): void => environment.report(unexpected(id, error));
   const nodes = createServer({ report });
   addNodeRoutes(nodes, service.nodeRoutes());
@@ -180,7 +182,7 @@ async function serve(
   const urls = { public_url: taskServer.url, node_url: nodeServer.url };
   try {
     await writeWhole(join(config.directory, "coordinator.json"), `${JSON.stringify(urls)}\n`);
-    environment.report({ event: "ready", actor_id: config.actor_id, ...urls });
+    environment.report({ ...readyOf(config, footing), ...urls });
     await service.start();
     while (!environment.signal.aborted) {
       await service.tick();

@@ -41,6 +41,11 @@ export async function readFooting(config: {
   };
 }
 
+/** What a node says once it serves; its operator sees whether its network's hardware is make-believe. */
+export function readyOf({ actor_id }: { readonly actor_id: string }, { genesis }: Footing) {
+  return { event: "ready", actor_id, simulated: genesis.simulated };
+}
+
 /** Writes a file whole or not at all, readable by its owner alone. */
 export async function writeWhole(path: string, text: string | Uint8Array): Promise<void> {
   const temporary = `${path}.new`;

@@ -24,7 +24,7 @@ import {
 import { openVault, type Vault } from "../sovereignty/index.ts";
 import { readSeed, storePlaceOf, type VaultConfig } from "./config.ts";
 import { COORDINATOR_AWAY_MS_MAX, reporterOf, type EnclaveEnvironment } from "./environment.ts";
-import { readFooting, writeWhole } from "./files.ts";
+import { readFooting, readyOf, writeWhole } from "./files.ts";
 import { readFormerKeys } from "./key-history.ts";
 import { openCustody } from "./vault-custody.ts";
 
@@ -67,6 +67,7 @@ export async function runVault(
     governance: () => held.newest,
     scope: scopeReader(() => held.newest.semantics),
   });
+  environment.report({ ...readyOf(config, footing), operator_url: running.url });
   try {
     await runVaultNode(
       {
@@ -116,7 +117,6 @@ async function serveOperator(
   const running = await listen(server, config.operator_listen);
   const operator = `${JSON.stringify({ url: running.url, token: context.token })}\n`;
   await writeWhole(join(config.directory, "operator.json"), operator);
-  environment.report({ event: "ready", actor_id: config.actor_id, operator_url: running.url });
   return running;
 }
 

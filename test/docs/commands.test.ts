@@ -18,10 +18,17 @@ const GROUPS = [
   ...["aggregator", "coordinator"],
 ];
 
-/** Words of each command in the code of a page; two spaces begin what is said about it. */
-function commandsOf(page: string): readonly (readonly string[])[] {
+/** The code of a page: what is indented, and what stands between fences. */
+function codeOf(page: string): string {
   const text = readFileSync(path.join(ROOT, page), "utf8").replaceAll(/ *\\\n */g, " ");
-  return [...text.matchAll(/^ {4}(?:symphony|node bin\/symphony\.js) (.+)$/gm)]
+  const fenced = [...text.matchAll(/^```.*\n([^]*?)^```$/gm)].map(([, code]) => code);
+  const indented = [...text.matchAll(/^ {4}.*$/gm)].map(([line]) => line.trimStart());
+  return [...fenced, ...indented].join("\n");
+}
+
+/** Words of each command in it; two spaces begin what is said about one. */
+function commandsOf(page: string): readonly (readonly string[])[] {
+  return [...codeOf(page).matchAll(/^(?:symphony|node bin\/symphony\.js) (.+)$/gm)]
     .map(([, words = ""]) => words.split(/ {2,}| [|>#] /)[0] ?? "")
     .map((words) => words.replaceAll(/[[\]]/g, "").split(" "));
 }

@@ -6,7 +6,6 @@ import { ROLES, type Check, type Finding, type Role } from "./findings.ts";
 import { ANY_CHECKS, SIMULATOR_CHECKS, SNP_CHECKS, TDX_CHECKS } from "./host.ts";
 import { thisMachine, type Machine } from "./machine.ts";
 import { INSIDE_ENCLAVE_CHECKS, NITRO_PARENT_CHECKS } from "./nitro.ts";
-import { enclaveFindings } from "./enclave.ts";
 import { vaultFindings } from "./vault.ts";
 
 export const DOCTOR_HELP = `symphony doctor [--role ROLE] [--vault DIR] [--node CONFIG [--image FILE]] [--json]
@@ -89,6 +88,8 @@ async function askRunning(
     asked.push({ role: "vault", findings: await vaultFindings(vault, nowMs) });
   }
   if (node !== undefined) {
+    // Most of the doctor's questions need nothing of what talks to enclaves.
+    const { enclaveFindings } = await import("./enclave.ts");
     const question = { configFile: node, imageFile: image, nowMs: Date.now };
     asked.push({ role: "node", findings: await enclaveFindings(question) });
   }

@@ -5,11 +5,11 @@ import path from "node:path";
 import { afterAll, beforeAll, expect, onTestFinished, test } from "vitest";
 
 import { EXIT } from "../../../cli/index.ts";
-import { runCommand } from "../../../host/cli/commands.ts";
 import { readSubmitter } from "../../../host/client/index.ts";
 import { parseTrust } from "../../../host/index.ts";
 import { GENESIS, hex } from "../../../protocol/index.ts";
-import { spoken, symphony } from "../../helpers/spoken.ts";
+import { startNode } from "../../helpers/started-node.ts";
+import { symphony } from "../../helpers/spoken.ts";
 
 const EXAMPLE = path.resolve(import.meta.dirname, "../../../examples/network");
 const ACTORS = ["operator", "aggregator", "example-bank", "example-grocer", "example-energy"];
@@ -85,27 +85,9 @@ test("a coordinator opens the network that was founded", async () => {
     ...{ trust_file: "trust.json", public_listen: listen, node_listen: listen },
   };
   fs.writeFileSync(near("network", "config.json"), JSON.stringify(config));
-  let interrupt = (): void => undefined;
-  const watcher = {
-    isTerminal: false,
-    nowMs: Date.now,
-    onInterrupt: (stop: () => void) => {
-      interrupt = stop;
-      return () => undefined;
-    },
-  };
-  const { exit, out } = await spoken(
-    (io) =>
-      runCommand(["coordinator", "run", near("network", "config.json")], {
-        ...io,
-        stdout: (text) => {
-          io.stdout(text);
-          if (text.includes('"ready"')) interrupt();
-        },
-      }),
-    { watcher },
-  );
-  expect([exit, out.includes('"ready"')]).toEqual([EXIT.ok, true]);
+  const node = await startNode(["coordinator", "run", near("network", "config.json")]);
+  expect(node.events).toMatchObject([{ event: "ready", simulated: false }]);
+  expect(await node.stop()).toBe(EXIT.ok);
 });
 
 /** A copy of one of the documents with `from` replaced, for one test. */

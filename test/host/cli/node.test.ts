@@ -102,7 +102,9 @@ test("runs until it is interrupted, says so line by line, and exits 0", async ()
   const file = path.join(earlier.folder, "config.json");
   fs.writeFileSync(file, JSON.stringify(config));
   const node = await startNode(["coordinator", "run", file]);
-  expect(node.events).toMatchObject([{ event: "ready", actor_id: config.actor_id }]);
+  expect(node.events).toMatchObject([
+    { event: "ready", actor_id: config.actor_id, simulated: true },
+  ]);
   expect(await node.stop()).toBe(EXIT.ok);
 });
 
