@@ -125,10 +125,16 @@ async function compile(name: Name, { folder, source, kernel }: Compilation): Pro
   } catch (cause) {
     throw new UnavailableError(
       { code: "TEE_IMAGE_INPUT_UNAVAILABLE", input: name },
-      `${name}: expected the pinned compiler to take ${files.join(" and ")}, got a failure`,
+      `${name}: expected the pinned compiler to take ${files.join(" and ")}, got ${faultOf(cause)}`,
       { cause },
     );
   }
+}
+
+/** What the compiler said first. */
+function faultOf(cause: unknown): string {
+  const said = cause instanceof Error && "stderr" in cause ? String(cause.stderr) : "";
+  return said.split("\n").find((line) => line.includes("error: ")) ?? "a failure";
 }
 
 /** By the kernel's own makefiles. Without debugging information, which has paths in it. */

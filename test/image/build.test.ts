@@ -317,6 +317,13 @@ test.skipIf(!canBuild).for<Damage>([
   fs.rmSync(at("damaged"), { recursive: true });
 });
 
+test.skipIf(!canBuild)("what the compiler says of a source is told", async () => {
+  makeCheckout(at("wrong"), pins, { nsm: "does not compile\n" });
+  const { exit, stderr } = await build(at("wrong"), at("wrong.eif"), "--anchor", "aws");
+  expect(exit).toBe(3);
+  expect(stderr).toContain("gate.c and nsm.c, got nsm.c:2:1: error: it does not");
+});
+
 test.for([
   { title: "no anchor", words: [], says: "--anchor: expected aws or simulator" },
   { title: "another anchor", words: ["--anchor", "none"], says: "--anchor: expected aws" },

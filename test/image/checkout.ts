@@ -61,7 +61,10 @@ for word; do
   esac
   last= ; [ "$word" != -o ] || last=-o
 done
-if grep -q "does not compile" $sources; then exit 1; fi
+if grep -q "does not compile" $sources; then
+  echo "nsm.c:2:1: error: it does not" >&2
+  exit 1
+fi
 cat $sources > "$out"
 `;
 
