@@ -135,10 +135,7 @@ static bool take(struct way *way)
 		return errno == EINTR || errno == EAGAIN;
 	way->start = 0;
 	way->end = (size_t)count;
-	if (count == 0) {
-		way->is_open = false;
-		shutdown(way->to, SHUT_WR);
-	}
+	way->is_open = count > 0;
 	return true;
 }
 
@@ -180,14 +177,17 @@ static bool step(struct way *in, struct way *out)
 	return true;
 }
 
-/* Copies both ways until all that the enclave said is out and it has gone, or the connection is broken. */
+/*
+ * Copies both ways until all that the enclave said is out and it has gone, or the host has gone: an enclave ends there
+ * too, but one that still starts would take its time to see it, and hosts that come and go could have many start.
+ */
 static void copy(int host, int enclave)
 {
 	static struct way in, out;
 
 	in = (struct way){ .from = host, .to = enclave, .is_open = true };
 	out = (struct way){ .from = enclave, .to = host, .is_open = true };
-	while ((out.is_open || out.start < out.end) && step(&in, &out))
+	while (in.is_open && (out.is_open || out.start < out.end) && step(&in, &out))
 		;
 }
 

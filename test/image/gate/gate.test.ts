@@ -26,9 +26,10 @@ const living = new Set<Socket>();
 const ENCLAVE = (life: string): string => `
 import { fstatSync, readlinkSync } from "node:fs";
 import { Socket, connect } from "node:net";
-const [channel, nsm] = [3, 4].map((fd) => new Socket({ fd, readable: true, writable: true }));
+const [channel, nsm] = [3, 4].map((fd) => new Socket({ fd, readable: true, writable: true, allowHalfOpen: true }));
+let deaf = false;
 connect(${JSON.stringify(life)}).on("error", () => process.exit(1));
-channel.on("end", () => process.exit(1));
+channel.on("end", () => deaf || process.exit(1));
 channel.on("data", (data) => {
   switch (String(data)) {
     case "state\\n":
@@ -36,6 +37,9 @@ channel.on("data", (data) => {
     case "nsm\\n":
       nsm.once("data", (answer) => channel.write(answer.toString("hex") + "\\n"));
       return nsm.write(Buffer.from("00000001aa", "hex"));
+    case "deaf\\n":
+      deaf = true;
+      return channel.write(data);
     case "end\\n":
       return channel.end("bye\\n", () => process.exit(0));
     default:
@@ -129,6 +133,14 @@ test.skipIf(absent)("each connection has an enclave of its own, which ends with 
   expect(first.pid).not.toBe(second.pid);
   one.socket.destroy();
   two.socket.destroy();
+  await allGone();
+  expect(living.size).toBe(0);
+});
+
+test.skipIf(absent)("an enclave that does not see its host go is ended all the same", async () => {
+  const { socket, line } = await dial();
+  expect(await line("deaf")).toBe("deaf");
+  socket.destroy();
   await allGone();
   expect(living.size).toBe(0);
 });
