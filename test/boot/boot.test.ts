@@ -8,12 +8,21 @@ import {
   verifyNitroDocument,
   type TrustAnchor,
 } from "../../attestation/index.ts";
-import { genesisState, hex, sha384, utf8 } from "../../protocol/index.ts";
-import { bootHosted, type HostedEnclave } from "../helpers/enclave-rig.ts";
+import {
+  SESSION_MANIFEST,
+  genesisState,
+  hex,
+  sha384,
+  utf8,
+  type EnclaveRequest,
+  type EnclaveResponse,
+  type SessionManifest,
+} from "../../protocol/index.ts";
+import { bootHosted, codeOf } from "../helpers/enclave-rig.ts";
 import { runSoleTask } from "../helpers/enclave-round.ts";
 import { customerData } from "../helpers/network-data.ts";
 import { testTask } from "../helpers/network-task.ts";
-import { createNetwork, type Measurement } from "../helpers/network.ts";
+import { createNetwork, type Measurement, type TestNetwork } from "../helpers/network.ts";
 import { AGE_SCORES } from "../helpers/sample-parameters.ts";
 import type { Machine } from "./machine.ts";
 import {
@@ -27,53 +36,87 @@ import {
   type BootImage,
 } from "./rig.ts";
 
-const MINUTES = 60_000;
+/** A processor that is a program is slow, and all the more on a busy machine. */
+const SLOW = { timeout: 600_000 };
 /** In a comment of `enclave/main.ts`, in the image. */
 const OWN_SOURCE = "/** One process, one job:";
 
-/** A slice enclave of `machine`, its document over a nonce, and what the network's hosts make of it. */
-async function meet(machine: Machine, measurement: Measurement) {
-  const network = await createNetwork({ measurement });
-  const startedMs = performance.now();
-  const enclave = await bootHosted(openEnclave(machine), "slice", network.genesisBytes);
-  const seconds = ((performance.now() - startedMs) / 1000).toFixed(1);
-  console.log(`boot: an enclave's first answer after ${seconds} s`);
-  const nonce = new Uint8Array(randomBytes(32));
-  const document = await enclave.attest(nonce);
-  const governance = genesisState(network.genesisBytes);
-  const appraise = (anchors: readonly TrustAnchor[]) =>
-    appraiseSession({
-      evidence: document,
-      manifest: enclave.manifest,
-      role: "slice",
-      nonce,
-      governance,
-      anchors,
-      at: { mode: "live", nowMs: Date.now() },
-    });
-  return { network, enclave, document, appraise };
+/** An enclave of `machine` and what it is asked and answers. */
+function listenedTo(machine: Machine) {
+  const end = openEnclave(machine);
+  const said: { readonly request: EnclaveRequest; readonly response: EnclaveResponse }[] = [];
+  const call = async (request: EnclaveRequest): Promise<EnclaveResponse> => {
+    const startedMs = performance.now();
+    const response = await end.call(request);
+    const seconds = ((performance.now() - startedMs) / 1000).toFixed(1);
+    console.log(`boot: ${request.method}, ${codeOf(response)} after ${seconds} s`);
+    said.push({ request, response });
+    return response;
+  };
+  return { call, said };
 }
 
-/** How an enclave of `machine` ends that is given a job. */
-async function refusalOf(machine: Machine, measurement: Measurement): Promise<unknown> {
-  const network = await createNetwork({ measurement });
+type Said = ReturnType<typeof listenedTo>["said"];
+
+/** The first document of an enclave, and the nonce that it was asked over. */
+function evidenceOf(said: Said): { readonly document: Uint8Array; readonly nonce: Uint8Array } {
+  for (const { request, response } of said) {
+    if (request.method === "attest" && response.result === "attested") {
+      return { document: response.document, nonce: request.nonce };
+    }
+  }
+  throw new Error("no document");
+}
+
+function manifestOf(said: Said): SessionManifest {
+  for (const { response } of said) {
+    if (response.result === "booted") return SESSION_MANIFEST.decode(response.manifest);
+  }
+  throw new Error("no manifest");
+}
+
+/** What a Vault of `network` makes of a slice enclave that it has asked. */
+function appraise(said: Said, network: TestNetwork, anchors: readonly TrustAnchor[]) {
+  const { document: evidence, nonce } = evidenceOf(said);
+  return appraiseSession({
+    ...{ evidence, nonce, anchors, role: "slice", manifest: manifestOf(said) },
+    governance: genesisState(network.genesisBytes),
+    at: { mode: "live", nowMs: Date.now() },
+  });
+}
+
+/** A network that takes enclaves of an image with these registers. */
+function networkOf({ pcr0, pcr1, pcr2 }: Measurement): Promise<TestNetwork> {
+  return createNetwork({ measurement: { pcr0, pcr1, pcr2 } });
+}
+
+/** Gives a task to a new enclave of `machine`, which is to refuse it. */
+async function refusedTask(machine: Machine, measurement: Measurement) {
+  const network = await networkOf(measurement);
   const data = customerData(["vault-1"], 4);
   const task = await testTask(network, { parameters: AGE_SCORES, data });
-  return runSoleTask(task, { end: openEnclave(machine) }).then(
-    () => null,
-    (error: unknown) => error,
-  );
+  const end = listenedTo(machine);
+  await runSoleTask(task, { end }).catch(() => undefined);
+  const { request, response } = end.said.at(-1) ?? {};
+  return { network, said: end.said, refused: [request?.method, response && codeOf(response)] };
 }
 
 function extended(text: string): string {
   return hex(sha384(new Uint8Array(48), utf8(text)));
 }
 
-function pcrsOf(document: Uint8Array): (index: number) => string {
+/** Registers by index, of the document of an enclave whose machine signs. */
+function pcrsOf(said: Said): (index: number) => string {
   const { anchor } = bootPlatform();
+  const { document } = evidenceOf(said);
   const at = { mode: "live", nowMs: Date.now() } as const;
   const { pcrs } = verifyNitroDocument(document, [anchor], at).claims;
   return (index) => hex(pcrs.get(index) ?? new Uint8Array(0));
+}
+
+/** Whose roots an enclave says that it trusts. */
+function platformsOf(said: Said): readonly string[] {
+  return manifestOf(said).anchors.map(({ platform }) => platform);
 }
 
 describe.skipIf(!canBoot)("the simulator's image, in a machine that signs", () => {
@@ -82,41 +125,48 @@ describe.skipIf(!canBoot)("the simulator's image, in a machine that signs", () =
   beforeAll(async () => {
     image = await bootImage("simulator");
     machine = await boot(image, "signing");
-  }, 10 * MINUTES);
+  }, SLOW.timeout);
   afterAll(() => machine.stop());
 
-  test("[RT-1][TT-2] its registers are what the file measures to, and a session starts", async () => {
-    const { measurement } = image;
-    const { document, appraise, enclave } = await meet(machine, measurement);
-    const { anchor, instanceId } = bootPlatform();
-    expect(appraise([anchor])).toMatchObject({
-      platform: "sim",
-      enclave_identity: machine.moduleId,
-      measurement: { pcr0: measurement.pcr0, pcr1: measurement.pcr1, pcr2: measurement.pcr2 },
-    });
-    const pcr = pcrsOf(document);
-    expect([0, 1, 2, 8].map(pcr)).toEqual([
-      measurement.pcr0,
-      measurement.pcr1,
-      measurement.pcr2,
-      measurement.pcr8Unverified,
-    ]);
-    expect([3, 4].map(pcr)).toEqual([extended(PARENT_ROLE), extended(instanceId)]);
-    expect(enclave.manifest.anchors.map(({ platform }) => platform)).toEqual(["nitro", "sim"]);
-    expect(() => appraise([AWS_NITRO_ROOT_G1])).toThrow(
-      expect.objectContaining({ code: "TEE_CHAIN_UNTRUSTED" }),
-    );
-  });
-
-  test("[RT-1] each connection is an enclave with keys of its own", async () => {
-    const network = await createNetwork();
-    const enclaves = await Promise.all(
-      [1, 2, 3].map(() => bootHosted(openEnclave(machine), "slice", network.genesisBytes)),
-    );
-    const keysOf = ({ manifest }: HostedEnclave): readonly string[] =>
-      [manifest.box_key, manifest.signing_key, manifest.recipient_key].map(hex);
-    expect(new Set(enclaves.flatMap(keysOf)).size).toBe(9);
-  });
+  test(
+    "[RT-1][TT-2] its registers are what the file measures to, and sessions start",
+    SLOW,
+    async () => {
+      const { measurement } = image;
+      const network = await networkOf(measurement);
+      const enclaves = [listenedTo(machine), listenedTo(machine)];
+      const hosted = await Promise.all(
+        enclaves.map(async (end) => {
+          const enclave = await bootHosted(end, "slice", network.genesisBytes);
+          await enclave.attest(new Uint8Array(randomBytes(32)));
+          return enclave;
+        }),
+      );
+      const { anchor, instanceId } = bootPlatform();
+      const { pcr0, pcr1, pcr2, pcr8Unverified } = measurement;
+      for (const { said } of enclaves) {
+        expect(appraise(said, network, [anchor])).toMatchObject({
+          platform: "sim",
+          enclave_identity: machine.moduleId,
+          measurement: { pcr0, pcr1, pcr2 },
+        });
+        const pcr = pcrsOf(said);
+        expect([0, 1, 2, 8].map(pcr)).toEqual([pcr0, pcr1, pcr2, pcr8Unverified]);
+        expect([3, 4].map(pcr)).toEqual([extended(PARENT_ROLE), extended(instanceId)]);
+        expect(platformsOf(said)).toEqual(["nitro", "sim"]);
+        expect(() => appraise(said, network, [AWS_NITRO_ROOT_G1])).toThrow(
+          expect.objectContaining({ code: "TEE_CHAIN_UNTRUSTED" }),
+        );
+      }
+      // Each connection is an enclave with keys of its own.
+      const keys = hosted.flatMap(({ manifest }) => [
+        hex(manifest.box_key),
+        hex(manifest.signing_key),
+        hex(manifest.recipient_key),
+      ]);
+      expect(new Set(keys).size).toBe(6);
+    },
+  );
 });
 
 describe.skipIf(!canBoot)("the simulator's image, in QEMU as it is", () => {
@@ -125,20 +175,21 @@ describe.skipIf(!canBoot)("the simulator's image, in QEMU as it is", () => {
   beforeAll(async () => {
     image = await bootImage("simulator");
     machine = await boot(image, "stock");
-  }, 10 * MINUTES);
+  }, SLOW.timeout);
   afterAll(() => machine.stop());
 
-  test("[RT-1][TT-2] what its module does not sign starts no session, outside or inside", async () => {
-    const { document, appraise } = await meet(machine, image.measurement);
-    expect(Buffer.from(document).includes(machine.moduleId)).toBe(true);
-    expect(() => appraise([bootPlatform().anchor])).toThrow(
-      expect.objectContaining({ code: "TEE_DOCUMENT_MALFORMED" }),
-    );
-    expect(await refusalOf(machine, image.measurement)).toMatchObject({
-      method: "run",
-      code: "TEE_DOCUMENT_MALFORMED",
-    });
-  });
+  test(
+    "[RT-1][TT-2] what its module does not sign starts no session, outside or inside",
+    SLOW,
+    async () => {
+      const { network, said, refused } = await refusedTask(machine, image.measurement);
+      expect(Buffer.from(evidenceOf(said).document).includes(machine.moduleId)).toBe(true);
+      expect(() => appraise(said, network, [bootPlatform().anchor])).toThrow(
+        expect.objectContaining({ code: "TEE_DOCUMENT_MALFORMED" }),
+      );
+      expect(refused).toEqual(["run", "TEE_DOCUMENT_MALFORMED"]);
+    },
+  );
 });
 
 describe.skipIf(!canBoot)("production's image with another byte, in a machine that signs", () => {
@@ -149,30 +200,24 @@ describe.skipIf(!canBoot)("production's image with another byte, in a machine th
     image = await bootImage("aws");
     changed = await withOtherByte(image, OWN_SOURCE);
     machine = await boot(changed, "signing");
-  }, 10 * MINUTES);
+  }, SLOW.timeout);
   afterAll(() => machine.stop());
 
-  test("[RT-1] one byte of our sources is another PCR0 and PCR2, in the file and in the machine", async () => {
-    const { document, appraise } = await meet(machine, image.measurement);
-    const { measurement } = changed;
-    expect([0, 1, 2].map(pcrsOf(document))).toEqual([
-      measurement.pcr0,
-      image.measurement.pcr1,
-      measurement.pcr2,
-    ]);
-    expect(measurement.pcr0).not.toBe(image.measurement.pcr0);
-    expect(measurement.pcr2).not.toBe(image.measurement.pcr2);
-    expect(() => appraise([bootPlatform().anchor])).toThrow(
-      expect.objectContaining({ code: "TEE_MEASUREMENT_MISMATCH" }),
-    );
-  });
-
-  test("[RT-1][RT-3] its enclaves do not trust the development root", async () => {
-    const { enclave } = await meet(machine, changed.measurement);
-    expect(enclave.manifest.anchors.map(({ platform }) => platform)).toEqual(["nitro"]);
-    expect(await refusalOf(machine, changed.measurement)).toMatchObject({
-      method: "run",
-      code: "TEE_CHAIN_UNTRUSTED",
-    });
-  });
+  test(
+    "[RT-1][RT-3] has other registers, and its enclaves do not trust the development root",
+    SLOW,
+    async () => {
+      const { network, said, refused } = await refusedTask(machine, image.measurement);
+      const { pcr0, pcr1, pcr2 } = changed.measurement;
+      expect([0, 1, 2].map(pcrsOf(said))).toEqual([pcr0, pcr1, pcr2]);
+      expect(pcr0).not.toBe(image.measurement.pcr0);
+      expect(pcr1).toBe(image.measurement.pcr1);
+      expect(pcr2).not.toBe(image.measurement.pcr2);
+      expect(() => appraise(said, network, [bootPlatform().anchor])).toThrow(
+        expect.objectContaining({ code: "TEE_MEASUREMENT_MISMATCH" }),
+      );
+      expect(platformsOf(said)).toEqual(["nitro"]);
+      expect(refused).toEqual(["run", "TEE_CHAIN_UNTRUSTED"]);
+    },
+  );
 });
