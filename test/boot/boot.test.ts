@@ -39,7 +39,7 @@ import {
 /** A processor that is a program is slow, and all the more on a busy machine. */
 const SLOW = { timeout: 600_000 };
 /** In a comment of `enclave/main.ts`, in the image. */
-const OWN_SOURCE = "/** One process, one job:";
+const OWN_SOURCE = "One process, one job: serves";
 
 /** An enclave of `machine` and what it is asked and answers. */
 function listenedTo(machine: Machine) {
