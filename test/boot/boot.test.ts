@@ -153,7 +153,7 @@ describe.skipIf(!canBoot)("the simulator's image, in a machine that signs", () =
         const pcr = pcrsOf(said);
         expect([0, 1, 2, 8].map(pcr)).toEqual([pcr0, pcr1, pcr2, pcr8Unverified]);
         expect([3, 4].map(pcr)).toEqual([extended(PARENT_ROLE), extended(instanceId)]);
-        expect(platformsOf(said)).toEqual(["nitro", "sim"]);
+        expect(platformsOf(said)).toEqual(["aws-nitro", "sim"]);
         expect(() => appraise(said, network, [AWS_NITRO_ROOT_G1])).toThrow(
           expect.objectContaining({ code: "TEE_CHAIN_UNTRUSTED" }),
         );
@@ -216,7 +216,7 @@ describe.skipIf(!canBoot)("production's image with another byte, in a machine th
       expect(() => appraise(said, network, [bootPlatform().anchor])).toThrow(
         expect.objectContaining({ code: "TEE_MEASUREMENT_MISMATCH" }),
       );
-      expect(platformsOf(said)).toEqual(["nitro"]);
+      expect(platformsOf(said)).toEqual(["aws-nitro"]);
       expect(refused).toEqual(["run", "TEE_CHAIN_UNTRUSTED"]);
     },
   );
