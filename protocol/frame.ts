@@ -3,6 +3,9 @@ import { LimitError } from "./errors.ts";
 /** The largest frame on any channel unless its owner says otherwise: 64 MiB. */
 export const FRAME_BYTES_MAX = 64 * 1024 * 1024;
 
+/** Pieces of a stream are joined up to this length; longer ones stay as they came. */
+const JOINED_BYTES_MAX = 64 * 1024;
+
 /**
  * Frames `payload` for a byte stream.
  *
@@ -38,6 +41,7 @@ export class FrameReader {
   push(chunk: Uint8Array): Uint8Array[] {
     this.#chunks.push(chunk);
     this.#bytes += chunk.length;
+    this.#join();
     const payloads: Uint8Array[] = [];
     while (this.#bytes >= 4) {
       const head = this.#peek(4);
@@ -47,6 +51,17 @@ export class FrameReader {
       payloads.push(this.#take(4 + length).subarray(4));
     }
     return payloads;
+  }
+
+  /** Joins pieces of about one length as they come: a stream of single bytes takes no more memory than it has bytes. */
+  #join(): void {
+    for (;;) {
+      const last = this.#chunks.at(-1);
+      const before = this.#chunks.at(-2);
+      if (last === undefined || before === undefined || last.length < before.length) return;
+      if (before.length + last.length > JOINED_BYTES_MAX) return;
+      this.#chunks.splice(-2, 2, new Uint8Array(Buffer.concat([before, last])));
+    }
   }
 
   #peek(count: number): Uint8Array {

@@ -1,3 +1,6 @@
+import { setFlagsFromString } from "node:v8";
+import { runInNewContext } from "node:vm";
+
 import fc from "fast-check";
 import { expect, test } from "vitest";
 
@@ -23,6 +26,25 @@ test("frames come out whole, however the stream is cut", () => {
       expect(received).toEqual(sent);
     }),
   );
+});
+
+/** Bytes of the heap that are in use once what is not has been given back. */
+function heapUsed(): number {
+  setFlagsFromString("--expose-gc");
+  runInNewContext("gc")();
+  return process.memoryUsage().heapUsed;
+}
+
+test("a frame that comes byte by byte takes little more memory than it has bytes", () => {
+  const bytes = 300_000;
+  const reader = new FrameReader();
+  reader.push(encodeFrame(new Uint8Array(bytes)).subarray(0, 4));
+  const byte = new Uint8Array(bytes);
+  const before = heapUsed();
+  for (let at = 0; at < bytes - 1; at += 1) reader.push(byte.subarray(at, at + 1));
+  // Each piece on its own would be an object of a hundred bytes.
+  expect(heapUsed() - before).toBeLessThan(bytes * 20);
+  expect(reader.push(byte.subarray(0, 1))).toEqual([byte]);
 });
 
 test("a payload is a copy that later chunks do not change", () => {
