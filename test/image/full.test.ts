@@ -20,7 +20,7 @@ afterAll(() => folder.remove());
 
 const isFull = process.env["SYMPHONY_FULL"] === "1";
 if (!isFull)
-  console.warn("whole image: skipped, npm run test:image builds it (minutes, fetches 250 MB)");
+  console.warn("whole image: skipped, npm run test:image builds it (minutes, fetches 290 MB)");
 const cache = process.env["SYMPHONY_IMAGE_CACHE"] ?? path.join(homedir(), ".cache/symphony/image");
 
 test.skipIf(!isFull)(
