@@ -63,6 +63,7 @@ static struct queue queues[QUEUES] = {
 	{ .memory = &memory, .kick = -1, .call = -1 }, { .memory = &memory, .kick = -1, .call = -1 },
 };
 static const char *vhost_path;
+static bool is_bound;
 static volatile sig_atomic_t is_told_to_end;
 
 static _Noreturn void end(int code, const char *subject)
@@ -70,7 +71,8 @@ static _Noreturn void end(int code, const char *subject)
 	if (code != 0)
 		fprintf(stderr, "vsock backend: %s\n", subject);
 	sockets_close();
-	unlink(vhost_path);
+	if (is_bound)
+		unlink(vhost_path);
 	exit(code);
 }
 
@@ -320,7 +322,10 @@ static int wait_for_qemu(void)
 	if (listener < 0 || strlen(vhost_path) >= sizeof(address.sun_path))
 		fail("socket");
 	strcpy(address.sun_path, vhost_path);
-	if (bind(listener, (struct sockaddr *)&address, sizeof(address)) < 0 || listen(listener, 1) < 0)
+	if (bind(listener, (struct sockaddr *)&address, sizeof(address)) < 0)
+		fail("socket");
+	is_bound = true;
+	if (listen(listener, 1) < 0)
 		fail("socket");
 	printf("ready\n");
 	fflush(stdout);

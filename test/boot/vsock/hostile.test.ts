@@ -132,6 +132,13 @@ test.skipIf(absent)("tells QEMU the guest's CID, and ends with QEMU", async () =
   expect(readdirSync(folder)).toEqual(["memory"]);
 });
 
+test.skipIf(absent)("leaves the sockets of another alone", async () => {
+  guest = await Guest.start(folder, [PORT]);
+  await expect(Guest.connect(folder, [PORT])).rejects.toThrow("expected it to listen");
+  await expect(Guest.connect(folder, [])).rejects.toThrow("expected it to listen");
+  expect(readdirSync(folder).toSorted()).toEqual(["memory", "vhost", `vm_${PORT}`]);
+});
+
 test.skipIf(absent)("ends when it is told to, and leaves no socket", async () => {
   guest = await Guest.start(folder, [PORT]);
   guest.terminate();
