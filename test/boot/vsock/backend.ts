@@ -33,7 +33,11 @@ export async function startBackend(
   flags: readonly string[] = [],
 ): Promise<ChildProcessByStdio<null, Readable, Readable>> {
   const words = [at.socket, at.prefix, ...at.ports.map(String)];
-  const backend = spawn(compile("backend", flags), words, { stdio: ["ignore", "pipe", "pipe"] });
+  const backend = spawn(compile("backend", flags), words, {
+    stdio: ["ignore", "pipe", "pipe"],
+    // A sanitizer looks for leaks as a debugger, which a container may forbid.
+    env: { ...process.env, ASAN_OPTIONS: "detect_leaks=0" },
+  });
   const [first] = await Promise.race([once(backend.stdout, "data"), once(backend, "exit")]);
   if (String(first) === "ready\n") return backend;
   throw new Error(`vsock backend: expected it to listen at ${at.socket}, got ${first}`);
