@@ -8,6 +8,7 @@ import {
   verifyNitroDocument,
   type TrustAnchor,
 } from "../../attestation/index.ts";
+import { createSocketLauncher } from "../../host/adapters/enclave-socket.ts";
 import {
   SESSION_MANIFEST,
   genesisState,
@@ -20,6 +21,7 @@ import {
 } from "../../protocol/index.ts";
 import { bootHosted, codeOf } from "../helpers/enclave-rig.ts";
 import { runSoleTask } from "../helpers/enclave-round.ts";
+import { launchedEnd } from "../helpers/launched-enclave.ts";
 import { customerData } from "../helpers/network-data.ts";
 import { testTask } from "../helpers/network-task.ts";
 import { createNetwork, type Measurement, type TestNetwork } from "../helpers/network.ts";
@@ -31,7 +33,6 @@ import {
   bootImage,
   bootPlatform,
   canBoot,
-  openEnclave,
   withOtherByte,
   type BootImage,
 } from "./rig.ts";
@@ -43,7 +44,7 @@ const OWN_SOURCE = "One process, one job: serves";
 
 /** An enclave of `machine` and what it is asked and answers. */
 function listenedTo(machine: Machine) {
-  const end = openEnclave(machine);
+  const end = launchedEnd(createSocketLauncher(machine.enclaveSocket).launch("slice"));
   const said: { readonly request: EnclaveRequest; readonly response: EnclaveResponse }[] = [];
   const call = async (request: EnclaveRequest): Promise<EnclaveResponse> => {
     const startedMs = performance.now();

@@ -33,8 +33,6 @@ export interface Machine {
   readonly enclaveSocket: string;
   /** What the machine printed last. */
   serial(): string;
-  /** Settles, never rejects, when the machine has ended. */
-  readonly ended: Promise<void>;
   /** Ends the machine; safe to call again. Nothing is left of it then. */
   stop(): Promise<void>;
 }
@@ -106,7 +104,6 @@ async function boot(run: Run, options: MachineOptions): Promise<Machine> {
     moduleId,
     enclaveSocket,
     serial: () => run.serial,
-    ended: run.broken.catch(() => undefined),
     stop: () => run.stop(),
   };
 }

@@ -1,6 +1,5 @@
 import { createHash } from "node:crypto";
 import * as fs from "node:fs";
-import net from "node:net";
 import os from "node:os";
 import path from "node:path";
 
@@ -8,29 +7,13 @@ import { buildImage, type Build } from "../../image/build/build.ts";
 import { contentOf } from "../../image/archive/content.ts";
 import { readImage } from "../../image/eif/reader.ts";
 import { writeImage } from "../../image/eif/writer.ts";
-import {
-  FrameReader,
-  decodeCbor,
-  encodeCbor,
-  encodeFrame,
-  enclaveResponseSchema,
-  type EnclaveResponse,
-} from "../../protocol/index.ts";
 import { createInsecureSimPlatform, type InsecureSimPlatform } from "../../sim/platform.ts";
-import type { EnclaveEnd } from "../helpers/enclave-rig.ts";
 import { bytesOf, createSigner } from "../image/rig.ts";
 import { startMachine, type Machine } from "./machine.ts";
 
 /** An image file of this checkout. */
 export interface BootImage extends Build {
   readonly file: string;
-}
-
-/** An enclave behind its gate. */
-export interface GatedEnclave extends EnclaveEnd {
-  readonly channel: net.Socket;
-  /** Settles, never rejects, when the connection is closed. */
-  readonly exited: Promise<void>;
 }
 
 const ROOT = path.join(import.meta.dirname, "../..");
@@ -130,28 +113,4 @@ export async function boot(
     `boot: ${path.basename(file)}, ${module} QEMU, ${machine.accelerator}: heartbeat after ${seconds} s`,
   );
   return machine;
-}
-
-/** Connects to `machine`, which starts an enclave for it. */
-export function openEnclave({ enclaveSocket }: Machine): GatedEnclave {
-  const channel = net.connect(enclaveSocket);
-  const reader = new FrameReader();
-  const waiting: ((response: EnclaveResponse) => void)[] = [];
-  channel.on("error", () => channel.destroy());
-  channel.on("data", (chunk: Uint8Array) => {
-    for (const frame of reader.push(chunk)) {
-      waiting.shift()?.(enclaveResponseSchema.parse(decodeCbor(frame)));
-    }
-  });
-  const exited = new Promise<void>((resolve) => channel.once("close", () => resolve()));
-  return {
-    channel,
-    exited,
-    call: (request) =>
-      new Promise((resolve, reject) => {
-        waiting.push(resolve);
-        void exited.then(() => reject(new Error("enclave: expected an answer, got an end")));
-        channel.write(encodeFrame(encodeCbor(request)));
-      }),
-  };
 }
