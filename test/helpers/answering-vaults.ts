@@ -74,7 +74,7 @@ export async function reached(
   state: TaskState,
 ): Promise<void> {
   const parent = taskId.replace(/\.r\d+$/, "");
-  const signal = AbortSignal.timeout(10_000);
+  const signal = AbortSignal.timeout(60_000);
   for await (const { body } of live.client.events(parent, { signal })) {
     const { data } = moveSchema.safeParse(body);
     if (data?.task_id === taskId && data.to === state) return;

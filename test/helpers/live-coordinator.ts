@@ -37,7 +37,7 @@ export interface LiveCoordinator {
   stop(): Promise<void>;
 }
 
-const WAIT_MS = 10_000;
+const WAIT_MS = 60_000;
 
 /** Starts a coordinator of `network` in a new folder, or again in `folder`. */
 export async function startCoordinator(

@@ -104,7 +104,7 @@ export async function startLiveNetwork(plan: DemoPlan): Promise<LiveNetwork> {
   }
 }
 
-const SETTLED_MS_MAX = 15_000;
+const SETTLED_MS_MAX = 60_000;
 
 type LiveParts = Pick<
   LiveNetwork,

@@ -110,12 +110,20 @@ async function stopNode(vaultId: string): Promise<void> {
   await stop?.();
 }
 
+const PATIENCE = { timeout: 60_000, interval: 20 };
+
 /** Resolves when the Vault stands so. */
 async function stands(vaultId: string, standing: string): Promise<void> {
-  await vi.waitFor(() => expect(world.vault(vaultId).witness.standing).toBe(standing), {
-    timeout: 10_000,
-    interval: 20,
-  });
+  await vi.waitFor(() => expect(world.vault(vaultId).witness.standing).toBe(standing), PATIENCE);
+}
+
+/** Resolves when others vouch for a Vault's head: those who were thawed do once it is cosigned anew. */
+async function isVouchedFor(vaultId: string, ...others: readonly string[]): Promise<void> {
+  const { governance } = world;
+  const question = world.vault(vaultId).witness.headQuestion(new Uint8Array(32), governance);
+  for (const other of others) {
+    await vi.waitFor(() => world.vault(other).witness.tellHead(question, governance), PATIENCE);
+  }
 }
 
 /** Puts a Vault back to an older copy while its node is down, and has its node find out. */
@@ -149,14 +157,17 @@ test("[PB-5] [PL-7] nodes get over a thaw: who was there is vouched for at once,
   startNode(C);
   await stands(A, "confirmed");
   expect(world.vault(C).witness.standing).toBe("unconfirmed");
+  await isVouchedFor(B, A, C);
   await restart(B);
   await stands(B, "confirmed");
 
   expect(world.vault(C).witness.standing).toBe("unconfirmed");
   await world.vault(C).witness.thaw(world.governance);
   await stands(C, "confirmed");
+  await isVouchedFor(C, A, B);
   await restart(C);
   await stands(C, "confirmed");
+  await isVouchedFor(A, B, C);
   await restart(A);
   await stands(A, "confirmed");
 });

@@ -99,7 +99,7 @@ const moveSchema = z.object({
 /** The moves of a task in the order of its log, as anybody who watches it sees them until it has come to `last`. */
 async function movesOf(taskId: string, last: TaskState) {
   const moves: z.infer<typeof moveSchema>[] = [];
-  const signal = AbortSignal.timeout(10_000);
+  const signal = AbortSignal.timeout(60_000);
   for await (const { type, body } of live.client.events(taskId, { signal })) {
     if (type !== "task_transition") continue;
     const move = moveSchema.parse(body);

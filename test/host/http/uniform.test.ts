@@ -94,7 +94,7 @@ async function seenBy(signed: Uint8Array, fixture: Fixture) {
   const taskId = /t-[0-9a-f]{32}/.exec(await taken.clone().text())?.[0] ?? "none";
   await answerOnce(fixture);
   const events = [];
-  for await (const event of live.client.events(taskId, { signal: AbortSignal.timeout(10_000) })) {
+  for await (const event of live.client.events(taskId, { signal: AbortSignal.timeout(60_000) })) {
     events.push(event.type, event.body);
   }
   const paths = [`/v1/tasks/${taskId}`, `/v1/tasks/${taskId}/result`, `/v1/evidence/${taskId}`];
@@ -137,7 +137,7 @@ async function admissionOf(fixture: Fixture, name: string, epsilon_micro: number
   const { task_id: taskId } = await live.client.submit(signed);
   await answerOnce(fixture);
   for await (const { body } of live.client.events(taskId, {
-    signal: AbortSignal.timeout(10_000),
+    signal: AbortSignal.timeout(60_000),
   })) {
     const { data } = moveSchema.safeParse(body);
     if (data?.to === "dispatched" || data?.to === "rejected") return { taskId, ...data };
