@@ -17,8 +17,8 @@ export default defineConfig({
     setupFiles: ["test/helpers/seed.ts"],
     expect: { requireAssertions: true },
     // For what a test waits when the machine is busy with much else; a test itself takes seconds.
-    testTimeout: 120_000,
-    hookTimeout: 120_000,
+    testTimeout: 300_000,
+    hookTimeout: 300_000,
     // One more than there are processors: tests of whole networks wait for much of their time.
     maxWorkers: os.availableParallelism() + 1,
     pool: "forks",

@@ -57,7 +57,7 @@ async function decide(decision: object): Promise<void> {
 /** Waits until a quorum of Vaults stands behind so many events: the command line believes no less. */
 async function cosigned(sequence: number): Promise<void> {
   const newest = () => live.client.governance(network.genesisDigest);
-  await expect.poll(newest, { timeout: 10_000 }).toMatchObject({ sequence });
+  await expect.poll(newest, { timeout: 60_000 }).toMatchObject({ sequence });
 }
 
 async function get(route: string): Promise<unknown> {

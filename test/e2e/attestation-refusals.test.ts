@@ -207,23 +207,19 @@ test("[TT-4] a Vault that trusts hardware only refuses the simulator", async () 
   await expectRefused(await parse(), "TEE_CHAIN_UNTRUSTED");
 });
 
-test(
-  "[TT-4] a policy for hardware refuses a simulator that a Vault trusts",
-  { timeout: 90_000 },
-  async () => {
-    const production = await startLiveNetwork(
-      livePlan({
-        network: "production",
-        policy: (policy) => ({
-          ...policy,
-          attestation: { ...policy.attestation, platforms: ["aws-nitro"] },
-        }),
+test("[TT-4] a policy for hardware refuses a simulator that a Vault trusts", async () => {
+  const production = await startLiveNetwork(
+    livePlan({
+      network: "production",
+      policy: (policy) => ({
+        ...policy,
+        attestation: { ...policy.attestation, platforms: ["aws-nitro"] },
       }),
-    );
-    try {
-      await expectRefused(await parse(production), "TEE_PLATFORM_REFUSED", production);
-    } finally {
-      await production.stop();
-    }
-  },
-);
+    }),
+  );
+  try {
+    await expectRefused(await parse(production), "TEE_PLATFORM_REFUSED", production);
+  } finally {
+    await production.stop();
+  }
+});

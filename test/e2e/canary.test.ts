@@ -183,7 +183,6 @@ test("the scanner finds planted values in the Vault's own memory", () => {
 
 test.for(["parse", "query", "compute", "train"] as const)(
   "[XP-9] [DS-5] [PL-2] nothing planted in records leaves the Vault or enclave during %s",
-  { timeout: 90_000 },
   async (taskClass) => {
     const before = recordedBytes();
     const ended = await runTask(taskClass);

@@ -28,7 +28,7 @@ const plan = livePlan({
 
 beforeAll(async () => {
   live = await startLiveNetwork(plan);
-}, 120_000);
+});
 afterAll(async () => live.stop());
 
 const candidateBody = z.object({ envelope_digest: z.string(), round_bundles: z.array(z.string()) });
@@ -111,7 +111,7 @@ test("[CH-2][TL-1][TL-4][TL-8] a challenge in its window stops settlement, and a
   expect(ended).toMatchObject({ state: "rejected", reason: "VERIFY_RESULT_REJECTED" });
   await expect(live.client.delivery(taskId)).rejects.toMatchObject({ code: "DELIVERY_NOT_READY" });
   expect(await statesOf(taskId)).toEqual([...CHALLENGEABLE, "challenged", "rejected"]);
-}, 90_000);
+});
 
 test("[TL-4][TL-8] a challenge that is not confirmed lets the task settle and deliver, with the challenge in its evidence", async () => {
   const taskId = await live.submit(taskOf(plan, "compute"));
@@ -123,7 +123,7 @@ test("[TL-4][TL-8] a challenge that is not confirmed lets the task settle and de
   expect((await live.client.evidence(taskId)).length).toBeGreaterThan(0);
   const looped = [...CHALLENGEABLE, "challenged", "awaiting_settlement", "completed"];
   expect(await statesOf(taskId)).toEqual(looped);
-}, 90_000);
+});
 
 test("[TL-2] a challenge against another bundle, or by a submitter, is refused and stops nothing", async () => {
   const taskId = await live.submit(taskOf(plan, "query"));
@@ -145,4 +145,4 @@ test("[TL-2] a challenge against another bundle, or by a submitter, is refused a
   expect((await live.client.status(taskId)).state).toBe("awaiting_settlement");
   expect(await live.follow(taskId)).toMatchObject({ state: "completed" });
   expect(await statesOf(taskId)).toEqual([...CHALLENGEABLE, "completed"]);
-}, 90_000);
+});

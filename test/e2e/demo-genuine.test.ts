@@ -52,7 +52,7 @@ describe.skipIf(!PRESENT)(`symphony demo --data (skipped without the sets in ${S
     if (ended.code !== 0)
       throw new Error(`demo: exit ${ended.code}\n${ended.stdout}${ended.stderr}`);
     summary = summarySchema.parse(JSON.parse(ended.stdout));
-  }, 280_000);
+  });
   afterAll(async () => {
     await rm(folder, { recursive: true, force: true });
   });

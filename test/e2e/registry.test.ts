@@ -16,7 +16,7 @@ const plan = livePlan({ network: "registry" });
 
 beforeAll(async () => {
   live = await startLiveNetwork(plan);
-}, 120_000);
+});
 afterAll(async () => live.stop());
 
 const granularity = {
@@ -122,7 +122,7 @@ test("[QA-1][QA-3][QA-4][DR-2][DR-3] a derived attribute is registered and queri
     { cwd: live.directory },
   );
   expect(verified, verified.stderr + verified.stdout).toMatchObject({ code: 0 });
-}, 180_000);
+});
 
 test("the client's examples run on a network: a query as a program, a receipt by its record", async () => {
   const example = join(REPOSITORY_ROOT, "examples", "client", "main.ts");
@@ -136,4 +136,4 @@ test("the client's examples run on a network: a query as a program, a receipt by
     epsilon_micro: 0,
   });
   expect(told).toMatch(/^a receipt of [A-Z]/);
-}, 60_000);
+});

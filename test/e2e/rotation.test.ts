@@ -70,22 +70,18 @@ async function isVerified(taskId: string): Promise<boolean> {
 }
 
 // Starts a network of processes: that new keys are taken up is a matter of configuration, files and a restart.
-test(
-  "[GS-3] a Vault and the aggregator change their keys within a task and before another, both verified offline",
-  { timeout: 120_000 },
-  async () => {
-    const during = await candidate();
-    await rotate(VAULT, { box_seed_file: "next/box.seed", former_box_seed_files: ["box.seed"] });
-    await rotate(SIM_ACTORS.aggregator, {});
-    const delivered = { state: "completed", delivered: true };
-    expect(await live.follow(during)).toMatchObject(delivered);
-    const after = await live.run(taskOf(live.plan, "query"));
-    expect(after).toMatchObject(delivered);
-    for (const taskId of [during, after.taskId]) {
-      expect(await isVerified(taskId), taskId).toBe(true);
-    }
-  },
-);
+test("[GS-3] a Vault and the aggregator change their keys within a task and before another, both verified offline", async () => {
+  const during = await candidate();
+  await rotate(VAULT, { box_seed_file: "next/box.seed", former_box_seed_files: ["box.seed"] });
+  await rotate(SIM_ACTORS.aggregator, {});
+  const delivered = { state: "completed", delivered: true };
+  expect(await live.follow(during)).toMatchObject(delivered);
+  const after = await live.run(taskOf(live.plan, "query"));
+  expect(after).toMatchObject(delivered);
+  for (const taskId of [during, after.taskId]) {
+    expect(await isVerified(taskId), taskId).toBe(true);
+  }
+});
 
 /** Ends an actor's process, and runs it as in production: by its command, its enclaves behind a gate of its own. */
 async function produce(role: "vault" | "aggregator", actorId: string): Promise<StartedNode> {
@@ -104,7 +100,6 @@ async function produce(role: "vault" | "aggregator", actorId: string): Promise<S
 // A whole task, because every step of it goes through the socket; on the network that is up already.
 test.skipIf(!canBuildGate)(
   "[RT-2] a Vault and the aggregator run by the commands of production, their enclaves behind the image's gate",
-  { timeout: 120_000 },
   async () => {
     const vault = await produce("vault", VAULT);
     const aggregator = await produce("aggregator", SIM_ACTORS.aggregator);

@@ -153,7 +153,6 @@ test("[XP-3] a process without a sandbox gives the same, and a refusal exits 1",
 
 test.skipIf(!bubblewrap)(
   "[XP-3][DS-5][TT-3] sandboxed processes compute together, and no planted word comes out of any",
-  { timeout: 60_000 },
   async () => {
     const network = await createNetwork({ measurement });
     const data = customerData(["vault-1", "vault-2"], 200);

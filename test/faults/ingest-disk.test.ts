@@ -18,7 +18,6 @@ afterAll(() => {
 
 test.skipIf(!mounted)(
   `[PL-7] a full disk interrupts an ingest, which goes on with space${mounted ? "" : " (skipped: tmpfs takes root)"}`,
-  { timeout: 120_000 },
   async () => {
     const directory = path.join(folder, "vault");
     const fixture = await openFixture({ directory });

@@ -58,44 +58,40 @@ async function lose(): Promise<void> {
   }
 }
 
-test(
-  "[PB-5] what is spent after a backup does not come back with it: the Vault is frozen, and thawed without a budget",
-  { timeout: 240_000 },
-  async () => {
-    const task = taskOf(live.plan, "query");
-    expect(await live.run(task)).toMatchObject({ state: "completed" });
-    const before = await live.settledBudget(VAULT, task.usageScope);
-    const made = await symphony("vault", "backup", "make", "b", "--keys", "k", "--vault", VAULT);
-    expect(made).toMatchObject({ code: 0 });
-    expect(await live.run(task)).toMatchObject({ state: "completed" });
-    const spent = await live.settledBudget(VAULT, task.usageScope);
-    expect(spent.consumedMicro).toBeGreaterThan(before.consumedMicro);
+test("[PB-5] what is spent after a backup does not come back with it: the Vault is frozen, and thawed without a budget", async () => {
+  const task = taskOf(live.plan, "query");
+  expect(await live.run(task)).toMatchObject({ state: "completed" });
+  const before = await live.settledBudget(VAULT, task.usageScope);
+  const made = await symphony("vault", "backup", "make", "b", "--keys", "k", "--vault", VAULT);
+  expect(made).toMatchObject({ code: 0 });
+  expect(await live.run(task)).toMatchObject({ state: "completed" });
+  const spent = await live.settledBudget(VAULT, task.usageScope);
+  expect(spent.consumedMicro).toBeGreaterThan(before.consumedMicro);
 
-    await lose();
-    const config = path.join(VAULT, "config.json");
-    const restored = await symphony("vault", "restore", "b", "--keys", "k", "--config", config);
-    expect(restored).toMatchObject({ code: 0 });
-    await live.network.restart(VAULT);
-    expect(await settledStanding()).toMatchObject({
-      standing: "frozen",
-      frozen: { reason: "behind" },
-    });
-    const doctor = await symphony("doctor", "--vault", VAULT);
-    expect(doctor.code).toBe(1);
-    expect(doctor.stdout).toContain("FROZEN since");
-    expect((await live.settledBudget(VAULT, task.usageScope)).consumedMicro).toBe(
-      before.consumedMicro,
-    );
+  await lose();
+  const config = path.join(VAULT, "config.json");
+  const restored = await symphony("vault", "restore", "b", "--keys", "k", "--config", config);
+  expect(restored).toMatchObject({ code: 0 });
+  await live.network.restart(VAULT);
+  expect(await settledStanding()).toMatchObject({
+    standing: "frozen",
+    frozen: { reason: "behind" },
+  });
+  const doctor = await symphony("doctor", "--vault", VAULT);
+  expect(doctor.code).toBe(1);
+  expect(doctor.stdout).toContain("FROZEN since");
+  expect((await live.settledBudget(VAULT, task.usageScope)).consumedMicro).toBe(
+    before.consumedMicro,
+  );
 
-    expect(
-      await symphony("vault", "thaw", "--write-off", "--confirm", "--vault", VAULT),
-    ).toMatchObject({
-      code: 0,
-    });
-    const after = await live.budget(VAULT, task.usageScope);
-    expect(after.consumedMicro).toBeGreaterThanOrEqual(spent.consumedMicro);
-    const policy = live.network.genesis.policy.privacy.budgets;
-    const allowance = policy.find(({ usage_scope }) => usage_scope === task.usageScope);
-    expect(after.consumedMicro).toBeGreaterThanOrEqual(allowance?.epsilon_micro ?? Infinity);
-  },
-);
+  expect(
+    await symphony("vault", "thaw", "--write-off", "--confirm", "--vault", VAULT),
+  ).toMatchObject({
+    code: 0,
+  });
+  const after = await live.budget(VAULT, task.usageScope);
+  expect(after.consumedMicro).toBeGreaterThanOrEqual(spent.consumedMicro);
+  const policy = live.network.genesis.policy.privacy.budgets;
+  const allowance = policy.find(({ usage_scope }) => usage_scope === task.usageScope);
+  expect(after.consumedMicro).toBeGreaterThanOrEqual(allowance?.epsilon_micro ?? Infinity);
+});

@@ -198,7 +198,7 @@ async function killedAlone(victim: "coordinator" | "vault", at: number): Promise
 
 test.for(["coordinator", "vault"] as const)(
   "[PB-4][AP-5] the %s killed alone at any moment of admission: nothing is held but for live tasks, and nothing for ever",
-  { timeout: 30_000 * KILLS },
+  { timeout: 150_000 * KILLS },
   async (victim) => {
     const readings = await killedAlone(victim, 0);
     expect(readings).toBeGreaterThan(5);

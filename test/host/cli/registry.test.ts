@@ -83,7 +83,7 @@ async function apply(content: unknown, ...more: string[]): Promise<number> {
     events += 1;
     await live.cosign();
     // What Vaults have cosigned is what the next command is planned against.
-    await expect.poll(() => sequence(), { timeout: 10_000 }).toBe(events);
+    await expect.poll(() => sequence(), { timeout: 60_000 }).toBe(events);
   }
   return code;
 }
@@ -286,7 +286,7 @@ describe("a registry over HTTP and the command line", () => {
     await layers();
     await joins();
     await ends();
-  }, 60_000);
+  });
 
   test("[QG-2][CA-2] a finer projection at no higher class is refused before anything is signed", async () => {
     const decade = { ...ruleNamed("age-decade"), privacy_impact_epsilon_micro: 99_000 };

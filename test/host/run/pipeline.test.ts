@@ -362,7 +362,7 @@ test("[PL-7] a coordinator killed after any of its writes finishes the same hist
     expect(await workIds(second)).toEqual(whole.work);
     await second.disk.close();
   }
-}, 120_000);
+});
 
 test("[PB-4] a task that ended is told to every Vault that was asked, even by the process after", async () => {
   const clock = { nowMs: NETWORK_TIME_MS };

@@ -70,7 +70,7 @@ beforeAll(async () => {
   await once(lives, "listening");
   gate = spawnGate(directory);
   expect(await firstWords(gate)).toBe("ready\n");
-}, 60_000);
+});
 
 afterAll(() => {
   if (absent) return;

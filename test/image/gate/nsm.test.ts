@@ -49,7 +49,7 @@ beforeAll(async () => {
   const { stdout } = bridge;
   if (stdout === null) throw new Error("no output");
   expect(String((await once(stdout, "data"))[0])).toBe("ready\n");
-}, 60_000);
+});
 
 beforeEach(() => {
   answer = (request) => nsm.handle(request);

@@ -49,7 +49,7 @@ test("each command explains itself, and refuses an option and a word that it doe
     const help = await symphony("vault", ...words, "--help");
     expect(help).toMatchObject({ exit: EXIT.ok, err: "" });
     expect(help.out).toContain(`symphony vault ${command} `);
-    const isOffline = command === "restore";
+    const isOffline = ["restore", "run"].includes(command);
     expect(help.out).toContain("--json");
     expect(help.out.includes("--vault DIR")).toBe(!isOffline);
     const bogus = await symphony("vault", ...words, "--bogus");

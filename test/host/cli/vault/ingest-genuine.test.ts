@@ -13,7 +13,6 @@ import { EXAMPLES, setTarget } from "./ingest-sets.ts";
 const ROOT = path.join(import.meta.dirname, "../../../..");
 const DATA = path.resolve(ROOT, process.env["SYMPHONY_SHARED"] ?? "../shared", "data");
 /** Tens of thousands of rows. */
-const LONG = { timeout: 180_000 };
 
 function dataOf(context: TestContext, ...names: string[]): string {
   const file = path.join(DATA, ...names);
@@ -60,7 +59,7 @@ const SETS = [
   })),
 ];
 
-test.for(SETS)("[PL-1] genuine $file.1 goes in without an error", LONG, async (set, context) => {
+test.for(SETS)("[PL-1] genuine $file.1 goes in without an error", async (set, context) => {
   const file = dataOf(context, ...set.file);
   const mapping = path.join(EXAMPLES, `${set.mapping}.json`);
   const words = [file, "--mapping", mapping, "--on-error", "quarantine"];

@@ -294,7 +294,7 @@ test("rows that are all at fault are no batch, and too many of them end the inge
   expect((await fixture.vault.records.runs()).open).toEqual([]);
 });
 
-test("[DS-1] a large source is built on threads, in its order", { timeout: 120_000 }, async () => {
+test("[DS-1] a large source is built on threads, in its order", async () => {
   const fixture = await newFixture();
   const csv = customerCsv(16_000);
   const report = await ingest(fixture, bytesIn(csv), { batchRows: 2_000 });
