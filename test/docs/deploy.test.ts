@@ -147,3 +147,9 @@ test("the enclave's unit stays as long as the enclave runs, through an answer th
   expect(status).toBe(1);
   expect(asked).toEqual(["run-enclave", ...Array<string>(7).fill("describe-enclaves")]);
 });
+
+test("an answer longer than a pipe holds is read to its end", () => {
+  const runs = `"EnclaveName": "symphony"\n${" ".repeat(200_000)}`;
+  const { asked } = runEnclave([runs, "", "", runs, "", "", ""]);
+  expect(asked).toHaveLength(8);
+});
