@@ -1,17 +1,23 @@
-import { readlinkSync, rmSync } from "node:fs";
-import { mkdtemp, readdir, rename, rm } from "node:fs/promises";
+import { createHash } from "node:crypto";
+import { readFileSync, readlinkSync, rmSync } from "node:fs";
+import { lstat, mkdtemp, readdir, rename, rm } from "node:fs/promises";
 import path from "node:path";
 
-/** This process among all that may use the same folders: process numbers mean something in their own name space only. */
-const OWNER = `${processNamespace()}-${process.pid}`;
+/** Where the number of this process means something; null when that cannot be told. */
+const SPACE = processSpace();
+/** This process among all that may use the same folders, from other machines too. */
+const OWNER = `${SPACE ?? "unknown"}-${process.pid}`;
 /** Who made a file or folder that is named below. */
-const MADE_BY = /[.-](?<space>\d+)-(?<pid>\d+)(?:\.partial|-\w{6})$/;
+const MADE_BY = /[.-](?<space>[0-9a-f]{16})-(?<pid>\d+)(?:\.partial|-\w{6})$/;
 
-function processNamespace(): string {
+/** A name space of processes of a machine that has not been started again: the first one has one name on all of them. */
+function processSpace(): string | null {
   try {
-    return readlinkSync("/proc/self/ns/pid").replaceAll(/\D/g, "");
+    const boot = readFileSync("/proc/sys/kernel/random/boot_id", "latin1");
+    const words = [boot, readlinkSync("/proc/self/ns/pid")];
+    return createHash("sha256").update(words.join()).digest("hex").slice(0, 16);
   } catch {
-    return "0";
+    return null;
   }
 }
 
@@ -57,16 +63,25 @@ export async function withPartial<T>(
 
 /**
  * Removes what {@link withFolder} and {@link withPartial} made in `folder`, with a name that begins with `name`, for a
- * process that was killed. What cannot be judged, because its process would be out of sight here, is left alone.
+ * process of this user that was killed. What cannot be judged, because its process would be out of sight here, is left
+ * alone.
  */
 export async function removeAbandoned(folder: string, name: string): Promise<void> {
   const entries = await readdir(folder).catch(() => []);
   for (const entry of entries.filter((each) => each.startsWith(name))) {
     const { space, pid } = MADE_BY.exec(entry)?.groups ?? {};
-    if (space !== processNamespace() || isAlive(Number(pid))) continue;
-    // Another user's, maybe: it is in nobody's way.
-    await rm(path.join(folder, entry), { recursive: true, force: true }).catch(() => undefined);
+    const file = path.join(folder, entry);
+    if (space === undefined || space !== SPACE || isAlive(Number(pid))) continue;
+    if (!(await isOwn(file))) continue;
+    // What cannot be removed is in nobody's way.
+    await rm(file, { recursive: true, force: true }).catch(() => undefined);
   }
+}
+
+/** Another user's could become a link to something else while it is walked through. */
+async function isOwn(file: string): Promise<boolean> {
+  const found = await lstat(file).catch(() => null);
+  return found !== null && found.uid === process.geteuid?.();
 }
 
 function isAlive(pid: number): boolean {

@@ -27,10 +27,14 @@ test("what a killed process left is removed, and nothing else", async () => {
   const mine = await withFolder(folder.path, "work", async (name) => name);
   const ended = spawnSync("true").pid;
   const dead = mine.replace(`-${process.pid}-`, `-${ended}-`);
-  const elsewhere = dead.replace(/work-\d+/, "work-1");
   const partial = (owner: string) => folder.write(`a.eif.${owner}.partial`, "");
-  const space = /work-(\d+)/.exec(mine)?.[1];
-  const kept = [mine, elsewhere, path.join(folder.path, `other-${space}-${ended}-abcdef`)];
+  const space = /work-([0-9a-f]{16})-/.exec(mine)?.[1] ?? "";
+  const elsewhere = dead.replace(space, "0123456789abcdef");
+  // The first name space of processes has this name on every machine that uses the same folder.
+  const [first = ""] = /\d+/.exec(fs.readlinkSync("/proc/self/ns/pid")) ?? [];
+  const onAnother = dead.replace(space, first);
+  const others = path.join(folder.path, `other-${space}-${ended}-abcdef`);
+  const kept = [mine, elsewhere, onAnother, others];
   for (const name of [...kept, dead]) fs.mkdirSync(path.join(name, "deep"), { recursive: true });
   const keptFiles = [partial(`${space}-${process.pid}`), partial("1"), folder.write("a.eif", "")];
   partial(`${space}-${ended}`);
@@ -38,6 +42,18 @@ test("what a killed process left is removed, and nothing else", async () => {
   await removeAbandoned(folder.path, "a.eif.");
   const names = [...kept, ...keptFiles].map((name) => path.basename(name));
   expect(fs.readdirSync(folder.path).toSorted()).toEqual(names.toSorted());
+});
+
+test.skipIf(process.getuid?.() !== 0)("what another user left is not walked through", async () => {
+  const mine = await withFolder(folder.path, "theirs", async (name) => name);
+  const dead = mine.replace(`-${process.pid}-`, `-${spawnSync("true").pid}-`);
+  fs.mkdirSync(path.join(dead, "deep"), { recursive: true });
+  fs.chownSync(dead, 12_345, 12_345);
+  await removeAbandoned(folder.path, "theirs-");
+  expect(fs.existsSync(path.join(dead, "deep"))).toBe(true);
+  fs.chownSync(dead, 0, 0);
+  await removeAbandoned(folder.path, "theirs-");
+  expect(fs.existsSync(dead)).toBe(false);
 });
 
 test("a folder that is not there has nothing abandoned in it", async () => {
