@@ -93,6 +93,11 @@ test("the enclave is started in production mode, within what the allocator sets 
     Number(new RegExp(`^${name}: (\\d+)$`, "m").exec(read("deploy/allocator.yaml"))?.[1]);
   expect(ENCLAVE.memory_mib).toBeLessThanOrEqual(allocated("memory_mib"));
   expect(ENCLAVE.cpu_count).toBeLessThanOrEqual(allocated("cpu_count"));
+  // Its user may not enter the folder that has the node's keys.
+  const [start = ""] = settings("symphony-enclave.service", "ExecStart");
+  const [, place = ""] = start.split(" ");
+  expect(GUIDE).toMatch(new RegExp(`^\\| \`enclave.json\` +\\| \`${place}\` +\\|$`, "m"));
+  expect(place.startsWith("/etc/symphony/")).toBe(false);
   expect(read("deploy/run-enclave.sh")).not.toContain("debug");
   expect(read("deploy/run-enclave.sh")).toContain(`"EnclaveName": "${ENCLAVE.enclave_name}"`);
   expect(settings("symphony-enclave.service", "ExecStopPost").join()).toContain(
