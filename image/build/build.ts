@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
 import { createReadStream } from "node:fs";
-import { mkdtemp, writeFile } from "node:fs/promises";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 
@@ -12,8 +12,8 @@ import { imageFault } from "../archive/faults.ts";
 import { removeAbandoned, withFolder, withPartial } from "../archive/temporary.ts";
 import type { ImageSigner } from "../eif/signature.ts";
 import { writeImage } from "../eif/writer.ts";
-import { fetchDebian, fetchNpm } from "./fetch.ts";
-import { readInputs, type ResolvedInputs } from "./inputs.ts";
+import { fetchDebian, fetchNpm, type PackagePlaces } from "./fetch.ts";
+import { readInputs, type DebianInput, type NpmInput, type ResolvedInputs } from "./inputs.ts";
 import { compilePrograms } from "./programs.ts";
 import { assembleFiles, readSources } from "./root-tree.ts";
 import { digestTree, provenance, softwareBill, type BuiltImage } from "./statements.ts";
@@ -123,24 +123,24 @@ async function unpackAll(
 ): Promise<ReadonlyMap<string, Node>> {
   const found = new Map<string, Node>();
   const add = async (
-    archive: AsyncIterable<Uint8Array>,
-    picks: Parameters<typeof unpack>[1],
+    { name, version, picks }: DebianInput | NpmInput,
+    fetched: (places: PackagePlaces) => Promise<string>,
+    archiveOf: typeof npmTar,
   ): Promise<void> => {
+    progress(`${name} ${version}`);
     const part = await mkdtemp(path.join(folder, "package-"));
-    for (const [name, node] of await unpack(archive, picks, part)) {
-      if (found.has(name)) throw imageFault(name, "one file of that path", "two");
-      found.set(name, node);
+    const file = await fetched({ cache, folder: part });
+    for (const [place, node] of await unpack(archiveOf(file), picks, part)) {
+      if (found.has(place)) throw imageFault(place, "one file of that path", "two");
+      found.set(place, node);
     }
+    await rm(file);
   };
   // One after the other: they come over one network and go to one disk.
   for (const input of inputs.debian) {
-    progress(`${input.name} ${input.version}`);
-    await add(debianTar(await fetchDebian(input, cache)), input.picks);
+    await add(input, (places) => fetchDebian(input, places), debianTar);
   }
-  for (const input of npm) {
-    progress(`${input.name} ${input.version}`);
-    await add(npmTar(await fetchNpm(input, cache)), input.picks);
-  }
+  for (const input of npm) await add(input, (places) => fetchNpm(input, places), npmTar);
   return found;
 }
 

@@ -1,7 +1,7 @@
 import { execFile } from "node:child_process";
 import { createHash } from "node:crypto";
-import { createReadStream } from "node:fs";
-import { mkdir, readdir, rename, stat } from "node:fs/promises";
+import { constants, createReadStream } from "node:fs";
+import { copyFile, mkdir, readdir, rename, stat } from "node:fs/promises";
 import path from "node:path";
 import { promisify } from "node:util";
 
@@ -24,14 +24,26 @@ interface Wanted {
   readonly command: readonly [program: string, ...args: string[]];
 }
 
+/** Where package files are. */
+export interface PackagePlaces {
+  /** Kept between builds; others may write to it. */
+  readonly cache: string;
+  /** Of this process alone. */
+  readonly folder: string;
+}
+
 /**
- * The package file of `input` in `cache`, fetched by npm if it is not there; its integrity is verified each time.
+ * A copy in `folder` of the package file of `input` in `cache`, fetched by npm if it is not there. The copy is verified:
+ * what is in the cache may be another file a moment later.
  *
  * @throws {@link UnavailableError} TEE_IMAGE_INPUT_UNAVAILABLE
  * @throws {@link VerificationError} TEE_IMAGE_INPUT_MISMATCH
  */
-export function fetchNpm({ name, version, integrity }: NpmInput, cache: string): Promise<string> {
-  return fetchFile(cache, {
+export function fetchNpm(
+  { name, version, integrity }: NpmInput,
+  places: PackagePlaces,
+): Promise<string> {
+  return fetchFile(places, {
     name: `${name}@${version}`,
     file: `${name.replace("/", "+")}-${version}.tgz`,
     algorithm: "sha512",
@@ -41,8 +53,11 @@ export function fetchNpm({ name, version, integrity }: NpmInput, cache: string):
 }
 
 /** As {@link fetchNpm}, by apt-get; needs no root. */
-export function fetchDebian({ name, version, sha256 }: ToolInput, cache: string): Promise<string> {
-  return fetchFile(cache, {
+export function fetchDebian(
+  { name, version, sha256 }: ToolInput,
+  places: PackagePlaces,
+): Promise<string> {
+  return fetchFile(places, {
     name: `${name}=${version}`,
     file: `${name}_${version.replace(":", "%3a")}.deb`,
     algorithm: "sha256",
@@ -51,14 +66,16 @@ export function fetchDebian({ name, version, sha256 }: ToolInput, cache: string)
   });
 }
 
-async function fetchFile(cache: string, wanted: Wanted): Promise<string> {
-  const file = path.join(cache, wanted.file);
-  if (!(await exists(file))) await download(cache, file, wanted);
+async function fetchFile({ cache, folder }: PackagePlaces, wanted: Wanted): Promise<string> {
+  const kept = path.join(cache, wanted.file);
+  if (!(await exists(kept))) await download(cache, kept, wanted);
+  const file = path.join(folder, wanted.file);
+  await copyFile(kept, file, constants.COPYFILE_FICLONE);
   const digest = await digestOf(file, wanted.algorithm);
   if (Buffer.compare(digest, wanted.digest) === 0) return file;
   throw new VerificationError(
     { code: "TEE_IMAGE_INPUT_MISMATCH", input: wanted.name },
-    `${wanted.name}, ${file}: expected ${wanted.algorithm} ${hexOf(wanted.digest)}, got ${hexOf(digest)}`,
+    `${wanted.name}, ${kept}: expected ${wanted.algorithm} ${hexOf(wanted.digest)}, got ${hexOf(digest)}`,
   );
 }
 

@@ -1,5 +1,5 @@
 import { execFile } from "node:child_process";
-import { chmod, open, readdir, rename, writeFile } from "node:fs/promises";
+import { chmod, open, readdir, rename, rm, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { promisify } from "node:util";
 
@@ -35,10 +35,11 @@ export async function unpackToolchain(
     throw unavailable(folder, "a temporary folder of letters, digits and / . _ + - (TMPDIR)");
   }
   for (const input of packages) {
-    const file = await fetchDebian(input, cache);
+    const file = await fetchDebian(input, { cache, folder });
     await run("dpkg-deb", ["-x", file, folder], { timeout: UNPACK_MS_MAX }).catch((cause) => {
       throw unavailable(input.name, "dpkg-deb to unpack it", { cause });
     });
+    await rm(file);
   }
   for (const name of PROGRAM_FOLDERS) await wrapPrograms(folder, path.join(folder, name));
 }

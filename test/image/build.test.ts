@@ -1,7 +1,7 @@
 import * as fs from "node:fs";
 import path from "node:path";
 
-import { afterAll, beforeAll, expect, test } from "vitest";
+import { afterAll, beforeAll, expect, onTestFinished, test } from "vitest";
 
 import { buildImage } from "../../image/build/build.ts";
 import { runImage } from "../../image/cli/command.ts";
@@ -316,6 +316,25 @@ test.skipIf(!canBuild).for<Damage>([
   expect(fs.readdirSync(folder.path).filter((name) => name.startsWith("refused"))).toEqual([]);
   fs.rmSync(at("damaged"), { recursive: true });
 });
+
+test.skipIf(!canBuild)(
+  "[RT-1] what is unpacked is what was verified, whoever changes the cache in between",
+  async () => {
+    const real = programs.split(":").find((name) => fs.existsSync(path.join(name, "dpkg-deb")));
+    const [kept, others] = [1, 2].map((release) => path.join(cache, `kernel_${release}.deb`));
+    const bytes = fs.readFileSync(kept ?? "");
+    const swap = `cp "${others}" "${kept}"\nexec "${real}/dpkg-deb" "$@"\n`;
+    fs.writeFileSync(at("dpkg-deb"), `#!/bin/sh\n${swap}`, { mode: 0o755 });
+    onTestFinished(() => {
+      fs.rmSync(at("dpkg-deb"));
+      fs.writeFileSync(kept ?? "", bytes);
+    });
+    expect(await build(at("one"), at("raced.eif"), "--anchor", "aws")).toMatchObject({ exit: 0 });
+    expect(fs.readFileSync(kept ?? "")).toEqual(fs.readFileSync(others ?? ""));
+    const [one, raced] = [await readImage(at("one.eif")), await readImage(at("raced.eif"))];
+    expect(raced.measurement).toEqual(one.measurement);
+  },
+);
 
 test.skipIf(!canBuild)("what the compiler says of a source is told", async () => {
   makeCheckout(at("wrong"), pins, { nsm: "does not compile\n" });
