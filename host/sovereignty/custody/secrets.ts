@@ -67,7 +67,7 @@ export interface CandidateReference {
 }
 
 /**
- * Reads the secrets in `file`, or creates them: mode 0600, durable before this returns.
+ * Reads the secrets in `file`, or creates them and the folder they are in: mode 0600, durable before this returns.
  *
  * @throws {@link ConflictError} SCHEMA_CONFIG_MALFORMED when others than the owner may read the file.
  * @throws MalformedError SCHEMA_CONFIG_MALFORMED, SCHEMA_CBOR_MALFORMED for another content.
@@ -127,6 +127,7 @@ function createSecrets(file: string, random: (bytes: number) => Uint8Array): voi
     consent_root: random(ROOT_BYTES),
     noise_root: random(ROOT_BYTES),
   });
+  fs.mkdirSync(path.dirname(file), { recursive: true, mode: 0o700 });
   writeDurably(file, content);
 }
 
