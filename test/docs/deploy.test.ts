@@ -73,6 +73,16 @@ test("a node's unit runs the command of its role, with the configuration that th
   }
 });
 
+test("a node that listens may do so on all addresses", () => {
+  for (const role of ["coordinator", "vault"]) {
+    const [families = ""] = settings(`symphony-${role}.service`, "RestrictAddressFamilies");
+    // Fastify asks for the machine's addresses then, and the process ends where it may not.
+    expect(families.split(" ").toSorted(), role).toEqual([
+      ...["AF_INET", "AF_INET6", "AF_NETLINK", "AF_UNIX"],
+    ]);
+  }
+});
+
 test("the socket's unit carries the gate's port of the enclave to where the node looks, for the node's user alone", () => {
   const unit = "symphony-enclave-socket.service";
   const [start = ""] = settings(unit, "ExecStart");
