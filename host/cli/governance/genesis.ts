@@ -1,4 +1,5 @@
-import { mkdir, writeFile } from "node:fs/promises";
+import { existsSync } from "node:fs";
+import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
 
 import { AWS_NITRO_ROOT_G1 } from "#attestation";
@@ -47,11 +48,10 @@ export async function runGenesis(
   };
   const trust = { network, genesisDigest: digest, anchors: [AWS_NITRO_ROOT_G1] };
   await mkdir(out, { recursive: true });
-  // A genesis is never replaced.
-  const isNew = { flag: "wx" };
-  await writeFile(join(out, "genesis.cbor"), bytes, isNew);
-  await writeFile(join(out, "trust.json"), formatTrust(trust), isNew);
-  await writeFile(join(out, "network.json"), `${JSON.stringify(networkFile, null, 2)}\n`, isNew);
+  await placeText(join(out, "trust.json"), formatTrust(trust));
+  await placeText(join(out, "network.json"), `${JSON.stringify(networkFile, null, 2)}\n`);
+  // Last, so that a folder that has it has all; and never replaced.
+  await writeFile(join(out, "genesis.cbor"), bytes, { flag: "wx" });
   io.stdout(
     json
       ? `${JSON.stringify({ network, genesis_digest: hex(digest), findings })}\n`
@@ -63,6 +63,15 @@ export async function runGenesis(
         ].join("\n"),
   );
   return EXIT.ok;
+}
+
+/** Writes a file that was not there. One that has this text already is of a founding that was interrupted. */
+async function placeText(file: string, text: string): Promise<void> {
+  try {
+    await writeFile(file, text, { flag: "wx" });
+  } catch (error) {
+    if (!existsSync(file) || (await readFile(file, "utf8")) !== text) throw error;
+  }
 }
 
 /** The genesis that a founding document and the files it names come to, and what is seldom meant in its policy. */

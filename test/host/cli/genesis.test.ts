@@ -75,6 +75,21 @@ test("a genesis is never replaced", async () => {
   expect(fs.readFileSync(near("kept", "genesis.cbor"))).toEqual(before);
 });
 
+test("a founding that was interrupted goes on, and leaves no genesis beside another network's files", async () => {
+  await found("network.yaml", "whole");
+  for (const name of ["half", "mixed"]) {
+    fs.mkdirSync(near(name));
+    fs.copyFileSync(near("whole", "trust.json"), near(name, "trust.json"));
+  }
+  expect((await found("network.yaml", "half")).exit).toBe(EXIT.ok);
+  const [whole, half] = ["whole", "half"].map((name) => fs.readdirSync(near(name)));
+  expect(half).toEqual(whole);
+  fs.writeFileSync(near("mixed", "network.json"), "{}");
+  expect((await found("network.yaml", "mixed")).exit).toBe(EXIT.usage);
+  expect(fs.readFileSync(near("mixed", "network.json"), "utf8")).toBe("{}");
+  expect(fs.existsSync(near("mixed", "genesis.cbor"))).toBe(false);
+});
+
 test("a coordinator opens the network that was founded", async () => {
   await found("network.yaml", "network");
   fs.copyFileSync(near("seeds", "operator", "signing.seed"), near("network", "signing.seed"));
