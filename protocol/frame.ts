@@ -3,8 +3,8 @@ import { LimitError } from "./errors.ts";
 /** The largest frame on any channel unless its owner says otherwise: 64 MiB. */
 export const FRAME_BYTES_MAX = 64 * 1024 * 1024;
 
-/** Pieces of a stream are joined up to this length; longer ones stay as they came. */
-const JOINED_BYTES_MAX = 64 * 1024;
+const HEAD_BYTES = 4;
+const NOTHING = new Uint8Array(0);
 
 /**
  * Frames `payload` for a byte stream.
@@ -26,12 +26,14 @@ export function encodeFrame(payload: Uint8Array): Uint8Array {
 /**
  * Takes frames out of a byte stream. Feed it chunks in order; it returns the payloads completed so far.
  *
- * Holds at most one unfinished frame. The announced length is judged before anything is kept for it.
+ * Holds at most one unfinished frame, in no more than twice the bytes that came of it. The announced length is judged
+ * before anything is kept for it.
  */
 export class FrameReader {
   readonly #maxBytes: number;
-  #chunks: Uint8Array[] = [];
-  #bytes = 0;
+  /** What came and is no whole frame yet: its first `#length` bytes. */
+  #buffer = NOTHING;
+  #length = 0;
 
   constructor(maxBytes: number = FRAME_BYTES_MAX) {
     this.#maxBytes = maxBytes;
@@ -39,47 +41,38 @@ export class FrameReader {
 
   /** @throws {@link LimitError} SCHEMA_TOO_LARGE when a frame announces more than the limit. */
   push(chunk: Uint8Array): Uint8Array[] {
-    this.#chunks.push(chunk);
-    this.#bytes += chunk.length;
-    this.#join();
+    this.#append(chunk);
     const payloads: Uint8Array[] = [];
-    while (this.#bytes >= 4) {
-      const head = this.#peek(4);
-      const length = new DataView(head.buffer, head.byteOffset, 4).getUint32(0);
+    const { buffer, byteOffset } = this.#buffer;
+    const view = new DataView(buffer, byteOffset, this.#length);
+    let start = 0;
+    while (this.#length - start >= HEAD_BYTES) {
+      const length = view.getUint32(start);
       if (length > this.#maxBytes) throw tooLarge(length, this.#maxBytes);
-      if (this.#bytes < 4 + length) break;
-      payloads.push(this.#take(4 + length).subarray(4));
+      const end = start + HEAD_BYTES + length;
+      if (end > this.#length) break;
+      payloads.push(this.#buffer.subarray(start + HEAD_BYTES, end));
+      start = end;
     }
+    if (start > 0) this.#keepFrom(start);
     return payloads;
   }
 
-  /** Joins pieces of about one length as they come: a stream of single bytes takes no more memory than it has bytes. */
-  #join(): void {
-    for (;;) {
-      const last = this.#chunks.at(-1);
-      const before = this.#chunks.at(-2);
-      if (last === undefined || before === undefined || last.length < before.length) return;
-      if (before.length + last.length > JOINED_BYTES_MAX) return;
-      this.#chunks.splice(-2, 2, new Uint8Array(Buffer.concat([before, last])));
+  #append(chunk: Uint8Array): void {
+    const length = this.#length + chunk.length;
+    if (length > this.#buffer.length) {
+      const grown = new Uint8Array(Math.max(length, 2 * this.#length));
+      grown.set(this.#buffer.subarray(0, this.#length));
+      this.#buffer = grown;
     }
+    this.#buffer.set(chunk, this.#length);
+    this.#length = length;
   }
 
-  #peek(count: number): Uint8Array {
-    const first = this.#chunks[0];
-    if (first !== undefined && first.length >= count) return first.subarray(0, count);
-    const whole = new Uint8Array(Buffer.concat(this.#chunks));
-    this.#chunks = [whole];
-    return whole.subarray(0, count);
-  }
-
-  #take(count: number): Uint8Array {
-    const whole =
-      this.#chunks.length === 1 ? this.#chunks[0] : new Uint8Array(Buffer.concat(this.#chunks));
-    if (whole === undefined) return new Uint8Array(0);
-    const rest = whole.subarray(count);
-    this.#chunks = rest.length > 0 ? [rest] : [];
-    this.#bytes = rest.length;
-    return whole.slice(0, count);
+  /** The payloads before `start` have the buffer from now on; what follows them gets one of its own. */
+  #keepFrom(start: number): void {
+    this.#buffer = this.#buffer.slice(start, this.#length);
+    this.#length -= start;
   }
 }
 

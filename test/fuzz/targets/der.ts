@@ -19,7 +19,7 @@ export const derElements: Target = {
     { name: "length", functions: ["readLength"] },
     { name: "content", functions: ["readElement"] },
   ],
-  steps: { perByte: 4, fixed: 500 },
+  steps: { perByte: 6, fixed: 500 },
   allocation: { perByte: 220, fixed: 16 * 1024 },
   shortInputs: 20_000,
   open: () => ({

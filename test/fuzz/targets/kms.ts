@@ -121,7 +121,7 @@ export const keyPolicy: Target = {
     { name: "names", functions: ["expectSingleNames"] },
     { name: "fields", functions: ["parseKeyPolicy"] },
   ],
-  steps: { perByte: 24, fixed: 10_000 },
+  steps: { perByte: 32, fixed: 10_000 },
   allocation: { perByte: 900, fixed: 128 * 1024 },
   shortInputs: 3000,
   open: () => ({

@@ -37,7 +37,7 @@ const frames: Target = {
     { name: "part of a frame", functions: [] },
   ],
   steps: { perByte: 10, fixed: 500 },
-  allocation: { perByte: 600, fixed: 64 * 1024 },
+  allocation: { perByte: 900, fixed: 64 * 1024 },
   shortInputs: 10_000,
   open: () => ({
     generate: (random) => {
