@@ -56,8 +56,11 @@ function readCertificate(section: Uint8Array): { certificate: Uint8Array; end: n
   const text = Buffer.from(values).toString("latin1");
   const body = PEM.exec(text.replaceAll("\r\n", "\n"))?.[1];
   if (body === undefined) throw fault("one certificate in PEM");
-  const certificate = new Uint8Array(Buffer.from(body.replaceAll("\n", ""), "base64"));
-  return { certificate, end };
+  const base64 = body.replaceAll("\n", "");
+  const certificate = Buffer.from(base64, "base64");
+  // Bits of the last character that say nothing would give one certificate several spellings.
+  if (certificate.toString("base64") !== base64) throw fault("base64 in its one form");
+  return { certificate: new Uint8Array(certificate), end };
 }
 
 /** A definite array of integers in [0, 256) at `start`, and where it ends. */

@@ -250,6 +250,18 @@ test.for([
   );
 });
 
+test("PCR 8 is of a certificate in one spelling: unused bits of its base64 are zero", () => {
+  const { data } = signatureSection(Uint8Array.of(0, 0));
+  const section = (bytes: Uint8Array) => ofSections(...SECTIONS, { type: 4, data: bytes });
+  expect(() => measure(section(data), "unverified")).not.toThrow();
+  // "AAA=" and "AAB=" are the same two bytes; each character has a byte of CBOR before it.
+  const last = data.indexOf(0x3d) - 2;
+  expect(data[last]).toBe(0x41);
+  expect(() => measure(section(data.with(last, 0x42)), "unverified")).toThrow(
+    expect.objectContaining({ code: "TEE_IMAGE_MALFORMED" }),
+  );
+});
+
 test("any bytes give a measurement or a typed error", () => {
   fc.assert(
     fc.property(
