@@ -50,7 +50,7 @@ import {
   governanceSnapshot,
   type TestNetwork,
 } from "../helpers/network.ts";
-import { ADULTS, AGE_MODEL, AGE_SCORES } from "../helpers/sample-parameters.ts";
+import { ADULTS, AGE_MODEL, AGE_SCORES, SCALED_AGE } from "../helpers/sample-parameters.ts";
 import type { Machine } from "./machine.ts";
 import { boot, bootImage, bootPlatform, canBoot } from "./rig.ts";
 
@@ -61,15 +61,7 @@ const STEP = buildLogisticStepGraph({ features: 1 });
 const TRAIN: TrainParameters = {
   task_class: "train",
   model_digest: sha256(STEP),
-  features: [
-    {
-      attribute: "customer.age",
-      mean_micro: 48_000_000,
-      scale_micro: 18_000_000,
-      min_micro: 0,
-      max_micro: 120_000_000,
-    },
-  ],
+  features: [SCALED_AGE],
   label: { attribute: "customer.subscribed", positive: 1 },
   rounds: 1,
   groups: 64,

@@ -21,21 +21,14 @@ import {
   governanceSnapshot,
   type TestNetwork,
 } from "../helpers/network.ts";
+import { SCALED_AGE } from "../helpers/sample-parameters.ts";
 
 const VAULTS = ["vault-1", "vault-2", "vault-3"];
 const STEP = buildLogisticStepGraph({ features: 1 });
 const TRAIN: TrainParameters = {
   task_class: "train",
   model_digest: sha256(STEP),
-  features: [
-    {
-      attribute: "customer.age",
-      mean_micro: 48_000_000,
-      scale_micro: 18_000_000,
-      min_micro: 0,
-      max_micro: 120_000_000,
-    },
-  ],
+  features: [SCALED_AGE],
   label: { attribute: "customer.subscribed", positive: 1 },
   rounds: 2,
   groups: 64,

@@ -25,6 +25,9 @@ const AGE: Feature = {
   max_micro: 120_000_000,
 };
 
+/** The same with a mean near 0 and a deviation near 1, as training takes it. */
+export const SCALED_AGE: Feature = { ...AGE, mean_micro: 48_000_000, scale_micro: 18_000_000 };
+
 /** Scores grow with age; half of the customers score above one half. */
 export const AGE_MODEL = buildLogisticModel({
   weights: Float32Array.of(0.1, -4.8),

@@ -51,20 +51,13 @@ import {
   createNetwork,
   type TestActor,
 } from "../../helpers/network.ts";
+import { SCALED_AGE } from "../../helpers/sample-parameters.ts";
 
 const STEP = buildLogisticStepGraph({ features: 1 });
 const TRAIN: TaskParameters = {
   task_class: "train",
   model_digest: sha256(STEP),
-  features: [
-    {
-      attribute: "customer.age",
-      mean_micro: 48_000_000,
-      scale_micro: 18_000_000,
-      min_micro: 0,
-      max_micro: 120_000_000,
-    },
-  ],
+  features: [SCALED_AGE],
   label: { attribute: "customer.subscribed", positive: 1 },
   rounds: 2,
   groups: 8,
